@@ -1,0 +1,1 @@
+"""Data sets by address; see :mod:`labelspace.data.sources`."""

@@ -1,0 +1,146 @@
+"""Mini-batches: one vectorised gather a batch, prefetched by a thread, with a position that can be saved."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelspace.data.dataset import Dataset, Split, as_float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples ``x (n, *shape)`` in float32 with label ``values`` and ``observed``, both ``(n, labels)``."""
+
+    x: Tensor
+    values: Tensor
+    observed: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> Batch:
+        move = device.type != "cpu"
+        return Batch(*(t.to(device, non_blocking=True) for t in (self.x, self.values, self.observed))) if move else self
+
+
+class Batches:
+    """Batches of one split, an epoch at a time.
+
+    The order of an epoch depends on the seed and the epoch's number alone, so ``(epoch, position)`` is the whole state.
+    With several ranks every rank walks the same order and takes its share of each batch. The last batch of an epoch may
+    be smaller, down to one sample.
+
+    Args:
+        data: the data set.
+        split: which split.
+        batch_size: samples a batch, over all ranks.
+        shuffle: a new order each epoch, or the order of the split.
+        seed: seed of the orders.
+        rank, world: this process among how many.
+        prefetch: batches gathered ahead; 0 gathers in the caller's thread.
+        pin: gather into page-locked memory, for copies to a GPU.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        split: Split,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = 2,
+        pin: bool = False,
+    ) -> None:
+        self.rows = data.rows(split)
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rank, self.world, self.prefetch, self.pin = rank, world, prefetch, pin
+        self.epoch = 0
+        self.position = 0
+        # torch gathers rows several times faster than numpy; the tensor shares the array's (or the file's) memory.
+        array = data.x if data.x.flags.writeable else _read_only(data.x)
+        self._x = torch.from_numpy(array)
+        self._values, self._observed = torch.from_numpy(data.values), torch.from_numpy(data.observed)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rest of the current epoch; at its end the next epoch is current."""
+        order = self.rows
+        if self.shuffle:
+            order = self.rows[np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))]
+        starts = range(self.position * self.batch_size, len(order), self.batch_size)
+        shares = (order[s : s + self.batch_size][self.rank :: self.world] for s in starts)
+        gathered = (self._gather(share) for share in shares)
+        for batch in _ahead(gathered, self.prefetch) if self.prefetch else gathered:
+            self.position += 1
+            yield batch
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def _gather(self, rows: np.ndarray) -> Batch:
+        index = torch.from_numpy(rows)
+        x = as_float(self._x.index_select(0, index))
+        batch = Batch(x, self._values.index_select(0, index), self._observed.index_select(0, index))
+        return Batch(*(t.pin_memory() for t in (batch.x, batch.values, batch.observed))) if self.pin else batch
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that torch takes without its warning about read-only memory; nothing here writes to it."""
+    if isinstance(array, np.memmap):
+        # mode "c" maps the same pages, copy on write; the file can never change through it
+        return np.memmap(array.filename, array.dtype, "c", array.offset, array.shape)
+    return array.copy()
+
+
+def _ahead(items: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Draws from an iterator in a thread, up to ``depth`` items ahead."""
+    ready: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                while not stop.is_set():
+                    try:
+                        ready.put((item, None), timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if stop.is_set():
+                    return
+            ready.put((None, None))
+        except BaseException as error:  # handed to the consumer, which raises it
+            ready.put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.set()
+        while not ready.empty():
+            ready.get_nowait()
+        thread.join()

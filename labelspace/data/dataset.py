@@ -1,0 +1,214 @@
+"""A data set: samples, labels and three splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelspace.data import store
+from labelspace.data.truth import FactorGrid
+from labelspace.errors import UserError, unknown
+from labelspace.labels import Schema, frequencies
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples with labels.
+
+    Attributes:
+        address: what :func:`labelspace.open` was given.
+        x: ``(n, d)`` float32 vectors, or ``(n, channels, height, width)`` uint8 images (memory-mapped or not).
+        values: ``(n, labels)`` float32, see :mod:`labelspace.labels`.
+        observed: ``(n, labels)`` bool.
+        schema: the labels.
+        splits: split name -> indices of its samples.
+        truth: the generator that the samples came from, where there is one; it draws true counterfactuals.
+        factors: ``(n, factors)`` codes of the generator.
+        notes: what a user should know about how the data were read (skipped files, standardisation).
+    """
+
+    address: str
+    x: np.ndarray
+    values: np.ndarray
+    observed: np.ndarray
+    schema: Schema
+    splits: dict[Split, np.ndarray]
+    truth: FactorGrid | None = None
+    factors: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def is_image(self) -> bool:
+        return self.x.ndim == 4
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, split: Split) -> np.ndarray:
+        """Indices of the samples of a split."""
+        if split not in self.splits:
+            raise unknown("split", split, self.splits)
+        return self.splits[split]
+
+    def samples(self, rows: Sequence[int] | np.ndarray) -> Tensor:
+        """Samples as models take them: float32, images scaled to [0, 1]."""
+        return as_float(torch.from_numpy(np.ascontiguousarray(self.x[np.asarray(rows)])))
+
+    def labels(self, rows: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+        """``values`` and ``observed`` of some samples, both ``(n, labels)``."""
+        rows = np.asarray(rows)
+        return torch.from_numpy(self.values[rows]), torch.from_numpy(self.observed[rows])
+
+    def frequencies(self) -> list[list[float]]:
+        """Label frequencies of the training split; see :func:`labelspace.labels.frequencies`."""
+        rows = self.rows("train")
+        return frequencies(self.schema, self.values[rows], self.observed[rows])
+
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest entry of a sample, as models see it."""
+        if self.x.dtype == np.uint8:
+            return 0.0, 1.0
+        return float(self.x.min()), float(self.x.max())
+
+    def select(self, labels: Iterable[str] | None) -> Dataset:
+        """The same samples with some of the labels, in the order given."""
+        if labels is None:
+            return self
+        names = list(labels)
+        schema = self.schema.select(names)
+        columns = [self.schema.index(name) for name in names]
+        truth = self.truth and replace(self.truth, rules=tuple(self.truth.rules[c] for c in columns))
+        return replace(
+            self, values=self.values[:, columns], observed=self.observed[:, columns], schema=schema, truth=truth
+        )
+
+    def counterfactuals(
+        self, label: str, value: int, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
+    ) -> tuple[Tensor, tuple[str, ...]]:
+        """The true pictures of some samples with one label changed and everything else kept.
+
+        Args:
+            label: the label to change.
+            value: its new value (0/1 or class index); a value has one picture for each of its styles.
+            rows: which samples.
+            progress: called with pictures drawn and pictures in all.
+
+        Returns:
+            ``(n, styles, *shape)`` float32 in [0, 1], and the names of the styles.
+
+        Raises:
+            UserError: the samples were not drawn from known factors.
+        """
+        if self.truth is None or self.factors is None:
+            raise UserError(f"{self.address} has no known truth; only generated data (faces) can draw counterfactuals")
+        styles = self.truth.styles(label, value)
+        changed = self.truth.changed(self.factors[np.asarray(rows)], label, value)
+        built = store.build(
+            f"{self.truth.name}-truth",
+            changed.reshape(-1, changed.shape[-1]),
+            self.shape,  # type: ignore[arg-type]
+            self.truth.name,
+            self.truth.arguments,
+            progress=progress,
+        )
+        x = torch.from_numpy(np.array(built.x)).view(len(rows), len(styles), *self.shape)
+        return as_float(x), styles
+
+    def style(self, label: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """For each sample, the index of its own style among the styles of its own value of a label, ``(n,)``."""
+        if self.truth is None or self.factors is None:
+            raise UserError(f"{self.address} has no known truth")
+        rule = self.truth.rule(label)
+        codes = self.factors[np.asarray(rows), rule.factor]
+        place = {code: i for options in rule.options for i, code in enumerate(options)}
+        return np.array([place[int(code)] for code in codes])
+
+    def check(self) -> Dataset:
+        """Refuses data that nothing can be learnt from; returns itself.
+
+        Raises:
+            UserError: NaN or infinity in x (first row named), too few samples, or a label without two values.
+        """
+        if self.x.dtype != np.uint8:
+            bad = ~np.isfinite(self.x.reshape(len(self.x), -1)).all(axis=1)
+            if bad.any():
+                row = int(bad.argmax())
+                column = int((~np.isfinite(self.x[row].ravel())).argmax())
+                raise UserError(
+                    f"{self.address}: x holds NaN or infinity, first in row {row + 1}, column {column + 1} "
+                    f"({int(bad.sum())} rows in all)"
+                )
+        for name, rows in self.splits.items():
+            if len(rows) == 0:
+                raise UserError(f"{self.address}: the {name} split is empty ({len(self)} samples in all)")
+        train = self.rows("train")
+        for i, label in enumerate(self.schema):
+            seen = self.values[train, i][self.observed[train, i]]
+            if len(seen) == 0:
+                raise UserError(f"{self.address}: label {label.name!r} has no value in the training split; leave it out")
+            if len(np.unique(seen)) < 2:
+                raise UserError(
+                    f"{self.address}: label {label.name!r} is always {label.format(float(seen[0]))!r} in the training "
+                    "split, so nothing can be learnt about it; leave it out with --labels"
+                )
+        return self
+
+    def describe(self) -> dict:
+        """What was found, as plain data: counts, shape, range, and per label its kind, frequencies and missing entries."""
+        low, high = self.range()
+        labels = []
+        for i, label in enumerate(self.schema):
+            seen = self.observed[:, i]
+            row: dict = {"name": label.name, "kind": label.kind, "missing": int((~seen).sum())}
+            if label.discrete:
+                counts = np.bincount(self.values[seen, i].astype(int), minlength=len(label.values))
+                row["counts"] = {name: int(c) for name, c in zip(label.values, counts, strict=True)}
+            else:
+                row |= {"mean": label.mean, "sd": label.scale}
+            labels.append(row)
+        return {
+            "address": self.address,
+            "samples": len(self),
+            "splits": {name: len(rows) for name, rows in self.splits.items()},
+            "shape": list(self.shape),
+            "kind": "image" if self.is_image else "vector",
+            "range": [low, high],
+            "labels": labels,
+            "truth": self.truth is not None,
+            "notes": list(self.notes),
+        }
+
+
+def as_float(x: Tensor) -> Tensor:
+    """Samples as models take them: uint8 images become float32 in [0, 1]; float samples are kept."""
+    return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x.to(torch.float32)
+
+
+def random_splits(n: int, seed: int, fractions: tuple[float, float] = (0.1, 0.1)) -> dict[Split, np.ndarray]:
+    """Train, validation and test indices of ``n`` samples, shuffled by a seed.
+
+    Args:
+        n: samples.
+        seed: seed of the shuffle.
+        fractions: parts of all samples for validation and test; each gets at least one sample.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    n_val, n_test = (max(1, round(n * f)) for f in fractions)
+    return {
+        "train": np.sort(order[n_val + n_test :]),
+        "val": np.sort(order[:n_val]),
+        "test": np.sort(order[n_val : n_val + n_test]),
+    }

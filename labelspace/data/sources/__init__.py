@@ -1,0 +1,114 @@
+"""Addresses: short texts that name a data set, such as ``faces:n=5000`` or ``mnist:DIR``.
+
+An address is ``NAME[:PATH][,KEY=VALUE...]`` (or ``NAME:KEY=VALUE,...`` for those without a path). Each source lives in a
+file of its own and is listed in ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data set: where its function is, how its address looks, and what it is."""
+
+    module: str
+    form: str
+    about: str
+
+    def function(self):
+        return importlib.import_module(self.module).open
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(
+        "labelspace.data.sources.digits", "digits", "1,797 handwritten digits of 8x8 (scikit-learn); label digit"
+    ),
+    "swiss-roll": Source(
+        "labelspace.data.sources.swiss_roll",
+        "swiss-roll[:n=10000,cut=height|x,noise=0]",
+        "points on a rolled-up sheet in 3-D, standardised; binary label side (height or x at or above 10)",
+    ),
+    "faces": Source(
+        "labelspace.data.sources.faces",
+        "faces[:n=20000,size=64,correlated=false]",
+        "drawn faces with true counterfactuals; labels Eyeglasses, Beard, Smiling, Wearing_Hat, Bald, Hair_Color, Skin_Color",
+    ),
+    "mnist": Source(
+        "labelspace.data.sources.mnist", "mnist:DIR", "a directory of IDX files (MNIST and its family), gzipped or not"
+    ),
+    "folder": Source(
+        "labelspace.data.sources.folder",
+        "folder:DIR[,size=64,channels=3]",
+        "images: one directory a class, or images beside a labels.csv whose first column is the file name",
+    ),
+    "npz": Source(
+        "labelspace.data.sources.npz", "npz:FILE", "a NumPy archive with x and one array per label (NaN or '' missing)"
+    ),
+}
+
+
+def open(address: str, labels: Iterable[str] | None = None, *, seed: int = 0, progress=None) -> Dataset:
+    """Opens a data set by its address.
+
+    Args:
+        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all.
+        labels: names of the labels to keep, in this order; all by default.
+        seed: seed of the splits where the source has none of its own, and of generated data.
+        progress: called with samples read and samples in all, where reading takes a while.
+
+    Raises:
+        UserError: an unknown address, label or option, or data that cannot be used (file, row and column named).
+    """
+    name, _, rest = str(address).partition(":")
+    name, *early = name.split(",")
+    if name not in SOURCES:
+        raise unknown("data address", name, SOURCES)
+    path, options = _split(rest, early)
+    function = SOURCES[name].function()
+    known = {
+        key: parameter
+        for key, parameter in inspect.signature(function).parameters.items()
+        if key not in ("path", "address", "seed", "progress")
+    }
+    takes_path = "path" in inspect.signature(function).parameters
+    if takes_path and not path:
+        raise UserError(f"address {address!r} needs a path: {SOURCES[name].form}")
+    if path and not takes_path:
+        raise UserError(f"address {address!r} takes no path: {SOURCES[name].form}")
+    arguments = {}
+    for key, text in options.items():
+        if key not in known:
+            raise unknown(f"option of address {name!r}:", key, known)
+        arguments[key] = _convert(f"{name}:{key}", text, known[key].default)
+    if takes_path:
+        arguments["path"] = path
+    data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
+    return data.select(labels).check()
+
+
+def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:
+    """Cuts ``PATH,KEY=VALUE,...`` at the trailing options; a path may itself hold commas."""
+    parts = rest.split(",") if rest else []
+    options: list[str] = []
+    while parts and re.fullmatch(r"[a-z_]+=[^/]*", parts[-1]):
+        options.insert(0, parts.pop())
+    return ",".join(parts), dict(o.partition("=")[::2] for o in [*early, *options])
+
+
+def _convert(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return type(default)(text) if default is not None else int(text)
+    except (KeyError, ValueError):
+        kind = "int" if default is None else type(default).__name__
+        raise UserError(f"option {name}={text!r} is not a {kind}") from None

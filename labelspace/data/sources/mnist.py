@@ -1,0 +1,87 @@
+"""``mnist:DIR``: IDX files, the format of MNIST and its family (Fashion-MNIST, KMNIST, EMNIST, ...)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
+from labelspace.labels import Schema, categorical
+
+_KINDS = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def open(address: str, seed: int, path: str, progress=None) -> Dataset:
+    """Reads the training and test files of a directory; a twelfth of the training digits (5,000 of 60,000) validates.
+
+    Args:
+        address: kept with the data.
+        seed: seed of the validation split; the test split is the test file.
+        path: directory with ``train-images*``, ``train-labels*``, ``t10k-images*`` (or ``test-images*``) and labels.
+        progress: not used; reading takes well under a second.
+
+    Raises:
+        UserError: a file is absent, damaged, or does not match its labels.
+    """
+    home = Path(path)
+    if not home.is_dir():
+        raise UserError(f"no such directory: {home}")
+    x_train, y_train = _pair(home, ("train",))
+    x_test, y_test = _pair(home, ("t10k", "test"))
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise UserError(f"{home}: training images are {x_train.shape[1:]}, test images {x_test.shape[1:]}")
+    classes = int(max(y_train.max(), y_test.max())) + 1
+    order = np.random.default_rng(seed).permutation(len(x_train))
+    n_val = max(1, len(order) // 12)
+    x = np.concatenate([x_train, x_test])[:, None]
+    values = np.concatenate([y_train, y_test])[:, None].astype(np.float32)
+    return Dataset(
+        address,
+        x,
+        values,
+        np.ones(values.shape, bool),
+        Schema([categorical("digit", [str(c) for c in range(max(classes, 2))])]),
+        {
+            "train": np.sort(order[n_val:]),
+            "val": np.sort(order[:n_val]),
+            "test": np.arange(len(x_train), len(x)),
+        },
+    )
+
+
+def _pair(home: Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = (_find(home, names, kind) for kind in ("images", "labels"))
+    x, y = read_idx(images), read_idx(labels)
+    if x.ndim != 3 or x.dtype != np.uint8:
+        raise UserError(f"{images} holds {x.dtype} of shape {x.shape}; expected bytes (images, rows, columns)")
+    if y.shape != x.shape[:1]:
+        raise UserError(f"{labels} holds {len(y)} labels for the {len(x)} images of {images.name}")
+    return x, y
+
+
+def _find(home: Path, names: tuple[str, ...], kind: str) -> Path:
+    for name in names:
+        found = sorted(p for p in home.iterdir() if p.name.startswith(f"{name}-{kind}") and p.is_file())
+        if found:
+            return found[0]
+    raise UserError(f"{home} has no file {names[0]}-{kind}-*-ubyte (gzipped or not)")
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Reads one IDX file, gzipped if its name ends in .gz. Raises UserError when it is not one or is cut short."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _KINDS or len(raw) < 4 + 4 * raw[3]:
+        raise UserError(f"{path} is not an IDX file")
+    shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
+    body, kind = raw[4 + 4 * raw[3] :], np.dtype(_KINDS[raw[2]])
+    if len(body) != math.prod(shape) * kind.itemsize:
+        raise UserError(f"{path} says {shape}, {math.prod(shape) * kind.itemsize} bytes, but holds {len(body)}")
+    return np.frombuffer(body, kind).reshape(shape)

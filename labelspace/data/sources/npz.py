@@ -1,0 +1,59 @@
+"""``npz:FILE``: a NumPy archive with samples ``x`` and one array per label."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from labelspace.data import columns
+from labelspace.data.dataset import SPLITS, Dataset, random_splits
+from labelspace.errors import UserError
+
+
+def open(address: str, seed: int, path: str, progress=None) -> Dataset:
+    """Reads ``x`` (vectors of any number type, or uint8 / [0, 1] images, channels first or last) and the labels.
+
+    Every other array of the archive is a label, one entry a sample: numbers or texts, NaN or ``''`` missing; kinds are
+    inferred. An array named ``split`` with entries train, val and test fixes the splits.
+
+    Raises:
+        UserError: not such an archive, no ``x``, or a label of another length.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"no such file: {file}")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{file} cannot be read as a NumPy archive of plain arrays: {error}") from None
+    if "x" not in arrays:
+        raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")
+    x = _samples(file, arrays.pop("x"))
+    split = arrays.pop("split", None)
+    for name, column in arrays.items():
+        if column.shape != (len(x),):
+            raise UserError(f"{file}: label {name!r} has shape {column.shape}; expected one entry for each of {len(x)} rows")
+    schema, values, observed = columns.read({name: column.tolist() for name, column in arrays.items()})
+    splits = random_splits(len(x), seed)
+    if split is not None:
+        if split.shape != (len(x),) or not set(np.unique(split)) <= set(SPLITS):
+            raise UserError(f"{file}: split must hold train, val or test for each of {len(x)} rows")
+        splits = {name: np.flatnonzero(split == name) for name in SPLITS}
+    return Dataset(address, x, values, observed, schema, splits)
+
+
+def _samples(file: Path, x: np.ndarray) -> np.ndarray:
+    if x.ndim == 2 and x.dtype.kind in "fiub":
+        return np.ascontiguousarray(x, np.float32)
+    if x.ndim == 3:  # grey images without a channel axis
+        x = x[:, None]
+    if x.ndim != 4 or x.dtype.kind not in "fu":
+        raise UserError(f"{file}: x has type {x.dtype} and shape {x.shape}; expected (n, d) numbers or (n, c, h, w) images")
+    if x.shape[1] > 4 and x.shape[3] <= 4:
+        x = x.transpose(0, 3, 1, 2)
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(x)
+    return np.ascontiguousarray(x, np.float32)

@@ -1,0 +1,1 @@
+"""Generators of data whose factors are known."""
