@@ -219,9 +219,7 @@ class Schema:
         """Reads :meth:`to_json`. Raises UserError for anything else."""
         try:
             rows = json.loads(text)["labels"]
-            return cls(
-                Label(str(r["name"]), r["kind"], tuple(r["classes"]), float(r["mean"]), float(r["scale"])) for r in rows
-            )
+            return cls(Label(str(r["name"]), r["kind"], tuple(r["classes"]), float(r["mean"]), float(r["scale"])) for r in rows)
         except UserError:
             raise
         except (ValueError, KeyError, TypeError) as error:

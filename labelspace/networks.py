@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,11 @@ class Network:
         return "conv"
 
 
+def revive(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A model's arguments from plain data: what is a :class:`Network` becomes one again."""
+    return {k: Network(**v) if k == "network" and isinstance(v, dict) else v for k, v in arguments.items()}
+
+
 def mlp(inputs: int, hidden: list[int], outputs: int, activation: str = "silu") -> nn.Sequential:
     """A multilayer perceptron ``(n, inputs) -> (n, outputs)`` with a linear last layer."""
     layers: list[nn.Module] = []
@@ -92,9 +97,7 @@ def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
     activation = ACTIVATIONS[network.activation]
     if network.resolve(shape) == "mlp":
         width = network.width or 256
-        return nn.Sequential(
-            mlp(inputs, [width] * network.depth, math.prod(shape), network.activation), nn.Unflatten(1, shape)
-        )
+        return nn.Sequential(mlp(inputs, [width] * network.depth, math.prod(shape), network.activation), nn.Unflatten(1, shape))
     plan = _Plan.of(shape, network.width or 64)
     layers: list[nn.Module] = [
         nn.Linear(inputs, plan.channels[-1] * plan.cells),

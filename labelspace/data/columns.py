@@ -47,9 +47,7 @@ def infer(name: str, entries: Sequence[Any]) -> Label:
 def read(columns: Mapping[str, Sequence[Any]]) -> tuple[Schema, np.ndarray, np.ndarray]:
     """Infers a schema from columns and encodes them: ``schema``, ``values``, ``observed``."""
     schema = Schema(infer(name, entries) for name, entries in columns.items())
-    cleaned = {
-        label.name: [_canonical(label, entry) for entry in columns[label.name]] for label in schema
-    }
+    cleaned = {label.name: [_canonical(label, entry) for entry in columns[label.name]] for label in schema}
     values, observed = schema.encode(cleaned)
     return schema, values, observed
 

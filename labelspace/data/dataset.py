@@ -33,6 +33,7 @@ class Dataset:
         truth: the generator that the samples came from, where there is one; it draws true counterfactuals.
         factors: ``(n, factors)`` codes of the generator.
         notes: what a user should know about how the data were read (skipped files, standardisation).
+        seed: what it was opened with.
     """
 
     address: str
@@ -44,6 +45,7 @@ class Dataset:
     truth: FactorGrid | None = None
     factors: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    seed: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,9 +93,7 @@ class Dataset:
         schema = self.schema.select(names)
         columns = [self.schema.index(name) for name in names]
         truth = self.truth and replace(self.truth, rules=tuple(self.truth.rules[c] for c in columns))
-        return replace(
-            self, values=self.values[:, columns], observed=self.observed[:, columns], schema=schema, truth=truth
-        )
+        return replace(self, values=self.values[:, columns], observed=self.observed[:, columns], schema=schema, truth=truth)
 
     def counterfactuals(
         self, label: str, value: int, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None

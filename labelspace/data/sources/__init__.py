@@ -10,7 +10,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
@@ -29,9 +29,7 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(
-        "labelspace.data.sources.digits", "digits", "1,797 handwritten digits of 8x8 (scikit-learn); label digit"
-    ),
+    "digits": Source("labelspace.data.sources.digits", "digits", "1,797 handwritten digits of 8x8 (scikit-learn); label digit"),
     "swiss-roll": Source(
         "labelspace.data.sources.swiss_roll",
         "swiss-roll[:n=10000,cut=height|x,noise=0]",
@@ -92,7 +90,7 @@ def open(address: str, labels: Iterable[str] | None = None, *, seed: int = 0, pr
     if takes_path:
         arguments["path"] = path
     data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
-    return data.select(labels).check()
+    return replace(data, seed=seed).select(labels).check()
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

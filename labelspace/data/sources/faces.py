@@ -10,9 +10,7 @@ from labelspace.data.synthetic.faces import faces
 from labelspace.errors import UserError
 
 
-def open(
-    address: str, seed: int, progress=None, n: int = 20_000, size: int = 64, correlated: bool = False
-) -> Dataset:
+def open(address: str, seed: int, progress=None, n: int = 20_000, size: int = 64, correlated: bool = False) -> Dataset:
     """Draws the faces into the store on first use; see :mod:`labelspace.data.synthetic.faces`.
 
     Args:

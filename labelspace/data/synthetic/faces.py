@@ -74,7 +74,15 @@ def _one_each(factor: str) -> tuple[tuple[int, ...], ...]:
     return tuple((code,) for code in range(len(FACTORS[factor])))
 
 
-# A hat hides the hair, so Bald is unknown under one; without hair and beard there is no hair colour to see.
+# A hat hides the hair, so Bald is unknown under one, and without visible hair there is no hair colour to see. A beard has
+# the colour of the hair where that is visible and is black elsewhere, so that the truth never depends on what cannot be
+# seen.
+
+
+def _hair_is_visible(factors: np.ndarray) -> np.ndarray:
+    return (factors[..., _COLUMN["hat"]] == 0) & (factors[..., _COLUMN["hair"]] > 0)
+
+
 RULES: tuple[LabelRule, ...] = (
     LabelRule(binary("Eyeglasses"), _COLUMN["glasses"], _not_none("glasses")),
     LabelRule(binary("Beard"), _COLUMN["beard"], _not_none("beard")),
@@ -90,9 +98,7 @@ RULES: tuple[LabelRule, ...] = (
         categorical("Hair_Color", ("black", "red", "blonde", "grey")),
         _COLUMN["hair_color"],
         _one_each("hair_color"),
-        seen=lambda f: (
-            (f[:, _COLUMN["beard"]] > 0) | ((f[:, _COLUMN["hat"]] == 0) & (f[:, _COLUMN["hair"]] > 0))
-        ),
+        seen=_hair_is_visible,
     ),
     LabelRule(
         categorical("Skin_Color", ("pale", "light", "tanned", "brown", "dark_brown", "black")),
@@ -171,7 +177,7 @@ def draw(factors: np.ndarray, size: int = 64, failures: list[tuple[int, str]] | 
             mouth=option(row, "mouth", pa.MouthType),
             skin_color=option(row, "skin", pa.SkinColor),
             hair_color=hair_color,
-            facial_hair_color=hair_color,
+            facial_hair_color=hair_color if _hair_is_visible(row) else pa.HairColor.BLACK,
             eyes=option(row, "eyes", pa.EyeType),
             eyebrows=option(row, "eyebrows", pa.EyebrowType),
             nose=option(row, "nose", pa.NoseType),

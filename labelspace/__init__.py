@@ -1,0 +1,54 @@
+"""labelspace: label-structured variational autoencoders, where every label gets its own latent space."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# The public surface: name -> where it lives. Imported when first used, so that `import labelspace` costs nothing.
+_WHERE = {
+    "open": ("labelspace.data.sources", "open"),
+    "build": ("labelspace.models", "build"),
+    "fit": ("labelspace.training.fit", "fit"),
+    "Options": ("labelspace.training.options", "Options"),
+    "save": ("labelspace.saving", "save"),
+    "load": ("labelspace.saving", "load"),
+    "open_run": ("labelspace.training.fit", "open_run"),
+    "interventions": ("labelspace.interventions", None),
+    "Schema": ("labelspace.labels", "Schema"),
+    "UserError": ("labelspace.errors", "UserError"),
+    "DivergedError": ("labelspace.errors", "DivergedError"),
+}
+
+if TYPE_CHECKING:
+    from labelspace import interventions
+    from labelspace.data.sources import open
+    from labelspace.errors import DivergedError, UserError
+    from labelspace.labels import Schema
+    from labelspace.models import build
+    from labelspace.saving import load, save
+    from labelspace.training.fit import fit, open_run
+    from labelspace.training.options import Options
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'labelspace' has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    found = importlib.import_module(module)
+    return found if attribute is None else getattr(found, attribute)
+
+
+__all__ = [
+    "DivergedError",
+    "Options",
+    "Schema",
+    "UserError",
+    "build",
+    "fit",
+    "interventions",
+    "load",
+    "open",
+    "open_run",
+    "save",
+]

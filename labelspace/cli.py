@@ -1,0 +1,147 @@
+"""The command line. Commands are imported when they are called, so that ``labelspace --help`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)\n")
+        sys.exit(2)
+
+
+def _nearest(message: str) -> str:
+    """argparse's message about a wrong choice, with the nearest choice instead of all of them."""
+    if "invalid choice: " not in message:
+        return message
+    given = message.split("invalid choice: ")[1].split("'")[1]
+    known = [part.strip(" '()") for part in message.split("choose from", 1)[1].split(",")]
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return f"unknown command {given!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    from labelspace import __version__
+
+    top = _Parser(prog="labelspace", description="Every label gets its own latent space.")
+    top.add_argument("--version", action="version", version=f"labelspace {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, about: str, run: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about)
+        command.set_defaults(run=run)
+        command.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+        return command
+
+    def edits(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
+        command.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+
+    sample = "an image file, or SPLIT:INDEX of the run's data (test:0)"
+
+    c = add("demo", "draw faces, train a CSVAE, edit faces, and print what was achieved", "demo:demo")
+    c.add_argument("--out", default="demo", help="run directory (default: demo)")
+    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--quick", action="store_true", help="a small fraction of the training, to see that it runs")
+    c.add_argument("--resume", action="store_true", help="go on with an interrupted demo, or only measure a finished one")
+
+    c = add("train", "train a model on a data set", "train:train")
+    c.add_argument("data", nargs="?", help="data address; labelspace data list prints all")
+    c.add_argument("--model", help="model name; labelspace models prints all (default: csvae)")
+    c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
+    c.add_argument("--out", help="run directory (default: runs/MODEL-DATA)")
+    c.add_argument("--epochs", type=int)
+    c.add_argument("--seed", type=int)
+    c.add_argument("--config", help="config.yaml of another run to take everything from")
+    c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
+    c.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
+
+    c = add("edit", "set labels of a sample", "edit:edit")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("--set", action="append", default=[], required=True, metavar="LABEL=VALUE")
+    c.add_argument("--point", default="typical", choices=["typical", "prior", "draw"], help="where in the label's block")
+    c.add_argument("--others", default="keep", choices=["keep", "zero"], help="what becomes of other labels' blocks")
+    c.add_argument("--seed", type=int, default=0)
+    edits(c)
+
+    c = add("transfer", "give a sample a donor's way of having a label", "edit:transfer")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("donor", metavar="DONOR", help=sample)
+    c.add_argument("--label", required=True)
+    edits(c)
+
+    c = add("traverse", "walk through a label's latent block", "edit:traverse")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("sample", metavar="IMAGE", nargs="?", default="test:0", help=sample + " (default: test:0)")
+    c.add_argument("--label", required=True)
+    c.add_argument("--coordinates", default="", help="one or two, separated by a comma (default: the first two)")
+    c.add_argument("--steps", type=int, default=7)
+    c.add_argument("--span", default="prior", help="prior, data, or LOW:HIGH")
+    edits(c)
+
+    c = add("generate", "new samples under labels", "edit:generate")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
+    c.add_argument("-n", type=int, default=16)
+    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+
+    c = add("embed", "write the codes of a data set, block by block", "arrays:embed")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("data", metavar="DATA", help="data address")
+    c.add_argument("--out", required=True, help=".npz file to write")
+
+    c = add("predict", "predict the labels of a data set", "arrays:predict")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("data", metavar="DATA", help="data address")
+    c.add_argument("--out", help=".csv file to write (default: standard output)")
+
+    c = add("data", "list, inspect or build data sets", "data:data")
+    c.add_argument("action", choices=["list", "inspect", "build"])
+    c.add_argument("address", nargs="?")
+    c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
+    c.add_argument("--seed", type=int, default=0)
+
+    add("models", "what each model is for, and when not to use it", "models:models")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code: 0, 1 (training diverged), 2 (a user's mistake), 130 (interrupted)."""
+    given = parser().parse_args(arguments)
+    from labelspace.errors import DivergedError, UserError
+
+    module, function = given.run.split(":")
+    try:
+        getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
+    except (UserError, DivergedError) as error:
+        sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
+        return 1 if isinstance(error, DivergedError) else 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"labelspace {given.command}: interrupted\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output went away (head, less)
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def run() -> NoReturn:
+    """Entry point of the ``labelspace`` program."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

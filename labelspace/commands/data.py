@@ -1,0 +1,59 @@
+"""``labelspace data``."""
+
+from __future__ import annotations
+
+import argparse
+
+from labelspace import terminal
+from labelspace.data import sources
+from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
+
+
+def data(given: argparse.Namespace) -> None:
+    """``data list``, ``data inspect ADDRESS`` and ``data build ADDRESS``."""
+    if given.action == "list":
+        rows = [(name, source.form, source.about) for name, source in sources.SOURCES.items()]
+        if given.json:
+            terminal.emit([dict(zip(("name", "address", "about"), row, strict=True)) for row in rows])
+        else:
+            terminal.table(["name", "address", "what it is"], rows)
+        return
+    if not given.address:
+        raise UserError(f"data {given.action} needs an address; labelspace data list prints all")
+    found = open_data(given.address, given.labels, given.seed)
+    if given.json:
+        terminal.emit(found.describe())
+    elif given.action == "inspect":
+        _print(found)
+    else:
+        terminal.say("; ".join((f"{found.address}: {len(found):,} samples ready", *found.notes)))
+
+
+def open_data(address: str, labels: str | None, seed: int) -> Dataset:
+    """Opens a data set with a progress bar; ``labels`` is a text with commas."""
+    names = [name.strip() for name in labels.split(",")] if labels else None
+    with terminal.bar(f"reading {address}") as progress:
+        return sources.open(address, names, seed=seed, progress=progress)
+
+
+def _print(found: Dataset) -> None:
+    about = found.describe()
+    low, high = about["range"]
+    splits = ", ".join(f"{name} {n:,}" for name, n in about["splits"].items())
+    shape = " x ".join(str(side) for side in about["shape"])
+    print(f"{about['address']}: {about['samples']:,} samples ({splits})")
+    print(f"each is {'an image' if found.is_image else 'a vector'} of {shape}, entries in [{low:g}, {high:g}]")
+    if about["truth"]:
+        print("drawn from known factors: true counterfactuals can be drawn")
+    for note in about["notes"]:
+        print(f"note: {note}")
+    rows = []
+    for label in about["labels"]:
+        if "counts" in label:
+            known = sum(label["counts"].values()) or 1
+            values = "  ".join(f"{name}: {n:,} ({100 * n / known:.0f}%)" for name, n in label["counts"].items())
+        else:
+            values = f"mean {label['mean']:.4g}, sd {label['sd']:.4g}"
+        rows.append((label["name"], label["kind"], values, f"{label['missing']:,}"))
+    terminal.table(["label", "kind", "values", "missing"], rows)

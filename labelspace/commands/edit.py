@@ -1,0 +1,142 @@
+"""``labelspace edit``, ``transfer``, ``traverse`` and ``generate``."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from labelspace import interventions, saving, terminal
+from labelspace.data.batches import Batches
+from labelspace.data.dataset import SPLITS, Dataset, as_float
+from labelspace.data.images import read_for
+from labelspace.errors import UserError
+from labelspace.interventions import Intervention, Labels
+from labelspace.labels import parse_assignments
+from labelspace.models.base import Model
+from labelspace.report import pictures
+from labelspace.training.fit import open_run
+
+
+def edit(given: argparse.Namespace) -> None:
+    """Sets labels of a sample."""
+    model, get = _open(given.run_directory)
+    x, labels = get(given.sample)
+    values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
+    done = interventions.set(
+        model,
+        x,
+        values,
+        labels,
+        point=given.point,
+        others=given.others,
+        keep_detail=given.keep_detail,
+        generator=torch.Generator().manual_seed(given.seed),
+    )
+    _finish(given, done, "edit")
+
+
+def transfer(given: argparse.Namespace) -> None:
+    """Gives a sample a donor's way of having a label."""
+    model, get = _open(given.run_directory)
+    (x, labels), (donor, donor_labels) = get(given.sample), get(given.donor)
+    done = interventions.transfer(model, x, donor, given.label, labels, donor_labels, keep_detail=given.keep_detail)
+    _finish(given, done, "transfer")
+
+
+def traverse(given: argparse.Namespace) -> None:
+    """Walks through a label's block."""
+    model, get = _open(given.run_directory)
+    size = model.blocks.of(given.label).size if given.label in model.schema.names else 0
+    model.schema.index(given.label)
+    x, labels = get(given.sample)
+    if given.coordinates:
+        try:
+            coordinates = tuple(int(c) for c in given.coordinates.split(","))
+        except ValueError:
+            raise UserError(f"--coordinates {given.coordinates!r} is not one or two numbers, such as 0,1") from None
+    else:
+        coordinates = (0, 1) if size > 1 else (0,)
+    span: str | tuple[float, float] = given.span
+    data_codes = None
+    if match := re.fullmatch(r"(-?[\d.]+):(-?[\d.]+)", given.span):
+        span = (float(match[1]), float(match[2]))
+    elif given.span == "data":
+        _, data = open_run(given.run_directory)
+        data_codes, _ = interventions.encode_all(model, Batches(data, "val", 512, shuffle=False))
+    done = interventions.traverse(
+        model,
+        x,
+        given.label,
+        labels,
+        coordinates=coordinates,
+        steps=given.steps,
+        span=span,  # type: ignore[arg-type]
+        data_codes=data_codes,
+        keep_detail=given.keep_detail,
+    )
+    _finish(given, done, "traverse")
+
+
+def generate(given: argparse.Namespace) -> None:
+    """New samples under labels."""
+    model = saving.load(given.run_directory)
+    values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
+    done = interventions.generate(model, values, given.n, generator=torch.Generator().manual_seed(given.seed))
+    if len(model.shape) == 3:  # a picture with about as many rows as columns
+        columns = max(1, round(given.n**0.5))
+        rows = -(-given.n // columns)
+        blank = done.x.new_ones(rows * columns - given.n, *model.shape)
+        done = Intervention(torch.cat([done.x, blank]).view(rows, columns, *model.shape), done.record, done.codes)
+    _finish(given, done, "generate")
+
+
+def _open(home: str):
+    """The model of a run, and a function that finds a sample by what the user wrote."""
+    model = saving.load(home)
+
+    @functools.cache
+    def data() -> Dataset:
+        return open_run(home)[1]
+
+    def get(text: str) -> tuple[Tensor, Labels | None]:
+        split, colon, index = text.partition(":")
+        if colon and split in SPLITS and index.isdecimal():
+            rows = data().rows(split)  # type: ignore[arg-type]
+            if int(index) >= len(rows):
+                raise UserError(f"there is no sample {text}: the {split} split has {len(rows)}, counted from 0")
+            row = rows[int(index) : int(index) + 1]
+            return data().samples(row)[0], data().labels(row)
+        return _from_file(model, text), None
+
+    return model, get
+
+
+def _from_file(model: Model, text: str) -> Tensor:
+    if len(model.shape) != 3:
+        raise UserError(f"{text!r} is not a sample of this run; vectors are named SPLIT:INDEX, such as test:0")
+    if not Path(text).exists():
+        raise UserError(f"no such image: {text} (or name a sample of the run's data, such as test:0)")
+    return as_float(torch.from_numpy(read_for(model.shape, text)))
+
+
+def _finish(given: argparse.Namespace, done: Intervention, name: str) -> None:
+    record = done.record.to_dict()
+    is_image = done.x.ndim >= 3
+    out = given.out or f"{name}{'.png' if is_image else '.csv'}"
+    written = pictures.write(out, done.x, record)
+    if given.json:
+        terminal.emit({"out": str(written), **record})
+        return
+    changes = ", ".join(
+        f"{label} {done.record.source.get(label, ['?'])[0]} -> {values[0]}" for label, values in done.record.target.items()
+    )
+    what = changes if changes and name in ("edit", "transfer") else f"{name} of {', '.join(done.record.changed) or 'nothing'}"
+    terminal.say(
+        f"{what}; changed {', '.join(done.record.changed) or 'nothing'}; held {', '.join(done.record.held) or 'nothing'}"
+    )
+    terminal.say(f"written to {written}")

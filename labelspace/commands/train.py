@@ -1,0 +1,107 @@
+"""``labelspace train``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from labelspace import terminal
+from labelspace.commands.data import open_data
+from labelspace.config import resolve
+from labelspace.errors import UserError
+from labelspace.models import build
+from labelspace.training.fit import Fitted, configuration, fit
+from labelspace.training.progress import Terminal
+from labelspace.training.run import Run, read_config
+
+
+def train(given: argparse.Namespace) -> None:
+    """Trains a model, or goes on with a run."""
+    file: dict[str, Any] = {}
+    if given.resume:
+        file = _resumed(given)
+    elif given.config:
+        file = read_config(Path(given.config))
+    saved = file.get("data", {})
+    address = given.data or saved.get("address")
+    if not address:
+        raise UserError("which data? labelspace train DATA, where labelspace data list prints addresses")
+    labels = given.labels
+    if labels is None and address == saved.get("address"):
+        labels = ",".join(saved["labels"])
+    name = given.model or file.get("model", {}).get("name") or "csvae"
+    seed = given.seed if given.seed is not None else int(saved.get("seed", 0))
+    home = given.out or f"runs/{name}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', address).strip('-')}"
+    if not given.resume and Run(home).exists:
+        Run.create(home)  # says what to do, before any data are read
+    data = open_data(address, labels, seed)
+    config = resolve(
+        name,
+        data.shape,
+        len(data.schema),
+        file=file if name == file.get("model", {}).get("name") else {"training": file.get("training", {})},
+        assignments=given.set,
+        training={"epochs": given.epochs, "seed": given.seed},
+    )
+    torch.manual_seed(config.options.seed)
+    model = build(name, data, **config.arguments)
+    resolved = configuration(model, data, config.options)
+    if not given.json:
+        terminal.say(yaml.safe_dump(resolved, sort_keys=False).rstrip())
+    for note in data.notes:
+        terminal.say(f"note: {note}")
+    fitted = fit(
+        model,
+        data,
+        config.options,
+        out=home,
+        resume=given.resume,
+        watcher=Terminal(),
+        tensorboard=given.tensorboard,
+    )
+    report(given, home, fitted, resolved)
+
+
+def _resumed(given: argparse.Namespace) -> dict[str, Any]:
+    """The configuration of the run that is to go on; nothing else may be asked for."""
+    if not given.out:
+        raise UserError("--resume needs --out, the directory of the run to go on with")
+    if not Run(given.out).exists:
+        raise UserError(f"{given.out} holds no run to resume")
+    file = Run(given.out).read_config()
+    saved = {
+        "DATA": (given.data, file["data"]["address"]),
+        "--model": (given.model, file["model"]["name"]),
+        "--labels": (given.labels, ",".join(file["data"]["labels"])),
+        "--epochs": (given.epochs, file["training"]["epochs"]),
+        "--seed": (given.seed, file["training"]["seed"]),
+    }
+    for option, (asked, was) in saved.items():
+        if asked is not None and asked != was:
+            raise UserError(f"{given.out} was started with {option} {was}, not {asked}; a resumed run keeps its settings")
+    if given.set or given.config:
+        raise UserError("a resumed run keeps its settings; leave out --set and --config")
+    return file
+
+
+def report(given: argparse.Namespace, home: str, fitted: Fitted, resolved: dict[str, Any]) -> None:
+    """Prints the result of training."""
+    if given.json:
+        terminal.emit(
+            {
+                "run": str(home),
+                "reason": fitted.reason,
+                "best_epoch": fitted.best_epoch,
+                "best_score": fitted.best_score,
+                "seconds": fitted.seconds,
+                "samples_per_second": fitted.samples_per_second,
+                "config": resolved,
+            }
+        )
+        return
+    terminal.say(f"{home}: best epoch {fitted.best_epoch}, {fitted.seconds:.0f} s, {fitted.samples_per_second:,.0f} samples/s")

@@ -1,0 +1,128 @@
+"""The judge: a classifier trained on real training data, never on a model's output, that reads labels off samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labelspace import files
+from labelspace.data.batches import Batches
+from labelspace.data.dataset import Dataset, Split
+from labelspace.data.store import Progress, cache_directory
+from labelspace.errors import UserError
+from labelspace.evaluation.scores import Score, mean
+from labelspace.labels import LabelDistribution, Schema
+from labelspace.networks import mlp
+
+FORMAT = 2
+
+
+class Judge(nn.Module):
+    """Reads the labels of samples.
+
+    Args:
+        shape: shape of one sample: images of sides of at least 8, or vectors.
+        schema: the labels.
+    """
+
+    def __init__(self, shape: tuple[int, ...], schema: Schema) -> None:
+        super().__init__()
+        self.shape, self.schema = shape, schema
+        if len(shape) == 1:
+            self.network = mlp(shape[0], [128, 128], schema.parameters)
+        else:
+            halvings = 1 if min(shape[1:]) < 16 else 2 if min(shape[1:]) < 32 else 3
+            widths = [shape[0], 32, 64, 128, 128][: halvings + 2]
+            layers: list[nn.Module] = []
+            for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+                kernel = 5 if i == 0 else 3
+                layers += [
+                    nn.Conv2d(inputs, outputs, kernel, stride=2 if i < halvings + 1 else 1, padding=kernel // 2),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(),
+                ]
+            with torch.no_grad():
+                size = nn.Sequential(*layers).eval()(torch.zeros(1, *shape)).numel()
+            self.network = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(size, schema.parameters))
+
+    def forward(self, x: Tensor) -> LabelDistribution:
+        return self.schema.distribution(self.network(x))
+
+    @torch.no_grad()
+    def read(self, x: Tensor, batch_size: int = 512) -> Tensor:
+        """The most probable label values of samples, ``(n, labels)``."""
+        return torch.cat([self(part).mode() for part in x.split(batch_size)])
+
+    @torch.no_grad()
+    def log_odds(self, x: Tensor, batch_size: int = 512) -> Tensor:
+        """Raw outputs of the judge, ``(n, schema.parameters)``: log-odds for binary labels."""
+        return torch.cat([self.network(part) for part in x.split(batch_size)])
+
+
+def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress | None = None) -> Judge:
+    """The judge of a data set: from the cache, or trained on its training split and put there.
+
+    Args:
+        data: the data set; its labels are what the judge reads.
+        epochs: passes; by default as many as make about 600 steps, at least 4.
+        seed: of the judge's weights, batches and noise.
+        progress: called with steps done and steps in all.
+    """
+    if len(data.schema) == 0:
+        raise UserError(f"{data.address} has no labels for a judge to read")
+    batches = Batches(data, "train", 128, seed=seed)
+    epochs = epochs or max(4, -(-600 // len(batches)))
+    what = json.dumps([FORMAT, data.schema.to_json(), data.shape, len(data), epochs, seed])
+    probe = np.ascontiguousarray(data.x[data.rows("train")[:64]]).tobytes()
+    key = hashlib.sha256(what.encode() + probe).hexdigest()[:20]
+    file = cache_directory() / f"judge-{key}.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        judge = Judge(data.shape, data.schema)
+        if file.exists():
+            files.load_strictly(judge, files.read_tensors(file)[0], file)
+            return judge.eval()
+        _train(judge, batches, epochs, progress)
+    files.write_tensors(file, judge.state_dict())
+    return judge.eval()
+
+
+def _train(judge: Judge, batches: Batches, epochs: int, progress: Progress | None) -> None:
+    steps = epochs * len(batches)
+    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=1e-2, fused=True)
+    pace = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / (steps + 1))
+    step = 0
+    for _ in range(epochs):
+        for batch in batches:
+            if len(batch) < 2:
+                continue  # batch norm needs two
+            # Noise of random strength: model output is never as clean as data, and the judge must not mind.
+            noise = torch.randn_like(batch.x) * torch.rand(len(batch), *[1] * (batch.x.ndim - 1)) * 0.1
+            log_prob = judge(batch.x + noise).log_prob(batch.values)
+            loss = -(log_prob * batch.observed).sum() / batch.observed.sum().clamp_min(1)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            pace.step()
+            step += 1
+            if progress:
+                progress(step, steps)
+
+
+def accuracy(judge: Judge, data: Dataset, split: Split = "test") -> dict[str, Score]:
+    """The judge's own balanced accuracy per discrete label on real samples, by name (plain mean over its classes)."""
+    rows = data.rows(split)
+    read = judge.read(data.samples(rows)).numpy()
+    values, observed = (t.numpy() for t in data.labels(rows))
+    out = {}
+    for i, label in enumerate(data.schema):
+        if label.discrete:
+            seen = observed[:, i]
+            right = (read[seen, i] == values[seen, i]).astype(float)
+            classes, inverse, counts = np.unique(values[seen, i], return_inverse=True, return_counts=True)
+            out[label.name] = mean(right * (len(right) / len(classes) / counts[inverse]))
+    return out

@@ -1,0 +1,46 @@
+"""A measured value with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value, its bootstrap 95% interval, and the number of samples that it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_dict(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def mean(values: np.ndarray, seed: int = 0) -> Score:
+    """The mean of per-sample values ``(n,)``."""
+    values = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
+    return _score(float(values.mean()), values[draws].mean(1), len(values))
+
+
+def statistic(function: Callable[..., float], *arrays: np.ndarray, seed: int = 0) -> Score:
+    """A statistic of arrays that share their first dimension, resampled together."""
+    n = len(arrays[0])
+    rng = np.random.default_rng(seed)
+    resampled = []
+    for _ in range(_RESAMPLES):
+        rows = rng.integers(0, n, n)
+        resampled.append(function(*(a[rows] for a in arrays)))
+    return _score(float(function(*arrays)), np.array(resampled), n)
+
+
+def _score(value: float, resampled: np.ndarray, n: int) -> Score:
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return Score(value, float(low), float(high), n)

@@ -1,0 +1,88 @@
+"""Files that are either whole or not there: written to a temporary name in the same directory and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from labelspace.errors import UserError
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Writes a file atomically: after a crash at any moment the old or the new content is there, never a mixture.
+
+    Raises:
+        UserError: the disk is full or the directory cannot be written; what was there before is kept.
+    """
+    raw = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        kept = "; the file that was there is kept" if path.exists() else ""
+        raise UserError(f"{path} could not be written: {error.strerror or error}{kept}") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON atomically."""
+    write(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file. Raises UserError when it is absent or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or not JSON: {error}") from None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes tensors and texts as one safetensors file, atomically."""
+    write(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Reads a safetensors file: tensors and texts. Raises UserError when it is absent, truncated or foreign."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is truncated or not a safetensors file: {error}") from None
+
+
+def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copies tensors into a module. Raises UserError when names or shapes do not match exactly."""
+    wanted = module.state_dict()
+    for name in wanted.keys() - tensors.keys():
+        raise UserError(f"{path} has no tensor {name!r}; it belongs to another model")
+    for name in tensors.keys() - wanted.keys():
+        raise UserError(f"{path} has an unexpected tensor {name!r}; it belongs to another model")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise UserError(
+                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, the model expects {tuple(wanted[name].shape)}"
+            )
+    module.load_state_dict(tensors)

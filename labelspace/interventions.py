@@ -1,0 +1,497 @@
+"""Interventions: changes to a sample's latent blocks, each returning the result and a record of what was done.
+
+All are written against latent blocks, so they work alike on every model. ``x`` is one sample (``shape``) or a batch
+(``(n, *shape)``); the result has the form that was given. Codes are posterior means unless a draw is asked for.
+
+=================  ================================================================================================
+:func:`set`        give labels new values
+:func:`transfer`   give a sample a donor's way of having a label
+:func:`traverse`   walk along one or two coordinates of a label's block
+:func:`interpolate`  walk from one sample to another, in some blocks or all
+:func:`resample`   draw one block anew, many times
+:func:`generate`   new samples under labels
+=================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from labelspace.blocks import Blocks, Latents, modes, sample
+from labelspace.errors import UserError, unknown
+from labelspace.models.base import Model
+
+Labels = tuple[Tensor, Tensor]
+"""``values`` and ``observed`` of the samples, both ``(n, labels)``."""
+
+_TAIL = 0.02  # a traversal covers the data's quantiles from this to one minus this
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an intervention did.
+
+    Attributes:
+        kind: the intervention's name.
+        changed: names of the latent blocks that were changed.
+        held: names of the blocks that were kept as encoded.
+        source: label name -> values before, one per sample (None where a value was not known and not needed).
+        target: label name -> values after, one per sample.
+        options: everything else that determines the result.
+    """
+
+    kind: str
+    changed: tuple[str, ...]
+    held: tuple[str, ...]
+    source: dict[str, list[Any]] = field(default_factory=dict)
+    target: dict[str, list[Any]] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain data, ready for JSON."""
+        return {
+            "kind": self.kind,
+            "changed": list(self.changed),
+            "held": list(self.held),
+            "source": self.source,
+            "target": self.target,
+            "options": self.options,
+        }
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """The result of an intervention.
+
+    Attributes:
+        x: new samples, shaped as each function says.
+        record: what was done.
+        codes: the codes that were decoded.
+    """
+
+    x: Tensor
+    record: Record
+    codes: Latents[Tensor]
+
+
+@torch.no_grad()
+def set(
+    model: Model,
+    x: Tensor,
+    values: Mapping[str, Any],
+    labels: Labels | None = None,
+    *,
+    point: Literal["typical", "prior", "draw"] = "typical",
+    others: Literal["keep", "zero"] = "keep",
+    keep_detail: bool = False,
+    generator: torch.Generator | None = None,
+) -> Intervention:
+    """Gives labels new values and keeps everything else.
+
+    Args:
+        model: a trained model.
+        x: one sample or a batch.
+        values: label name -> new value, as a user writes it (0/1, a class name, a number).
+        labels: the samples' own labels where known; missing ones are predicted by the model where its encoder needs them.
+        point: where in the label's block the new value is: "typical" (the model's own choice: where the data of that value
+            are densest, if it measured that; else the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
+        others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018).
+        keep_detail: add to the result what the model could not reconstruct: x + decode(edited) - decode(encoded).
+        generator: for ``point="draw"``.
+
+    Returns:
+        ``x`` shaped like the input.
+
+    Raises:
+        UserError: an unknown label, or a value that it cannot take.
+    """
+    _one_of("point", point, ("typical", "prior", "draw"))
+    _one_of("others", others, ("keep", "zero"))
+    batch, single = _batch(model, x)
+    parsed = {name: model.schema[name].parse(value) for name, value in values.items()}
+    if missing := [name for name, value in parsed.items() if math.isnan(value)]:
+        raise UserError(f"label {missing[0]!r} was set to nothing; expected a value")
+    encoded, before = _encode(model, batch, labels)
+    codes = encoded
+    if others == "zero":
+        off = modes(model.prior(torch.zeros_like(before)))
+        codes = codes.replace({b.name: off[b.name] for b in model.blocks if b.label is not None and b.label not in parsed})
+    for name, value in parsed.items():
+        new = torch.full((len(batch),), value, device=batch.device)
+        codes = _put(model, codes, name, new, before[:, model.schema.index(name)], point, generator)
+    out = _decode(model, codes, encoded, batch, keep_detail)
+    target = {name: [model.schema[name].format(value)] * len(batch) for name, value in parsed.items()}
+    record = _record(
+        "set",
+        encoded,
+        codes,
+        _values(model, before, parsed),
+        target,
+        {"point": point, "others": others, "keep_detail": keep_detail},
+    )
+    return Intervention(out[0] if single else out, record, codes)
+
+
+@torch.no_grad()
+def transfer(
+    model: Model,
+    x: Tensor,
+    donor: Tensor,
+    label: str,
+    labels: Labels | None = None,
+    donor_labels: Labels | None = None,
+    *,
+    keep_detail: bool = False,
+) -> Intervention:
+    """Gives samples a donor's way of having a label: the label's block is taken from the donor, the rest is kept.
+
+    Args:
+        model: a trained model with a block for the label.
+        x: one sample or a batch.
+        donor: one sample for all, or a batch of the same length.
+        label: which label.
+        labels: the samples' own labels where known.
+        donor_labels: the donors' own labels where known.
+        keep_detail: as in :func:`set`.
+
+    Returns:
+        ``x`` shaped like the input.
+    """
+    batch, single = _batch(model, x)
+    given, _ = _batch(model, donor)
+    if len(given) not in (1, len(batch)):
+        raise UserError(f"{len(given)} donors for {len(batch)} samples; expected one, or one for each")
+    block = model.blocks.of(label)
+    encoded, before = _encode(model, batch, labels)
+    lent, lent_values = _encode(model, given, donor_labels)
+    codes = encoded.replace({block.name: lent[block.name].expand(len(batch), -1)})
+    out = _decode(model, codes, encoded, batch, keep_detail)
+    after = lent_values.expand(len(batch), -1)
+    record = _record(
+        "transfer",
+        encoded,
+        codes,
+        _values(model, before, [label]),
+        _values(model, after, [label]),
+        {"label": label, "keep_detail": keep_detail},
+    )
+    return Intervention(out[0] if single else out, record, codes)
+
+
+@torch.no_grad()
+def traverse(
+    model: Model,
+    x: Tensor,
+    label: str | None = None,
+    labels: Labels | None = None,
+    *,
+    block: str | None = None,
+    coordinates: Sequence[int] = (0,),
+    steps: int = 7,
+    span: Literal["prior", "data"] | tuple[float, float] = "prior",
+    value: Any = None,
+    data_codes: Latents[Tensor] | None = None,
+    keep_detail: bool = False,
+) -> Intervention:
+    """Walks along one or two coordinates of a block and keeps everything else.
+
+    Args:
+        model: a trained model.
+        x: one sample or a batch.
+        label: whose block is walked through; or give ``block`` by name (a free block, say).
+        labels: the samples' own labels where known.
+        block: name of a block, instead of a label.
+        coordinates: one or two coordinates of the block; the others stay as encoded.
+        steps: points along each.
+        span: where a walk starts and ends: "prior" is two standard deviations around the mean of p(block | value);
+            "data" is the central 96% of ``data_codes``; or two numbers.
+        value: the label's value whose prior is walked through; a binary label is walked through where it is on.
+        data_codes: codes of a data set, for ``span="data"`` (:func:`encode_all` makes them).
+        keep_detail: as in :func:`set`.
+
+    Returns:
+        ``x`` of shape ``(steps, *shape)`` or ``(steps, steps, *shape)`` for one sample (first coordinate first), with the
+        batch's dimension in front for a batch.
+    """
+    batch, single = _batch(model, x)
+    if (label is None) == (block is None):
+        raise UserError("traverse needs a label or the name of a block, one of them")
+    place = model.blocks.of(label) if label is not None else model.blocks.named(str(block))
+    coordinates = tuple(coordinates)
+    if len(coordinates) not in (1, 2) or len({*coordinates}) != len(coordinates):
+        raise UserError(f"traverse takes one or two different coordinates, got {coordinates}")
+    if bad := [c for c in coordinates if not 0 <= c < place.size]:
+        raise UserError(f"block {place.name!r} has coordinates 0 to {place.size - 1}, got {bad[0]}")
+    if steps < 2:
+        raise UserError(f"a walk needs at least 2 steps, got {steps}")
+    encoded, before = _encode(model, batch, labels)
+    ends = _ends(model, place.name, place.label, coordinates, span, value, data_codes, before)
+    axes = [torch.linspace(low, high, steps, device=batch.device) for low, high in ends]
+    points = torch.cartesian_prod(*axes).view(-1, len(coordinates))  # (steps^k, k)
+    walked = encoded[place.name].repeat_interleave(len(points), 0)
+    walked[:, list(coordinates)] = points.repeat(len(batch), 1).to(walked.dtype)
+    repeated = encoded.rows(torch.arange(len(batch), device=batch.device).repeat_interleave(len(points)))
+    codes = repeated.replace({place.name: walked})
+    out = _decode(model, codes, repeated, batch.repeat_interleave(len(points), 0), keep_detail)
+    out = out.view(len(batch), *[steps] * len(coordinates), *model.shape)
+    record = Record(
+        "traverse",
+        (place.name,),
+        tuple(b.name for b in model.blocks if b.name != place.name),
+        _values(model, before, [place.label] if place.label else []),
+        {},
+        {"coordinates": list(coordinates), "axes": [axis.tolist() for axis in axes], "keep_detail": keep_detail},
+    )
+    return Intervention(out[0] if single else out, record, codes)
+
+
+@torch.no_grad()
+def interpolate(
+    model: Model,
+    x: Tensor,
+    other: Tensor,
+    labels: Labels | None = None,
+    other_labels: Labels | None = None,
+    *,
+    steps: int = 7,
+    blocks: Sequence[str] | None = None,
+    keep_detail: bool = False,
+) -> Intervention:
+    """Walks on a straight line from the codes of one sample to those of another.
+
+    Args:
+        model: a trained model.
+        x: one sample or a batch, where the walk starts.
+        other: as many samples, where it ends.
+        labels, other_labels: their own labels where known.
+        steps: points of the walk, both ends included.
+        blocks: names of the blocks that move; all by default.
+        keep_detail: as in :func:`set`.
+
+    Returns:
+        ``x`` of shape ``(steps, *shape)``, with the batch's dimension in front for a batch.
+    """
+    batch, single = _batch(model, x)
+    end, _ = _batch(model, other)
+    if len(end) != len(batch):
+        raise UserError(f"{len(batch)} samples to start from and {len(end)} to end at; expected as many")
+    if steps < 2:
+        raise UserError(f"a walk needs at least 2 steps, got {steps}")
+    names = [b.name for b in model.blocks] if blocks is None else [model.blocks.named(b).name for b in blocks]
+    start, before = _encode(model, batch, labels)
+    goal, after = _encode(model, end, other_labels)
+    rows = torch.arange(len(batch), device=batch.device).repeat_interleave(steps)
+    t = torch.linspace(0, 1, steps, device=batch.device).repeat(len(batch))[:, None]
+    first, last = start.rows(rows), goal.rows(rows)
+    codes = first.replace({name: torch.lerp(first[name], last[name], t.to(first[name].dtype)) for name in names})
+    out = _decode(model, codes, first, batch[rows], keep_detail).view(len(batch), steps, *model.shape)
+    record = Record(
+        "interpolate",
+        tuple(names),
+        tuple(b.name for b in model.blocks if b.name not in names),
+        _values(model, before, model.schema.names),
+        _values(model, after, model.schema.names),
+        {"steps": steps, "keep_detail": keep_detail},
+    )
+    return Intervention(out[0] if single else out, record, codes)
+
+
+@torch.no_grad()
+def resample(
+    model: Model,
+    x: Tensor,
+    label: str | None = None,
+    labels: Labels | None = None,
+    *,
+    block: str | None = None,
+    n: int = 8,
+    keep_detail: bool = False,
+    generator: torch.Generator | None = None,
+) -> Intervention:
+    """Draws one block anew from its prior given the sample's own label, ``n`` times, and keeps everything else.
+
+    Args:
+        model: a trained model.
+        x: one sample or a batch.
+        label: whose block is drawn; or give ``block`` by name.
+        labels: the samples' own labels where known.
+        block: name of a block, instead of a label.
+        n: draws per sample.
+        keep_detail: as in :func:`set`.
+        generator: of the draws.
+
+    Returns:
+        ``x`` of shape ``(n, *shape)``, with the batch's dimension in front for a batch.
+    """
+    batch, single = _batch(model, x)
+    if (label is None) == (block is None):
+        raise UserError("resample needs a label or the name of a block, one of them")
+    if n < 1:
+        raise UserError(f"resample needs at least one draw, got {n}")
+    place = model.blocks.of(label) if label is not None else model.blocks.named(str(block))
+    encoded, before = _encode(model, batch, labels)
+    rows = torch.arange(len(batch), device=batch.device).repeat_interleave(n)
+    repeated = encoded.rows(rows)
+    drawn = sample(model.prior(before[rows]), generator)[place.name]
+    codes = repeated.replace({place.name: drawn})
+    out = _decode(model, codes, repeated, batch[rows], keep_detail).view(len(batch), n, *model.shape)
+    values = _values(model, before, [place.label] if place.label else [])
+    record = _record("resample", repeated, codes, values, values, {"n": n, "keep_detail": keep_detail})
+    return Intervention(out[0] if single else out, record, codes)
+
+
+@torch.no_grad()
+def generate(
+    model: Model,
+    values: Mapping[str, Any] | None = None,
+    n: int = 16,
+    *,
+    keep: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Intervention:
+    """New samples under labels.
+
+    Args:
+        model: a trained model.
+        values: label name -> value; labels that are not named are drawn from their frequencies in the training data.
+        n: how many.
+        keep: one sample whose free blocks are kept instead of drawn.
+        generator: of the draws.
+
+    Returns:
+        ``x`` of shape ``(n, *shape)``: the mean of p(x | codes).
+    """
+    if n < 1:
+        raise UserError(f"generate needs at least one sample, got {n}")
+    schema, device = model.schema, model.label_parameters.device
+    asked = schema.distribution(model.label_parameters.expand(n, -1)).sample(generator) if len(schema) else torch.zeros(n, 0)
+    asked = asked.to(device)
+    for name, value in (values or {}).items():
+        number = schema[name].parse(value)
+        if math.isnan(number):
+            raise UserError(f"label {name!r} was set to nothing; expected a value")
+        asked[:, schema.index(name)] = number
+    codes = sample(model.prior(asked), generator)
+    held: tuple[str, ...] = ()
+    if keep is not None:
+        batch, _ = _batch(model, keep)
+        encoded, _ = _encode(model, batch[:1], None)
+        free = model.blocks.free
+        codes = codes.replace({b.name: encoded[b.name].expand(n, -1) for b in free})
+        held = tuple(b.name for b in free)
+    record = Record(
+        "generate",
+        tuple(b.name for b in model.blocks if b.name not in held),
+        held,
+        {},
+        _values(model, asked, schema.names),
+        {"n": n, "asked": builtins.sorted(values or {})},
+    )
+    return Intervention(model.decode(codes).mean, record, codes)
+
+
+@torch.no_grad()
+def encode_all(model: Model, batches) -> tuple[Latents[Tensor], Tensor]:
+    """Mean codes of many batches, and the label values that they were encoded under."""
+    parts, values = [], []
+    for batch in batches:
+        codes, known = _encode(model, batch.x, (batch.values, batch.observed))
+        parts.append(codes)
+        values.append(known)
+    joined = {b.name: torch.cat([part[b.name] for part in parts]) for b in model.blocks}
+    return Latents(model.blocks, joined), torch.cat(values)
+
+
+# -- what they share --------------------------------------------------------------------------------------------------
+
+
+def _batch(model: Model, x: Tensor) -> tuple[Tensor, bool]:
+    """A batch from one sample or a batch, and whether it was one sample."""
+    single = tuple(x.shape) == model.shape
+    batch = x[None] if single else x
+    if tuple(batch.shape[1:]) != model.shape:
+        raise UserError(f"samples have shape {tuple(x.shape)}, the model takes {model.shape} or (n, ...) of it")
+    if len(batch) == 0:
+        raise UserError("there is no sample to work on")
+    return batch.to(model.label_parameters.device), single
+
+
+def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Tensor]:
+    """Mean codes and the full label values that belong to them (predicted where needed and missing)."""
+    values, observed = (t.to(x.device) for t in labels) if labels is not None else (None, None)
+    if model.reads_labels and len(model.schema):
+        values = model.complete(x, values, observed)
+    elif values is None:
+        values = x.new_zeros(len(x), len(model.schema))
+    known = torch.ones_like(values, dtype=torch.bool)
+    return modes(model.encode(x, values, known)), values
+
+
+def _put(model: Model, codes, label: str, new: Tensor, old: Tensor, point: str, generator) -> Latents[Tensor]:
+    if point == "typical" or not any(b.label == label for b in model.blocks):
+        return model.place(codes, label, new, old)
+    prior = model.prior(*model.only(label, new))
+    chosen = sample(prior, generator) if point == "draw" else modes(prior)
+    name = model.blocks.of(label).name
+    return codes.replace({name: chosen[name]})
+
+
+def _decode(model: Model, codes: Latents[Tensor], encoded: Latents[Tensor], x: Tensor, keep_detail: bool) -> Tensor:
+    edited = model.decode(codes).mean
+    if not keep_detail:
+        return edited
+    out = x + edited - model.decode(encoded).mean
+    low, high = model.likelihood.bounds or ((0.0, 1.0) if len(model.shape) == 3 else (-math.inf, math.inf))
+    return out.clamp(low, high)
+
+
+def _ends(model, name, label, coordinates, span, value, data_codes, before) -> list[tuple[float, float]]:
+    """Where a walk starts and ends, per coordinate."""
+    if isinstance(span, tuple):
+        low, high = float(span[0]), float(span[1])
+        if not low < high:
+            raise UserError(f"a walk goes from a smaller to a larger number, got {span}")
+        return [(low, high)] * len(coordinates)
+    _one_of("span", span, ("prior", "data"))
+    if span == "data":
+        if data_codes is None:
+            raise UserError('span="data" needs data_codes (interventions.encode_all makes them)')
+        code = data_codes[name].float()
+        tails = torch.tensor([_TAIL, 1 - _TAIL], device=code.device)
+        return [tuple(torch.quantile(code[:, c], tails).tolist()) for c in coordinates]  # type: ignore[misc]
+    values = before[:1].clone()
+    if label is not None:
+        index, kind = model.schema.index(label), model.schema[label]
+        if value is not None:
+            values[:, index] = kind.parse(value)
+        elif kind.kind == "binary":
+            values[:, index] = 1.0
+    prior = model.prior(values)[name]
+    return [
+        (float(prior.mean[0, c] - 2 * prior.scale[0, c]), float(prior.mean[0, c] + 2 * prior.scale[0, c])) for c in coordinates
+    ]
+
+
+def _values(model: Model, values: Tensor, names) -> dict[str, list[Any]]:
+    decoded = model.schema.decode(values.cpu().numpy())
+    return {name: decoded[name] for name in names}
+
+
+def _record(kind: str, encoded: Latents[Tensor], codes: Latents[Tensor], source, target, options) -> Record:
+    """A record whose changed blocks are those whose codes really differ."""
+    blocks: Blocks = codes.blocks
+    changed = tuple(b.name for b in blocks if not torch.equal(encoded[b.name], codes[b.name]))
+    held = tuple(b.name for b in blocks if b.name not in changed)
+    return Record(kind, changed, held, source, target, options)
+
+
+def _one_of(name: str, given: Any, known: Sequence[str]) -> None:
+    if given not in known:
+        raise unknown(name, given, known)

@@ -1,0 +1,58 @@
+"""The models, by name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from labelspace.errors import unknown
+
+if TYPE_CHECKING:
+    from labelspace.data.dataset import Dataset
+    from labelspace.models.base import Model
+
+# name -> module and class; imported when asked for
+MODELS = {
+    "vae": ("labelspace.models.vae", "VAE"),
+    "csvae": ("labelspace.models.csvae", "CSVAE"),
+}
+
+
+def model_class(name: str) -> type[Model]:
+    """The class of a model's name. Raises UserError with the nearest name."""
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    module, attribute = MODELS[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def name_of(model: Model) -> str:
+    """The registered name of a model's class."""
+    for name, (module, attribute) in MODELS.items():
+        if (type(model).__module__, type(model).__name__) == (module, attribute):
+            return name
+    raise unknown("model class", type(model).__name__, [attribute for _, attribute in MODELS.values()])
+
+
+def build(name: str, data: Dataset, **arguments: Any) -> Model:
+    """A new model for a data set: its shape, labels and label frequencies are taken from the data.
+
+    Args:
+        name: a name that ``labelspace models`` prints.
+        data: what it will be trained on.
+        **arguments: the model's own arguments; what is not given is the model's default for such data.
+
+    Raises:
+        UserError: an unknown model or argument, or data that the model's likelihood cannot describe.
+    """
+    import inspect
+
+    cls = model_class(name)
+    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "shape", "schema", "frequencies")]
+    for key in arguments:
+        if key not in known:
+            raise unknown(f"argument of model {name!r}:", key, known)
+    given = {**cls.defaults(data.shape, len(data.schema)), **arguments}
+    model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
+    model.likelihood.check(*data.range())
+    return model

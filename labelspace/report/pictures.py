@@ -1,0 +1,85 @@
+"""Samples as picture files and tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from labelspace import files
+from labelspace.errors import UserError
+
+_WRITABLE = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+
+
+def to_pixels(x: Tensor) -> np.ndarray:
+    """Images in [0, 1], ``(..., channels, height, width)``, as uint8 ``(..., height, width, channels)``."""
+    return np.moveaxis((x.detach().float().cpu().clamp(0, 1) * 255 + 0.5).byte().numpy(), -3, -1)
+
+
+def tile(images: Tensor, gap: int = 2) -> np.ndarray:
+    """One picture of a grid of images ``(rows, columns, channels, height, width)``, with white gaps between them."""
+    rows, columns, channels, height, width = images.shape
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
+    for r, line in enumerate(to_pixels(images)):
+        for c, image in enumerate(line):
+            sheet[r * (height + gap) : r * (height + gap) + height, c * (width + gap) : c * (width + gap) + width] = image
+    return sheet
+
+
+def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None) -> Path:
+    """Writes one sample, a row ``(columns, *shape)`` or a grid ``(rows, columns, *shape)`` of samples.
+
+    Images become one picture (png, jpg, webp, bmp, tif); vectors become an archive (.npz, array ``x``) or a table (.csv). A
+    PNG carries the record of the intervention as its text "labelspace"; an archive as its array "record".
+
+    Raises:
+        UserError: an ending that is none of these, or a file that cannot be written.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    is_image = x.ndim >= 3
+    if is_image and ending in _WRITABLE:
+        grid = x.reshape(*[1] * (5 - x.ndim), *x.shape)
+        files.write(path, _encoded(tile(grid), _WRITABLE[ending], record))
+    elif ending == ".npz":
+        buffer = io.BytesIO()
+        np.savez(buffer, x=x.cpu().numpy(), record=np.array(json.dumps(record or {})))
+        files.write(path, buffer.getvalue())
+    elif not is_image and ending == ".csv":
+        text = io.StringIO()
+        csv.writer(text).writerows(x.reshape(-1, x.shape[-1]).cpu().numpy().tolist())
+        files.write(path, text.getvalue())
+    else:
+        kinds = ", ".join([*_WRITABLE, ".npz"]) if is_image else ".npz, .csv"
+        raise UserError(f"{path}: files of this kind cannot be written; use one of {kinds}")
+    return path
+
+
+def _encoded(pixels: np.ndarray, kind: str, record: dict[str, Any] | None) -> bytes:
+    channels = pixels.shape[-1]
+    if channels == 2:
+        raise UserError("images of two channels have no picture format; write them as .npz")
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    options: dict[str, Any] = {}
+    if kind == "PNG" and record:
+        info = PngImagePlugin.PngInfo()
+        info.add_text("labelspace", json.dumps(record))
+        options["pnginfo"] = info
+    buffer = io.BytesIO()
+    (image.convert("RGB") if kind == "JPEG" and image.mode == "RGBA" else image).save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -1,0 +1,74 @@
+"""Models as files: a directory with ``config.json``, ``schema.json`` and ``model.safetensors``. No pickle is read, ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelspace.errors import UserError
+from labelspace.labels import Schema
+from labelspace.models import MODELS, model_class, name_of
+from labelspace.models.base import Model
+from labelspace.networks import Network, revive
+from labelspace import files
+
+FORMAT = 1
+
+
+def configuration(model: Model) -> dict[str, Any]:
+    """What makes the same model again, as plain data: format, name, and the recorded arguments (schema apart)."""
+    arguments = {name: value for name, value in model.arguments.items() if name != "schema"}
+    plain = {name: dataclasses.asdict(v) if isinstance(v, Network) else v for name, v in arguments.items()}
+    return {"format": FORMAT, "model": name_of(model), "arguments": json.loads(json.dumps(plain))}
+
+
+def save(model: Model, directory: str | Path) -> Path:
+    """Writes a model into a directory (each file whole or not at all) and returns the directory."""
+    home = Path(directory)
+    files.write_tensors(home / "model.safetensors", model.state_dict())
+    files.write(home / "schema.json", model.schema.to_json() + "\n")
+    files.write_json(home / "config.json", configuration(model))
+    return home
+
+
+def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
+    """A new model from :func:`configuration`. Raises UserError when it is of a newer format or not one."""
+    try:
+        version, name, arguments = config["format"], config["model"], dict(config["arguments"])
+    except (TypeError, KeyError, ValueError):
+        raise UserError(f"{path} is not the configuration of a labelspace model") from None
+    if not isinstance(version, int) or version > FORMAT:
+        raise UserError(f"{path} has format {version}, newer than this version reads ({FORMAT}); update labelspace")
+    if name not in MODELS:
+        raise UserError(f"{path} is of model {name!r}, which this version does not have")
+    try:
+        return model_class(name)(schema=schema, **revive(arguments))  # type: ignore[call-arg]
+    except TypeError as error:
+        raise UserError(f"{path} does not fit model {name!r}: {error}") from None
+
+
+def load(directory: str | Path) -> Model:
+    """Reads a model that :func:`save` or a training run wrote; it is in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: a file is absent, truncated, foreign or of a newer format.
+    """
+    home = Path(directory)
+    if not home.is_dir():
+        raise UserError(f"no such directory: {home}")
+    if not (home / "config.json").exists():
+        raise UserError(f"{home} holds no model (no config.json)")
+    config = files.read_json(home / "config.json")
+    try:
+        text = (home / "schema.json").read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{home / 'schema.json'} cannot be read: {error.strerror}") from None
+    tensors, _ = files.read_tensors(home / "model.safetensors")
+    with torch.random.fork_rng(devices=[]):  # making a model draws initial weights; that must not move the caller's seed
+        model = construct(config, Schema.from_json(text), home / "config.json")
+    files.load_strictly(model, tensors, home / "model.safetensors")
+    return model.eval()

@@ -1,0 +1,54 @@
+"""What commands print: progress bars, tables, and machine-readable results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from labelspace.data.store import Progress as Report
+
+err = Console(stderr=True)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Report]:
+    """A progress bar on standard error; yields a function to call with done and total. Off a terminal it prints nothing."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn(what),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as progress:
+        task = progress.add_task(what, total=None, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+
+
+def say(text: str) -> None:
+    """One line for a person, on standard error."""
+    err.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def emit(result: Any) -> None:
+    """A result for a program: JSON on standard output."""
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A table for a person, on standard output."""
+    built = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        built.add_column(column, overflow="fold")
+    for row in rows:
+        built.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160).print(built)

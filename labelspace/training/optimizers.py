@@ -1,0 +1,67 @@
+"""Optimisers: Adam for vectors and scalars, Muon for weight matrices and convolution kernels where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+# Coefficients of the quintic Newton-Schulz iteration that brings all singular values near one in five steps
+# (K. Jordan et al., "Muon", 2024).
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised: all directions of a weight matrix move at the same pace.
+
+    Convolution kernels are treated as matrices (outputs x everything else), which ``torch.optim.Muon`` does not take.
+
+    Args:
+        parameters: tensors of two or more dimensions.
+        lr: learning rate; an update has root mean square ``0.2 * lr`` whatever the matrix's shape, as Adam's have.
+        momentum: of the gradient average, Nesterov form.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                ahead = torch.lerp(parameter.grad, average, group["momentum"])
+                matrix = ahead.reshape(len(ahead), -1)
+                update = orthogonalise(matrix) * (0.2 * max(matrix.shape) ** 0.5)
+                parameter.add_(update.view_as(parameter), alpha=-group["lr"])
+
+
+def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The nearest (semi-)orthogonal matrix, roughly: singular values between 0.7 and 1.2. Computed in bfloat16."""
+    x = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)
+    wide = x.shape[0] <= x.shape[1]
+    x = x if wide else x.T
+    for _ in range(steps):
+        gram = x @ x.T
+        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+    return (x if wide else x.T).to(matrix.dtype)
+
+
+def build(parameters: list[nn.Parameter], learning_rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
+    """The optimisers of one player's parameters."""
+    matrices = [p for p in parameters if p.ndim >= 2 and matrix_rate > 0]
+    taken = {id(p) for p in matrices}
+    others = [p for p in parameters if id(p) not in taken]
+    optimizers: list[torch.optim.Optimizer] = []
+    if others:
+        optimizers.append(torch.optim.Adam(others, lr=learning_rate, betas=(0.9, 0.99), fused=True))
+    if matrices:
+        optimizers.append(Muon(matrices, lr=matrix_rate))
+    return optimizers

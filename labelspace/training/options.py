@@ -1,0 +1,63 @@
+"""How training is done, as data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from labelspace.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of :func:`labelspace.fit`.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: samples a step, over all devices.
+        learning_rate: peak learning rate of Adam.
+        matrix_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
+        warmup: steps over which learning rates rise to their peak.
+        decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
+        floor: see ``decay``.
+        clip: largest gradient norm of a player; 0 does not clip.
+        patience: stop after so many epochs without a better validation score; 0 never stops early.
+        seed: seed of weights' noise, batch order and everything else that is random.
+        precision: "32-true", "bf16-mixed", "16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
+        accelerator: "auto", "cpu", "cuda", ...
+        devices: how many.
+        checkpoint_minutes: also write a checkpoint inside an epoch when so many minutes have passed.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    matrix_rate: float = 0.0
+    warmup: int = 100
+    decay: float = 0.6
+    floor: float = 0.02
+    clip: float = 1000.0
+    patience: int = 0
+    seed: int = 0
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    accelerator: str = "auto"
+    devices: int = 1
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 1), ("warmup", 0), ("patience", 0), ("devices", 1)):
+            if getattr(self, name) < low:
+                raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not (self.learning_rate > 0 and self.matrix_rate >= 0 and self.clip >= 0 and 0 <= self.decay <= 1):
+            raise UserError("learning_rate must be positive, matrix_rate and clip at least 0, decay between 0 and 1")
+
+    def pace(self, step: int, steps: int) -> float:
+        """Factor on the learning rates at a step of so many."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        start = 1.0 - self.decay
+        fraction = step / max(1, steps)
+        if self.decay == 0 or fraction <= start:
+            return rise
+        wave = 0.5 + 0.5 * math.cos(math.pi * (fraction - start) / self.decay)
+        return rise * (self.floor + (1 - self.floor) * wave)

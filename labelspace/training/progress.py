@@ -1,0 +1,92 @@
+"""What a person sees while a model trains."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+
+class Watcher(Protocol):
+    """What ``fit`` tells while it works; all methods are called on the first rank only."""
+
+    def start(self, epochs: int, steps: int, epoch: int) -> None: ...
+
+    def step(self, epoch: int, step: int, rate: float) -> None: ...
+
+    def epoch(self, row: dict) -> None: ...
+
+    def stop(self, reason: str) -> None: ...
+
+
+class Silent:
+    """Tells nothing."""
+
+    def start(self, epochs: int, steps: int, epoch: int) -> None: ...
+
+    def step(self, epoch: int, step: int, rate: float) -> None: ...
+
+    def epoch(self, row: dict) -> None: ...
+
+    def stop(self, reason: str) -> None: ...
+
+
+class Terminal:
+    """A progress bar per epoch and one line with the named terms after it.
+
+    Args:
+        console: where to; standard error by default, so that standard output stays for results.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._progress: Progress | None = None
+        self._task = None
+
+    def start(self, epochs: int, steps: int, epoch: int) -> None:
+        self._epochs, self._steps = epochs, steps
+        if epoch:
+            self.console.print(f"going on after epoch {epoch} of {epochs}")
+        if self.console.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._progress.add_task("", total=epochs * steps, completed=epoch * steps, rate="")
+            self._progress.start()
+
+    def step(self, epoch: int, step: int, rate: float) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(
+                self._task,
+                description=f"epoch {epoch + 1}/{self._epochs}",
+                completed=epoch * self._steps + step,
+                rate=f"{rate:,.0f} samples/s",
+            )
+
+    def epoch(self, row: dict) -> None:
+        self.console.print(describe(row, self._epochs), highlight=False)
+
+    def stop(self, reason: str) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if reason:
+            self.console.print(reason, highlight=False)
+
+
+def describe(row: dict, epochs: int) -> str:
+    """One line for one epoch: validation terms by name, the score, and the pace."""
+    terms = "  ".join(f"{name} {_short(value)}" for name, value in row["val"].items() if "." not in name)
+    mark = " *" if row["best"] else ""
+    return f"epoch {row['epoch']:>3}/{epochs}  {terms}  score {row['score']:.5g}{mark}  {row['samples_per_second']:,.0f}/s"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
