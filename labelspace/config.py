@@ -1,4 +1,4 @@
-"""Configuration: a model's arguments and training options from defaults, a file, and ``key=value`` texts, with types checked."""
+"""Configuration: a model's arguments and training options from defaults, a file, and ``key=value`` texts; types are checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labelspace.models import model_class
 from labelspace.networks import revive
 from labelspace.training.options import Options
 
-_FROM_DATA = {"shape", "schema", "frequencies"}
+_FROM_DATA: set[str | int] = {"shape", "schema", "frequencies"}
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,8 @@ class _LocationScale(Likelihood):
 
     def __init__(self, scale: float = 1.0, learned: bool = False) -> None:
         super().__init__()
-        if not scale > 0:
-            raise UserError(f"the likelihood's scale must be positive, got {scale}")
+        if not 0 < scale < math.inf:
+            raise UserError(f"the likelihood's scale must be positive and finite, got {scale}")
         self.learned = learned
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
 

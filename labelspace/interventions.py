@@ -121,11 +121,16 @@ def set(
     encoded, before = _encode(model, batch, labels)
     codes = encoded
     if others == "zero":
-        off = modes(model.prior(torch.zeros_like(before)))
+        off = modes(model.prior(torch.zeros_like(before[0])))
         codes = codes.replace({b.name: off[b.name] for b in model.blocks if b.label is not None and b.label not in parsed})
     for name, value in parsed.items():
+        index = model.schema.index(name)
+        if not (bool(before[1][:, index].all()) or any(b.label == name for b in model.blocks)):
+            raise UserError(
+                f"this model has no block for {name!r} and moves from its own value, which is not known; give labels"
+            )
         new = torch.full((len(batch),), value, device=batch.device)
-        codes = _put(model, codes, name, new, before[:, model.schema.index(name)], point, generator)
+        codes = _put(model, codes, name, new, before[0][:, index], point, generator)
     out = _decode(model, codes, encoded, batch, keep_detail)
     target = {name: [model.schema[name].format(value)] * len(batch) for name, value in parsed.items()}
     record = _record(
@@ -173,7 +178,7 @@ def transfer(
     lent, lent_values = _encode(model, given, donor_labels)
     codes = encoded.replace({block.name: lent[block.name].expand(len(batch), -1)})
     out = _decode(model, codes, encoded, batch, keep_detail)
-    after = lent_values.expand(len(batch), -1)
+    after = (lent_values[0].expand(len(batch), -1), lent_values[1].expand(len(batch), -1))
     record = _record(
         "transfer",
         encoded,
@@ -232,7 +237,7 @@ def traverse(
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")
     encoded, before = _encode(model, batch, labels)
-    ends = _ends(model, place.name, place.label, coordinates, span, value, data_codes, before)
+    ends = _ends(model, place.name, place.label, coordinates, span, value, data_codes, before[0])
     axes = [torch.linspace(low, high, steps, device=batch.device) for low, high in ends]
     points = torch.cartesian_prod(*axes).view(-1, len(coordinates))  # (steps^k, k)
     walked = encoded[place.name].repeat_interleave(len(points), 0)
@@ -339,7 +344,7 @@ def resample(
     encoded, before = _encode(model, batch, labels)
     rows = torch.arange(len(batch), device=batch.device).repeat_interleave(n)
     repeated = encoded.rows(rows)
-    drawn = sample(model.prior(before[rows]), generator)[place.name]
+    drawn = sample(model.prior(before[0][rows]), generator)[place.name]
     codes = repeated.replace({place.name: drawn})
     out = _decode(model, codes, repeated, batch[rows], keep_detail).view(len(batch), n, *model.shape)
     values = _values(model, before, [place.label] if place.label else [])
@@ -391,7 +396,7 @@ def generate(
         tuple(b.name for b in model.blocks if b.name not in held),
         held,
         {},
-        _values(model, asked, schema.names),
+        _values(model, (asked, torch.ones_like(asked, dtype=torch.bool)), schema.names),
         {"n": n, "asked": builtins.sorted(values or {})},
     )
     return Intervention(model.decode(codes).mean, record, codes)
@@ -402,9 +407,9 @@ def encode_all(model: Model, batches) -> tuple[Latents[Tensor], Tensor]:
     """Mean codes of many batches, and the label values that they were encoded under."""
     parts, values = [], []
     for batch in batches:
-        codes, known = _encode(model, batch.x, (batch.values, batch.observed))
+        codes, (full, _) = _encode(model, batch.x, (batch.values, batch.observed))
         parts.append(codes)
-        values.append(known)
+        values.append(full)
     joined = {b.name: torch.cat([part[b.name] for part in parts]) for b in model.blocks}
     return Latents(model.blocks, joined), torch.cat(values)
 
@@ -423,15 +428,16 @@ def _batch(model: Model, x: Tensor) -> tuple[Tensor, bool]:
     return batch.to(model.label_parameters.device), single
 
 
-def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Tensor]:
-    """Mean codes and the full label values that belong to them (predicted where needed and missing)."""
+def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Labels]:
+    """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted."""
     values, observed = (t.to(x.device) for t in labels) if labels is not None else (None, None)
     if model.reads_labels and len(model.schema):
         values = model.complete(x, values, observed)
-    elif values is None:
+        observed = torch.ones_like(values, dtype=torch.bool)
+    elif values is None or observed is None:
         values = x.new_zeros(len(x), len(model.schema))
-    known = torch.ones_like(values, dtype=torch.bool)
-    return modes(model.encode(x, values, known)), values
+        observed = torch.zeros_like(values, dtype=torch.bool)
+    return modes(model.encode(x, values, observed)), (values, observed)
 
 
 def _put(model: Model, codes, label: str, new: Tensor, old: Tensor, point: str, generator) -> Latents[Tensor]:
@@ -479,8 +485,8 @@ def _ends(model, name, label, coordinates, span, value, data_codes, before) -> l
     ]
 
 
-def _values(model: Model, values: Tensor, names) -> dict[str, list[Any]]:
-    decoded = model.schema.decode(values.cpu().numpy())
+def _values(model: Model, labels: Labels, names) -> dict[str, list[Any]]:
+    decoded = model.schema.decode(labels[0].cpu().numpy(), labels[1].cpu().numpy())
     return {name: decoded[name] for name in names}
 
 

@@ -23,6 +23,7 @@ from labelspace.errors import UserError, unknown
 
 Kind = Literal["binary", "categorical", "continuous"]
 
+_LARGEST = float(np.finfo(np.float32).max)
 _TRUE = {"1", "1.0", "true", "yes", "on", "y", "t"}
 _FALSE = {"0", "0.0", "false", "no", "off", "n", "f"}
 _MISSING = {"", "nan", "na", "n/a", "none", "null", "?"}
@@ -42,8 +43,10 @@ class Label:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.name or any(c in self.name for c in "=,:\n"):
-            raise UserError(f"label name {self.name!r} is empty or holds one of '= , :' or a line break")
+        if not self.name or self.name != self.name.strip() or any(c in self.name for c in "=,:\n\r"):
+            raise UserError(f"label name {self.name!r} is empty, has blanks around it, or holds one of '= , :' or a line break")
+        if odd := [c for c in self.classes if not c or c != c.strip()]:
+            raise UserError(f"class {odd[0]!r} of label {self.name!r} is empty or has blanks around it")
         if self.kind not in ("binary", "categorical", "continuous"):
             raise UserError(f"label {self.name!r} has kind {self.kind!r}; expected binary, categorical or continuous")
         if self.kind == "categorical" and (len(self.classes) < 2 or len(set(self.classes)) != len(self.classes)):
@@ -101,7 +104,7 @@ class Label:
             number = float(text)
         except ValueError:
             raise UserError(f"label {self.name!r} is continuous and cannot be {text!r}; expected a number") from None
-        if not math.isfinite(number):
+        if not abs(number) <= _LARGEST:
             raise UserError(f"label {self.name!r} is continuous and cannot be {text!r}; expected a finite number")
         return number
 
@@ -199,7 +202,9 @@ class Schema:
             table.append(column)
         if len({len(column) for column in table}) > 1:
             raise UserError(f"labels have different numbers of rows: {[len(column) for column in table]}")
-        values = np.array(table, np.float32).T.reshape(-1, len(self))
+        if not self.labels:
+            return np.zeros((0, 0), np.float32), np.zeros((0, 0), bool)
+        values = np.array(table, np.float32).T
         observed = ~np.isnan(values)
         return np.where(observed, values, 0).astype(np.float32), observed
 

@@ -89,7 +89,8 @@ def encoder(shape: tuple[int, ...], network: Network) -> tuple[nn.Module, int]:
         layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1), activation()]
     features = 512
     layers += [nn.Flatten(), nn.Linear(plan.channels[-1] * plan.cells, features), activation()]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last), features
+    trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return trunk, features
 
 
 def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
@@ -111,7 +112,7 @@ def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
         nn.PixelShuffle(plan.patch),
         _Crop(plan.padding, shape[1:]),
     ]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from labelspace import files
 from labelspace.errors import UserError
 from labelspace.labels import Schema
 from labelspace.models import MODELS, model_class, name_of
 from labelspace.models.base import Model
 from labelspace.networks import Network, revive
-from labelspace import files
 
 FORMAT = 1
 

@@ -25,7 +25,7 @@ _FORM = re.compile(r"(linear|cosine|cyclic):(.+)->(.+)@(.+)")
 
 @dataclass(frozen=True)
 class Schedule:
-    """A weight as a function of time in epochs; see the module for the kinds. ``str`` gives the text that :func:`parse` reads."""
+    """A weight as a function of time in epochs; see the module for the kinds. ``str`` gives what :func:`parse` reads."""
 
     kind: Literal["constant", "linear", "cosine", "cyclic"]
     start: float
@@ -65,17 +65,9 @@ def parse(given: float | str | Schedule) -> Schedule:
     """
     if isinstance(given, Schedule):
         return given
-    try:
-        number = float(given)
-        return Schedule("constant", number, number)
-    except ValueError:
-        pass
     match = _FORM.fullmatch(str(given).strip())
     try:
-        if match:
-            return Schedule(match[1], float(match[2]), float(match[3]), float(match[4]))  # type: ignore[arg-type]
-    except UserError:
-        raise
-    except ValueError:
-        pass
-    raise UserError(f"{given!r} is not a weight; write a number or linear|cosine|cyclic:START->END@EPOCHS")
+        numbers = [float(part) for part in match.groups()[1:]] if match else [float(given)] * 2
+    except (ValueError, TypeError):
+        raise UserError(f"{given!r} is not a weight; write a number or linear|cosine|cyclic:START->END@EPOCHS") from None
+    return Schedule(match[1] if match else "constant", *numbers)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def predict(given: argparse.Namespace) -> None:
             table = distribution.table()
             decoded = model.schema.decode(distribution.mode().cpu().numpy())
             header = ["row", "split"]
-            columns: list[list[object]] = [rows.tolist(), split[rows].tolist()]
+            columns: list[list] = [rows.tolist(), split[rows].tolist()]
             for label in model.schema:
                 header.append(label.name)
                 columns.append(decoded[label.name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import queue
 import threading
 from collections.abc import Iterator
@@ -103,9 +104,9 @@ class Batches:
 
 def _read_only(array: np.ndarray) -> np.ndarray:
     """A view that torch takes without its warning about read-only memory; nothing here writes to it."""
-    if isinstance(array, np.memmap):
-        # mode "c" maps the same pages, copy on write; the file can never change through it
-        return np.memmap(array.filename, array.dtype, "c", array.offset, array.shape)
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.flags.c_contiguous:
+        # The whole mapping: mode "c" maps the same pages, copy on write; the file can never change through it.
+        return np.memmap(str(array.filename), array.dtype, "c", array.offset, array.shape)
     return array.copy()
 
 

@@ -31,7 +31,7 @@ def infer(name: str, entries: Sequence[Any]) -> Label:
     numbers = [_number(text) for text in seen]
     if None not in numbers:
         whole = all(float(n).is_integer() for n in numbers)  # type: ignore[arg-type]
-        if not whole or len(seen) > _MOST_CLASSES:
+        if not whole or len(set(numbers)) > _MOST_CLASSES:
             all_numbers = np.array([float(t) for e in entries if (t := _text(e)) is not None])
             return continuous(name, float(all_numbers.mean()), float(all_numbers.std()) or 1.0)
         classes = [str(int(n)) for n in sorted(set(numbers))]  # type: ignore[type-var, arg-type]
@@ -44,12 +44,22 @@ def infer(name: str, entries: Sequence[Any]) -> Label:
     return categorical(name, classes)
 
 
-def read(columns: Mapping[str, Sequence[Any]]) -> tuple[Schema, np.ndarray, np.ndarray]:
-    """Infers a schema from columns and encodes them: ``schema``, ``values``, ``observed``."""
+def read(columns: Mapping[str, Sequence[Any]], n: int = 0) -> tuple[Schema, np.ndarray, np.ndarray]:
+    """Infers a schema from columns and encodes them: ``schema``, ``values``, ``observed``; ``n`` counts rows if there are none."""
+    if not columns:
+        return Schema(), np.zeros((n, 0), np.float32), np.zeros((n, 0), bool)
+    columns = {name: [_decoded(name, e) if isinstance(e, bytes) else e for e in entries] for name, entries in columns.items()}
     schema = Schema(infer(name, entries) for name, entries in columns.items())
     cleaned = {label.name: [_canonical(label, entry) for entry in columns[label.name]] for label in schema}
     values, observed = schema.encode(cleaned)
     return schema, values, observed
+
+
+def _decoded(name: str, entry: bytes) -> str:
+    try:
+        return entry.decode()
+    except UnicodeDecodeError:
+        raise UserError(f"label {name!r} holds bytes that are not UTF-8 text: {entry!r}") from None
 
 
 def _canonical(label: Label, entry: Any) -> Any:
@@ -62,7 +72,7 @@ def _canonical(label: Label, entry: Any) -> Any:
 def _text(entry: Any) -> str | None:
     if entry is None or (isinstance(entry, float | np.floating) and np.isnan(entry)):
         return None
-    text = entry.decode() if isinstance(entry, bytes) else str(entry).strip()
+    text = str(entry).strip()
     return None if text.lower() in ("", "nan", "na", "n/a", "none", "null", "?") else text
 
 

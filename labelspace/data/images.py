@@ -41,13 +41,15 @@ def read(path: str | Path, channels: int, size: tuple[int, int] | None = None) -
             picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
         picture = picture.convert(MODES[channels])
         if size is not None and picture.size != size[::-1]:
-            picture = picture.resize(size[::-1], Image.Resampling.LANCZOS)
+            picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
         pixels = np.asarray(picture)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def read_for(shape: tuple[int, ...], path: str | Path) -> np.ndarray:
     """One image file fitted to a model's image shape. Raises UserError when it cannot be read."""
+    if shape[0] not in MODES:
+        raise UserError(f"picture files have 1, 3 or 4 channels, the model takes {shape[0]}; name a sample of its data instead")
     try:
         return read(path, shape[0], (shape[1], shape[2]))
     except FileNotFoundError:
@@ -63,7 +65,8 @@ def look(paths: list[Path]) -> dict[Path, tuple[tuple[int, int], int] | str]:
         try:
             with Image.open(path) as image:
                 upright = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
-                bands = {"1": 1, "L": 1, "I;16": 1, "I": 1, "F": 1, "RGBA": 4, "LA": 4, "PA": 4}.get(image.mode, 3)
+                mode = image.mode.partition(";")[0]
+                bands = {"1": 1, "L": 1, "I": 1, "F": 1, "RGBA": 4, "LA": 4, "PA": 4}.get(mode, 3)
                 found[path] = ((upright[1], upright[0]), bands)
         except _UNREADABLE as error:
             found[path] = str(error)

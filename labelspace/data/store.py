@@ -88,6 +88,8 @@ def build(
     key = hashlib.sha256(text.encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()[:20]
     home = cache_directory() / f"{name}-{key}"
     if not (home / "store.json").exists():
+        if home.exists():
+            raise UserError(f"the store {home} is damaged (no store.json); delete it and it will be built again")
         seconds = _build(home, rows, shape, drawer, arguments, workers or os.cpu_count() or 1, progress)
     else:
         seconds = 0.0
@@ -101,15 +103,17 @@ def _open(home: Path, shape: tuple[int, ...], seconds: float) -> Built:
         if meta["format"] != FORMAT or x.shape != shape or x.dtype != np.uint8:
             raise ValueError(f"holds {x.dtype} {x.shape}, expected uint8 {shape}")
         return Built(x, {int(k): str(v) for k, v in meta["failures"].items()}, seconds)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the store {home} is damaged ({error}); delete it and it will be built again") from None
 
 
 def _build(home: Path, rows, shape, drawer: str, arguments, workers: int, progress: Progress | None) -> float:
     began = time.monotonic()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    work = home
     try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+        work.chmod(0o755)
         np.save(work / "rows.npy", rows, allow_pickle=False)
         x = np.lib.format.open_memmap(work / "x.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *shape))
         x.flush()
@@ -128,7 +132,8 @@ def _build(home: Path, rows, shape, drawer: str, arguments, workers: int, progre
     except OSError as error:
         raise UserError(f"the store {home} could not be written: {error}") from None
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work != home:
+            shutil.rmtree(work, ignore_errors=True)
     return time.monotonic() - began
 
 

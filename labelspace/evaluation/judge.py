@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class Judge(nn.Module):
             halvings = 1 if min(shape[1:]) < 16 else 2 if min(shape[1:]) < 32 else 3
             widths = [shape[0], 32, 64, 128, 128][: halvings + 2]
             layers: list[nn.Module] = []
-            for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            for i, (inputs, outputs) in enumerate(pairwise(widths)):
                 kernel = 5 if i == 0 else 3
                 layers += [
                     nn.Conv2d(inputs, outputs, kernel, stride=2 if i < halvings + 1 else 1, padding=kernel // 2),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from labelspace import schedules
-from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
+from labelspace.blocks import Blocks, Latents, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DataDistribution, DiagonalGaussian, Likelihood
 from labelspace.errors import UserError
@@ -32,12 +32,12 @@ class Player:
     Attributes:
         parameters: the player's own parameters; no other player has them.
         steps: optimiser steps per batch.
-        pace: factor on the learning rate.
+        matrices: whether weight matrices may be given to the optimiser for matrices, where the options ask for one.
     """
 
     parameters: list[nn.Parameter]
     steps: int = 1
-    pace: float = 1.0
+    matrices: bool = True
 
 
 @dataclass
@@ -92,7 +92,10 @@ class Model(nn.Module):
     """
 
     about: ClassVar[About]
+    reads_labels: ClassVar[bool] = True  # whether the encoder reads labels
     arguments: dict[str, Any]
+    label_features: Tensor
+    label_parameters: Tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Records the arguments that an instance was made with: they are its configuration."""
@@ -222,9 +225,6 @@ class Model(nn.Module):
         values = self.complete(x, values, observed)
         return self.posterior(x, values, torch.ones_like(values, dtype=torch.bool))
 
-    reads_labels: ClassVar[bool] = True
-    """Whether the encoder reads labels."""
-
     @torch.no_grad()
     def predict(self, x: Tensor) -> LabelDistribution:
         """Distributions over the labels of samples. Raises UserError where the model does not define one."""
@@ -296,8 +296,3 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 def kl_terms(posterior: Latents[DiagonalGaussian], prior: Latents[DiagonalGaussian]) -> dict[str, Tensor]:
     """KL(posterior || prior) of every block, averaged over the batch: ``kl_<block>`` -> scalar."""
     return {f"kl_{name}": part.kl(prior[name]).mean() for name, part in posterior.items()}
-
-
-def code_of(latents: Latents[Tensor]) -> Tensor:
-    """The decoder's input."""
-    return concatenate(latents)

@@ -50,6 +50,7 @@ class VAE(Model):
         paper="Kingma & Welling 2014; Higgins et al. 2017 (beta)",
     )
     reads_labels = False
+    attribute_vectors: Tensor
 
     def __init__(
         self,
@@ -122,9 +123,8 @@ class VAE(Model):
         self.attribute_vectors.copy_(slope)
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """Moves z along the label's attribute vector: z - m(previous) + m(value) with class means m (as Klys et al. 2018 edit with a VAE)."""
-        rows = self.schema.spread(torch.nn.functional.one_hot(torch.tensor(self.schema.index(label)), len(self.schema))[None])[
-            0
-        ]
-        difference = self.schema.features(self.only(label, value)[0]) - self.schema.features(self.only(label, previous)[0])
-        return codes.replace({"z": codes["z"] + (difference * rows) @ self.attribute_vectors})
+        """Moves z along the label's attribute vector: z - m(previous) + m(value) with class means m (as Klys et al. 2018
+        edit with a VAE)."""
+        before, after = (self.schema.features(self.only(label, v)[0]) for v in (previous, value))
+        mine = self.schema.spread(self.only(label, value)[1])
+        return codes.replace({"z": codes["z"] + ((after - before) * mine) @ self.attribute_vectors})

@@ -145,7 +145,7 @@ class _Loop:
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
         self.players = model.players()
         self.optimizers = {
-            name: optimizers.build(player.parameters, options.learning_rate * player.pace, options.matrix_rate * player.pace)
+            name: optimizers.build(player.parameters, options.learning_rate, options.matrix_rate if player.matrices else 0.0)
             for name, player in self.players.items()
         }
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"

@@ -82,6 +82,8 @@ def open(address: str, labels: Iterable[str] | None = None, *, seed: int = 0, pr
         raise UserError(f"address {address!r} needs a path: {SOURCES[name].form}")
     if path and not takes_path:
         raise UserError(f"address {address!r} takes no path: {SOURCES[name].form}")
+    if seed < 0:
+        raise UserError(f"the seed must be 0 or larger, got {seed}")
     arguments = {}
     for key, text in options.items():
         if key not in known:
@@ -99,14 +101,13 @@ def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:
     options: list[str] = []
     while parts and re.fullmatch(r"[a-z_]+=[^/]*", parts[-1]):
         options.insert(0, parts.pop())
-    return ",".join(parts), dict(o.partition("=")[::2] for o in [*early, *options])
+    return ",".join(parts), {key: value for key, _, value in (o.partition("=") for o in [*early, *options])}
 
 
 def _convert(name: str, text: str, default: object) -> object:
     try:
         if isinstance(default, bool):
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        return type(default)(text) if default is not None else int(text)
+        return type(default)(text)  # type: ignore[call-arg]  # int, float or str
     except (KeyError, ValueError):
-        kind = "int" if default is None else type(default).__name__
-        raise UserError(f"option {name}={text!r} is not a {kind}") from None
+        raise UserError(f"option {name}={text!r} is not a {type(default).__name__}") from None

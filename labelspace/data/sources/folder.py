@@ -11,6 +11,7 @@ import numpy as np
 from labelspace.data import columns, images, store
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.errors import UserError
+from labelspace.labels import Schema, categorical
 
 _MOST_CORRUPT = 0.01
 
@@ -64,7 +65,13 @@ def open(address: str, seed: int, path: str, progress=None, size: int = 0, chann
         notes.append(f"skipped {len(failed)} of {len(files)} images that cannot be read, first {first}: {why}")
     good = np.array([file not in failed for file in files])
     kept = {name: [entry for entry, ok in zip(column, good, strict=True) if ok] for name, column in labels.items()}
-    schema, values, observed = columns.read(kept)
+    if tuple(kept) == ("class",) and not (home / "labels.csv").exists():  # names of directories are names, whatever they are
+        schema = Schema([categorical("class", dict.fromkeys(kept["class"]))])
+        codes = [schema["class"].classes.index(name) for name in kept["class"]]
+        values = np.array(codes, np.float32)[:, None]
+        observed = np.ones(values.shape, bool)
+    else:
+        schema, values, observed = columns.read(kept, int(good.sum()))
     x = built.x if good.all() else built.x[good]
     return Dataset(address, x, values, observed, schema, random_splits(len(x), seed), notes=tuple(notes))
 
@@ -73,17 +80,18 @@ def _from_csv(home: Path) -> tuple[list[Path], dict[str, list[str]]]:
     table = home / "labels.csv"
     try:
         with table.open(newline="", encoding="utf-8-sig") as handle:
-            rows = [row for row in csv.reader(handle) if row]
+            reader = csv.reader(handle)
+            lines = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read: {error}") from None
-    if len(rows) < 2 or len(rows[0]) < 2:
+    if len(lines) < 2 or len(lines[0][1]) < 2:
         raise UserError(f"{table} needs a header line, a file-name column, a label column and at least one row")
-    header = [name.strip() for name in rows[0]]
+    header = [name.strip() for name in lines[0][1]]
     if len(set(header)) != len(header):
         raise UserError(f"{table}: two columns have the same name: {', '.join(header)}")
     files: list[Path] = []
     seen: dict[str, int] = {}
-    for line, row in enumerate(rows[1:], 2):
+    for line, row in lines[1:]:
         if len(row) != len(header):
             raise UserError(f"{table}, line {line}: {len(row)} cells, expected {len(header)}")
         name = row[0].strip()
@@ -93,7 +101,7 @@ def _from_csv(home: Path) -> tuple[list[Path], dict[str, list[str]]]:
         if not name or not (home / name).is_file():
             raise UserError(f"{table}, line {line}: no such file {name!r} in {home}")
         files.append(home / name)
-    return files, {name: [row[i] for row in rows[1:]] for i, name in enumerate(header) if i}
+    return files, {name: [row[i] for _, row in lines[1:]] for i, name in enumerate(header) if i}
 
 
 def _from_directories(home: Path) -> tuple[list[Path], dict[str, list[str]]]:

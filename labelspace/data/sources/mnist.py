@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ def _pair(home: Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     x, y = read_idx(images), read_idx(labels)
     if x.ndim != 3 or x.dtype != np.uint8:
         raise UserError(f"{images} holds {x.dtype} of shape {x.shape}; expected bytes (images, rows, columns)")
+    if len(x) == 0:
+        raise UserError(f"{images} holds no images")
     if y.shape != x.shape[:1]:
         raise UserError(f"{labels} holds {len(y)} labels for the {len(x)} images of {images.name}")
     return x, y
@@ -76,7 +79,7 @@ def read_idx(path: Path) -> np.ndarray:
     """Reads one IDX file, gzipped if its name ends in .gz. Raises UserError when it is not one or is cut short."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _KINDS or len(raw) < 4 + 4 * raw[3]:
         raise UserError(f"{path} is not an IDX file")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from labelspace.data import columns
-from labelspace.data.dataset import SPLITS, Dataset, random_splits
+from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
 from labelspace.errors import UserError
 
 
@@ -25,9 +26,13 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     if not file.is_file():
         raise UserError(f"no such file: {file}")
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        with file.open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            with archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{file} cannot be read as a NumPy archive of plain arrays: {error}") from None
     if "x" not in arrays:
         raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")
@@ -36,8 +41,8 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     for name, column in arrays.items():
         if column.shape != (len(x),):
             raise UserError(f"{file}: label {name!r} has shape {column.shape}; expected one entry for each of {len(x)} rows")
-    schema, values, observed = columns.read({name: column.tolist() for name, column in arrays.items()})
-    splits = random_splits(len(x), seed)
+    schema, values, observed = columns.read({name: column.tolist() for name, column in arrays.items()}, len(x))
+    splits: dict[Split, np.ndarray] = random_splits(len(x), seed)
     if split is not None:
         if split.shape != (len(x),) or not set(np.unique(split)) <= set(SPLITS):
             raise UserError(f"{file}: split must hold train, val or test for each of {len(x)} rows")
@@ -56,4 +61,6 @@ def _samples(file: Path, x: np.ndarray) -> np.ndarray:
         x = x.transpose(0, 3, 1, 2)
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
+    if x.dtype.kind == "u":
+        raise UserError(f"{file}: x has type {x.dtype}; images must be uint8, or floating point in [0, 1]")
     return np.ascontiguousarray(x, np.float32)

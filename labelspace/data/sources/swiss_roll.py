@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from labelspace.data.dataset import Dataset, random_splits
@@ -26,7 +28,7 @@ def open(address: str, seed: int, progress=None, n: int = 10_000, cut: str = "he
 
     if cut not in _COLUMN:
         raise UserError(f"swiss-roll is cut by height or x, not by {cut!r}")
-    if n < 10 or noise < 0:
+    if n < 10 or not 0 <= noise < math.inf:
         raise UserError(f"swiss-roll needs n >= 10 and noise >= 0, got n={n} and noise={noise}")
     points, _ = make_swiss_roll(n, noise=noise, random_state=seed)
     values = (points[:, _COLUMN[cut] : _COLUMN[cut] + 1] >= 10).astype(np.float32)

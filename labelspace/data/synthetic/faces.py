@@ -170,7 +170,7 @@ def draw(factors: np.ndarray, size: int = 64, failures: list[tuple[int, str]] | 
         hat = FACTORS["hat"][row[_COLUMN["hat"]]]
         svg = pa.Avatar(
             style=pa.AvatarStyle.TRANSPARENT,
-            top=option(row, "hair", pa.HairType) if hat == "NONE" else pa.HatType[hat],
+            top=option(row, "hair", pa.HairType) if hat == "NONE" else pa.HatType[hat],  # type: ignore[arg-type]
             hat_color=option(row, "clothing_color", pa.ClothingColor),
             accessory=option(row, "glasses", pa.AccessoryType),
             facial_hair=option(row, "beard", pa.FacialHairType),

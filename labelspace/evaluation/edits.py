@@ -1,0 +1,157 @@
+"""What a model's edits achieve on data with known truth: the table of ``labelspace demo``.
+
+Written against interventions and metrics; any model that can set a label, on any data that can draw counterfactuals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelspace import interventions
+from labelspace.blocks import concatenate
+from labelspace.data.dataset import Dataset, Split
+from labelspace.evaluation import judge as judges
+from labelspace.evaluation.judge import Judge
+from labelspace.evaluation.leakage import probe
+from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
+from labelspace.evaluation.scores import Score, mean
+from labelspace.models.base import Model
+
+MODES = {"plain": False, "keep_detail": True}
+
+
+def flip(model: Model, data: Dataset, rows: np.ndarray, label: str, *, keep_detail: bool) -> tuple[Tensor, Tensor]:
+    """Every sample with a binary label set to its other value; the edited samples and the new values."""
+    x, labels = data.samples(rows), data.labels(rows)
+    wanted = 1 - labels[0][:, data.schema.index(label)]
+    edited = torch.empty_like(x)
+    for value in (0, 1):
+        chosen = wanted == value
+        if chosen.any():
+            given = (labels[0][chosen], labels[1][chosen])
+            edited[chosen] = interventions.set(model, x[chosen], {label: value}, given, keep_detail=keep_detail).x
+    return edited, wanted
+
+
+def measure_label(model: Model, data: Dataset, judge: Judge, rows: np.ndarray, label: str, progress=None) -> dict[str, Any]:
+    """What flipping one binary label achieves: judge, side effects, and error to the truth, per mode and direction."""
+    x = data.samples(rows)
+    values = data.labels(rows)[0][:, data.schema.index(label)]
+    truths = {v: data.counterfactuals(label, v, rows[values.numpy() != v], progress)[0] for v in (0, 1)}
+    nothing = {v: error_to_truth(x[values != v], truths[v]) for v in (0, 1)}
+    out: dict[str, Any] = {}
+    for mode, keep_detail in MODES.items():
+        edited, wanted = flip(model, data, rows, label, keep_detail=keep_detail)
+        effects = side_effects(judge, x, edited, label)
+        errors = {v: error_to_truth(edited[values != v], truths[v]) for v in (0, 1)}
+        out[mode] = {
+            "judge": hit_rate(judge, edited, label, wanted).to_dict(),
+            "kept": {name: score.to_dict() for name, score in effects.kept.items()},
+            "log_odds": {name: score.to_dict() for name, score in effects.log_odds.items()},
+            "error": {
+                "all": _error(np.concatenate(list(errors.values())), np.concatenate(list(nothing.values()))),
+                "adding": _error(errors[1], nothing[1]),
+                "removing": _error(errors[0], nothing[0]),
+            },
+        }
+    return out
+
+
+def _error(errors: np.ndarray, nothing: np.ndarray) -> dict[str, Any]:
+    return {
+        "error": mean(errors).to_dict(),
+        "doing_nothing": mean(nothing).to_dict(),
+        "ratio": float(errors.mean() / nothing.mean()),
+        "better_rate": float((errors < nothing).mean()),
+    }
+
+
+def donor_transfer(
+    model: Model, data: Dataset, rows: np.ndarray, label: str, *, seed: int = 0, keep_detail: bool = False
+) -> Score:
+    """How often a transfer from a random donor is nearer to the donor's own style than to any other true style."""
+    index = data.schema.index(label)
+    values = data.labels(rows)[0][:, index].numpy()
+    takers, donors = rows[values == 0], rows[values == 1]
+    chosen = donors[np.random.default_rng(seed).integers(0, len(donors), len(takers))]
+    done = interventions.transfer(
+        model,
+        data.samples(takers),
+        data.samples(chosen),
+        label,
+        data.labels(takers),
+        data.labels(chosen),
+        keep_detail=keep_detail,
+    )
+    truths, _ = data.counterfactuals(label, 1, takers)
+    nearest = errors_to_styles(done.x, truths).argmin(axis=1)
+    return mean(nearest == data.style(label, chosen))
+
+
+def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """Balanced accuracy of fresh probes that read every discrete label from free blocks, its own block, and other blocks.
+
+    "free" uses mean codes; "free_drawn" uses one draw of the posterior, which is what the decoder sees in training.
+    """
+    x, (values, observed) = data.samples(rows), data.labels(rows)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        posterior = model.encode(x, values, observed)
+    means = posterior.map(lambda part: part.mode)
+    drawn = posterior.map(lambda part: part.sample(generator))
+    free = [block.name for block in model.blocks.free]
+    out: dict[str, Any] = {}
+    for i, label in enumerate(data.schema):
+        if not label.discrete:
+            continue
+        seen = observed[:, i].numpy()
+        target = values[:, i].numpy()[seen]
+
+        def read(codes: Tensor, seen=seen, target=target) -> dict[str, Any]:
+            return {name: s.to_dict() for name, s in probe(codes.numpy()[seen], target, seed=seed).items()}
+
+        row: dict[str, Any] = {}
+        if free:
+            row["free"] = read(concatenate(means.take(free)))
+            row["free_drawn"] = read(concatenate(drawn.take(free)))
+        for block in model.blocks:
+            if block.label is not None:
+                key = "own" if block.label == label.name else f"other.{block.label}"
+                row[key] = read(means[block.name])
+        out[label.name] = row
+    return out
+
+
+def measure(
+    model: Model,
+    data: Dataset,
+    judge: Judge,
+    *,
+    split: Split = "test",
+    most: int = 600,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """The whole table for the binary labels of a data set with known truth, on up to ``most`` samples of a split."""
+    rows = data.rows(split)[:most]
+    x = data.samples(rows)
+    with torch.no_grad():
+        reconstruction = model.decode(model.encode(x, *data.labels(rows)).map(lambda part: part.mode)).mean
+    out: dict[str, Any] = {
+        "samples": len(rows),
+        "judge_accuracy": {name: s.to_dict() for name, s in judges.accuracy(judge, data, split).items()},
+        "reconstruction_error": mean(((reconstruction - x) ** 2).flatten(1).mean(1).numpy()).to_dict(),
+        "labels": {},
+    }
+    for label in data.schema:
+        if label.kind == "binary":
+            tell(f"editing {label.name}")
+            out["labels"][label.name] = measure_label(model, data, judge, rows, label.name)
+    tell("probing the codes")
+    out["leakage"] = leakage(model, data, data.rows(split), seed=seed)
+    return out

@@ -1,0 +1,429 @@
+"""CSVAE, the conditional subspace VAE (Klys, Snell, Zemel, NeurIPS 2018).
+
+For: changing one attribute of a sample and keeping the rest, with many ways of having it; transferring one sample's way to
+another. Not for: predicting labels (a head does it, nothing more), or labels that are only a few per cent observed.
+
+    p(z) = N(0, I)          p(w_i | y_i): where label i is off, N(0, 0.1^2 I); where it is on, N(3, I)
+    p(x | z, w)             likelihood of decoder(z, w)
+    q(z | x)                does not see labels          q(w | x, y)  does
+    q(y | z)                the adversary: what a small network can read of the labels from z
+
+The model minimises (paper's weights 20, 1, 0.2, 10)
+
+    -log p(x | z, w)  +  KL(q(w | x, y) || p(w | y))  +  KL(q(z | x) || p(z))  +  leak(q(y | z)), adversary frozen
+
+and the adversary minimises -log q(y | z) with z detached. The paper's leak is the adversary's negative entropy, which is least
+where its answer is uniform; ``adversary_target="marginal"`` takes KL(p(y) || q(y | z)) instead, because z is independent of y
+where the answer is p(y), uniform or not.
+
+Blocks: ``z``, free; ``w.<label>``, two coordinates for a binary or continuous label, two for each class of a categorical one
+(the paper's one-hot treatment of exclusive classes). Continuous labels: p(w_i | y_i) = N(3 y_i, 0.3^2 I) with y_i standardised.
+
+Missing labels are drawn from a label head q(y | x) that is trained on the observed ones and touches nothing else; with all
+labels observed the objective is exactly the one above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from labelspace import networks
+from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.data.batches import Batch
+from labelspace.distributions import DataDistribution, DiagonalGaussian, build_likelihood
+from labelspace.errors import UserError, unknown
+from labelspace.labels import LabelDistribution, Schema
+from labelspace.models.balance import Erasure, Multipliers
+from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+
+OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
+_Z_OPENS = 100  # batches until z is open, under balance
+_CONSISTENCY_STARTS = 170  # batches until the consistency terms start
+_TYPICAL_FROM = 4000  # training samples that typical points are found among
+
+
+class CSVAE(Model):
+    """The conditional subspace VAE; see the module for the objective.
+
+    Args:
+        shape: shape of one sample.
+        schema: the labels, of any kind.
+        frequencies: label frequencies p(y), for the marginal target and for generation.
+        latent: coordinates of ``z``.
+        subspace: coordinates of w for each binary or continuous label and for each class.
+        prior: "fixed" is the paper's p(w | y); "learned" learns mean and scale from y (an ablation).
+        flip: turn the binary prior round: on is the compact point, off the wide one.
+        adversary: False leaves adversary and leak out (an ablation).
+        adversary_target: what the adversary's answer is pushed to, "uniform" (the paper's) or "marginal".
+        adversary_steps: the adversary's optimiser steps per batch.
+        balance: "fixed" is the paper; "dual" balances itself as the module says, and ``leak`` is then a starting weight.
+        reconstruction, kl_w, kl_z, leak: the paper's weights b1..b4, numbers or schedules.
+        likelihood: bernoulli, gaussian or laplace.
+        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, w).
+        learn_scale: learn that scale.
+        network: how encoders and decoder are built.
+    """
+
+    about = About(
+        purpose="change one attribute and keep the rest; several styles of having it; style transfer",
+        avoid="you mainly predict labels, or only a few per cent of them are known",
+        labels="binary, categorical, continuous",
+        missing="yes (a label head draws them)",
+        blocks="z, w.<label>",
+        adversaries="one on z (balance=dual: also one per w block)",
+        paper="Klys, Snell, Zemel 2018",
+    )
+
+    points: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        schema: Schema,
+        frequencies: Sequence[Sequence[float]] | None = None,
+        latent: int = 16,
+        subspace: int = 2,
+        prior: Literal["fixed", "learned"] = "fixed",
+        flip: bool = False,
+        adversary: bool = True,
+        adversary_target: Literal["uniform", "marginal"] = "uniform",
+        adversary_steps: int = 1,
+        balance: Literal["fixed", "dual"] = "fixed",
+        reconstruction: float | str = 20.0,
+        kl_w: float | str = 1.0,
+        kl_z: float | str = 0.2,
+        leak: float | str = 10.0,
+        likelihood: str = "gaussian",
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        network: networks.Network = networks.Network(),
+    ) -> None:
+        if len(schema) == 0:
+            raise UserError("csvae needs at least one label; without labels use vae")
+        for name, given, known in (
+            ("prior", prior, ("fixed", "learned")),
+            ("adversary_target", adversary_target, ("uniform", "marginal")),
+            ("balance", balance, ("fixed", "dual")),
+        ):
+            if given not in known:
+                raise unknown(name, given, known)
+        if balance == "dual" and not adversary:
+            raise UserError("balance=dual balances the adversary; leave it out or set balance=fixed")
+        sizes = [subspace * label.features for label in schema]
+        blocks = Blocks([Block("z", latent), *(Block(f"w.{y.name}", n, y.name) for y, n in zip(schema, sizes, strict=True))])
+        weights = {"reconstruction": reconstruction, "kl_w": kl_w, "kl_z": kl_z, "leak": leak}
+        super().__init__(shape, schema, frequencies, blocks, build_likelihood(likelihood, scale, learn_scale), weights)
+        self.subspace, self.flip, self.target, self.adversary_steps = subspace, flip, adversary_target, adversary_steps
+        self.w_sizes = sizes
+        width = sum(sizes)
+
+        self.trunk_z, features = networks.encoder(self.shape, network)
+        self.head_z = Head(features, latent)
+        self.trunk_w, features = networks.encoder(self.shape, network)
+        self.head_w = networks.mlp(features + schema.width, [128], 2 * width)
+        self.decoder = networks.decoder(latent + 2 * width, self.shape, network)
+        self.prior_network = nn.Linear(schema.width, 2 * width) if prior == "learned" else None
+        self.labeller = networks.mlp(features, [128], schema.parameters)
+        self.adversary = networks.mlp(latent, [256, 256], schema.parameters) if adversary else None
+        self.balance = _Balance(self.blocks, schema, float(self.schedules["leak"](0))) if balance == "dual" else None
+        # Per label value, where in its block the data are densest; nan until calibrate has measured it.
+        values = sum(len(label.values) for label in schema)
+        self.register_buffer("points", torch.full((values, max(sizes)), torch.nan))
+
+    @classmethod
+    def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        if len(shape) == 1:
+            return {
+                "latent": max(2, min(16, shape[0] - 1)),
+                "scale": 0.1,
+                "reconstruction": 1.0,
+                "kl_z": 1.0,
+                "balance": "dual",
+            }
+        return {
+            "latent": 64,
+            "scale": 0.1,
+            "reconstruction": 1.0,
+            "kl_z": 1.0,
+            "balance": "dual",
+            "adversary_target": "marginal",
+        }
+
+    # -- p ------------------------------------------------------------------------------------------------------------
+
+    def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
+        """p(z) and p(w_i | y_i); for a missing label, the prior at its prior mean."""
+        mean, scale = self._w_prior(self.schema.features(values, observed, self.label_features))
+        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        return self._latents(standard, DiagonalGaussian(mean, scale))
+
+    def _w_prior(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of every w coordinate, ``(n, width)``, from label features."""
+        if self.prior_network is not None:
+            mean, raw = self.prior_network(features).float().chunk(2, dim=-1)
+            return mean, nn.functional.softplus(raw) + 1e-3
+        means, scales = [], []
+        for label, part in zip(self.schema, features.split(self.schema.feature_widths, dim=-1), strict=True):
+            on = 1 - part if self.flip and label.kind == "binary" else part
+            means.append(ON_MEAN * on)
+            scales.append(OFF_SCALE + (ON_SCALE - OFF_SCALE) * on if label.discrete else torch.full_like(on, CONTINUOUS_SCALE))
+        return tuple(torch.cat(parts, -1).repeat_interleave(self.subspace, -1) for parts in (means, scales))  # type: ignore[return-value]
+
+    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
+        code = concatenate(codes)
+        w = code[:, self.blocks[0].size :]
+        # w spans 0.1 where a label is off and 3 where it is on; the second view lets the decoder see both scales alike.
+        return self.likelihood(self.decoder(torch.cat([code, torch.tanh(w / OFF_SCALE)], 1)).float())
+
+    # -- q ------------------------------------------------------------------------------------------------------------
+
+    def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
+        """q(z | x) and q(w | x, y)."""
+        return self._posterior(x, values)[0]
+
+    def _posterior(self, x: Tensor, values: Tensor) -> tuple[Latents[DiagonalGaussian], Tensor, Tensor]:
+        """The posterior, the mean of z before erasure, and the features that the label head reads."""
+        z = self.head_z(self.trunk_z(x))
+        raw = z.mean
+        if self.balance is not None:
+            z = DiagonalGaussian(self.balance.erasure(raw), z.scale)
+        features = self.trunk_w(x)
+        y = self.schema.features(values)
+        prior_mean, prior_scale = self._w_prior(y)
+        # Relative to the prior: at initialisation q(w | x, y) is near p(w | y), whatever its mean and scale.
+        shift, spread = self.head_w(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
+        floor = 1e-3 if self.balance is None else 0.08 + 0.22 * (prior_scale <= OFF_SCALE)
+        w = DiagonalGaussian(prior_mean + prior_scale * shift, prior_scale * (floor + nn.functional.softplus(spread - 1)))
+        return self._latents(z, w), raw, features
+
+    def _latents(self, z: DiagonalGaussian, w: DiagonalGaussian) -> Latents[DiagonalGaussian]:
+        parts = zip(w.mean.split(self.w_sizes, -1), w.scale.split(self.w_sizes, -1), strict=True)
+        named = {block.name: DiagonalGaussian(*part) for block, part in zip(self.blocks[1:], parts, strict=True)}
+        return Latents(self.blocks, {"z": z, **named})
+
+    def label_distribution(self, x: Tensor) -> LabelDistribution:
+        """q(y | x) of the label head."""
+        return self.schema.distribution(self.labeller(self.trunk_w(x)).float())
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def players(self) -> dict[str, Player]:
+        adversaries = [module for module in (self.adversary, self.balance and self.balance.readers) if module is not None]
+        owned = {"adversary": adversaries, "labeller": [self.labeller]}
+        parameters = {name: [p for module in modules for p in module.parameters()] for name, modules in owned.items()}
+        taken = {id(p) for own in parameters.values() for p in own}
+        players = {"adversary": Player(parameters["adversary"], self.adversary_steps, matrices=False)} if adversaries else {}
+        players["labeller"] = Player(parameters["labeller"], matrices=False)
+        players["model"] = Player([p for p in self.parameters() if id(p) not in taken])
+        return players
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        balance = self.balance
+        values, seen = batch.values, batch.observed.float()
+        if not bool(batch.observed.all()):  # missing labels are drawn from the label head
+            with torch.no_grad():
+                drawn = self.label_distribution(batch.x).sample(generator)
+            values = torch.where(batch.observed, batch.values, drawn)
+        posterior, raw, features = self._posterior(batch.x, values)
+        prior, codes = self.prior(values), sample(posterior, generator)
+        if balance is not None and self.training:
+            known = self.schema.features(batch.values, batch.observed, self.label_features)
+            balance.erasure.update(raw.detach(), known - self.label_features)
+
+        def cross_entropy(parameters: Tensor) -> Tensor:
+            """Cross entropy of an answer in nats, averaged over the samples that have each label, ``(labels,)``."""
+            log_prob = self.schema.distribution(parameters.float()).log_prob(batch.values)
+            return -(log_prob * seen).sum(0) / seen.sum(0).clamp_min(1)
+
+        def labeller() -> dict[str, Tensor]:
+            return {"labeller": cross_entropy(self.labeller(features.detach()))}
+
+        def adversary() -> dict[str, Tensor]:
+            assert self.adversary is not None
+            if balance is None:
+                return {"adversary": cross_entropy(self.adversary(codes["z"].detach()))}
+            return balanced_adversary(self.adversary, balance)
+
+        def balanced_adversary(on_z: nn.Module, balance: _Balance) -> dict[str, Tensor]:
+            near = posterior.map(lambda part: balance.near(part.detach(), generator))
+            crossed = [cross_entropy(reader(near[b.name])) for reader, b in zip(balance.readers, self.blocks[1:], strict=True)]
+            return {
+                "adversary": cross_entropy(on_z(near["z"])),
+                "block_adversary": torch.stack(crossed)[balance.others],
+            }
+
+        def model() -> dict[str, Tensor]:
+            open_z = codes if balance is None or balance.z_is_open else codes.replace({"z": torch.zeros_like(codes["z"])})
+            terms = {
+                "reconstruction": -self.decode(open_z).log_prob(batch.x).mean(),
+                "kl_z": posterior["z"].kl(prior["z"]).mean(),
+                "kl_w": torch.stack([posterior[b.name].kl(prior[b.name]).mean() for b in self.blocks[1:]]),
+            }
+            if self.adversary is None:
+                return terms
+            with frozen(self.adversary):
+                if balance is None:
+                    return terms | {"leak": self._leak(self.adversary(codes["z"]))}
+                terms["leak"] = self._leak(self.adversary(torch.cat([codes["z"], posterior["z"].mode])))
+            with frozen(balance.readers):
+                crossed = [
+                    self._leak(reader(torch.cat([codes[b.name], posterior[b.name].mode])))
+                    for reader, b in zip(balance.readers, self.blocks[1:], strict=True)
+                ]
+                terms["block_leak"] = torch.stack(crossed)[balance.others]
+            if balance.is_consistent_now(self.training):
+                terms |= self._consistency(posterior, codes, values, generator)
+            return terms
+
+        players = {"labeller": labeller, "model": model}
+        if self.adversary is not None:
+            players = {"adversary": adversary, **players}
+        return Losses(players, self.weights())
+
+    def _leak(self, parameters: Tensor) -> Tensor:
+        """What an adversary's answer is worth, per label in nats: its negative entropy, or KL(p(y) || answer)."""
+        answer = self.schema.distribution(parameters.float())
+        marginal = self.schema.distribution(self.label_parameters).kl_to(answer).mean(0)
+        if self.target == "marginal":
+            return marginal
+        # no answer about a number is uniform; continuous labels always take the marginal
+        discrete = torch.tensor([label.discrete for label in self.schema], device=marginal.device)
+        return torch.where(discrete, -answer.entropy().mean(0), marginal)
+
+    def _consistency(
+        self, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor], values: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """What the encoders make of the model's own counterfactuals.
+
+        Half of the batch is decoded with some w blocks (each with probability one half) taken from other samples. Encoded
+        again, the picture must have the z that it was made from, whatever its labels are now, and the w that it was given.
+        """
+        n = max(1, len(values) // 2)
+        device = values.device
+        new_values, changed = values[:n].clone(), {}
+        half = codes.rows(slice(0, n))
+        for i, block in enumerate(self.blocks[1:]):
+            donors = torch.randperm(len(values), generator=generator, device=device)[:n]
+            swap = torch.rand(n, 1, generator=generator, device=device) < 0.5
+            changed[block.name] = torch.where(swap, codes[block.name][donors], half[block.name]).detach()
+            new_values[:, i] = torch.where(swap[:, 0], values[donors, i], values[:n, i])
+        made = half.map(Tensor.detach).replace(changed)
+        with torch.no_grad():
+            picture = self.decode(made).mean
+            picture = picture.clamp(0, 1) if len(self.shape) == 3 else picture
+        again, _, _ = self._posterior(picture, new_values)
+        distance = (again["z"].mean - made["z"]) / posterior["z"].scale[:n].detach()
+        return {
+            # logarithmic, so that a picture that went wrong does not outvote the rest
+            "consistency_z": torch.log1p(0.5 * distance**2).sum(1).mean(),
+            "consistency_w": torch.stack([-again[b.name].log_prob(made[b.name]).mean() for b in self.blocks[1:]]),
+        }
+
+    def adapt(self, losses: Losses) -> None:
+        if self.balance is not None:
+            entropy = self.schema.distribution(self.label_parameters).entropy()
+            self.balance.update(entropy, losses.terms)
+
+    def weights(self) -> dict[str, float | Tensor]:
+        return super().weights() | (self.balance.weights() if self.balance is not None else {})
+
+    def term_names(self) -> dict[str, tuple[str, ...]]:
+        names = self.schema.names
+        pairs = tuple(f"{block}.{label}" for block in names for label in names if block != label)
+        per_label = dict.fromkeys(("kl_w", "leak", "adversary", "labeller", "consistency_w"), names)
+        return per_label | {"block_leak": pairs, "block_adversary": pairs}
+
+    def score(self, terms: dict[str, Tensor]) -> Tensor:
+        """The negative ELBO; under balance also the weighted leaks, at their largest weight, so that epochs compare."""
+        score = super().score(terms)
+        if self.balance is not None:
+            score = score + self.balance.leak.most * terms["leak"].sum()
+        return score
+
+    # -- edits --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Makes the erasure exact on the training data, and finds for every label value its typical point."""
+        if self.balance is not None:
+            raws, labels = [], []
+            for batch in batches():
+                raws.append(self.head_z(self.trunk_z(batch.x)).mean)
+                known = self.schema.features(batch.values, batch.observed, self.label_features)
+                labels.append(known - self.label_features)
+            self.balance.erasure.fix(torch.cat(raws), torch.cat(labels))
+        w, values, observed, found = [], [], [], 0
+        for batch in batches():
+            if found >= _TYPICAL_FROM:
+                break
+            full = self.complete(batch.x, batch.values, batch.observed)
+            posterior = self.posterior(batch.x, full, batch.observed)
+            w.append(torch.cat([posterior[b.name].mode for b in self.blocks[1:]], 1))
+            values.append(batch.values)
+            observed.append(batch.observed)
+            found += len(batch)
+        w, values, observed = torch.cat(w), torch.cat(values), torch.cat(observed)
+        row = 0
+        for i, (label, code) in enumerate(zip(self.schema, w.split(self.w_sizes, 1), strict=True)):
+            for value in range(len(label.values)):
+                mine = code[observed[:, i] & (values[:, i] == value)]
+                if len(mine):
+                    self.points[row, : code.shape[1]] = _densest(mine)
+                row += 1
+
+    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+        """The typical point of a discrete label's value, once measured; else the prior's mean."""
+        index = self.schema.index(label)
+        if not self.schema[label].discrete:
+            return super().place(codes, label, value, previous)
+        start = sum(len(other.values) for other in self.schema.labels[:index])
+        points = self.points[start + value.long(), : self.w_sizes[index]]
+        if bool(points.isnan().any()):
+            return super().place(codes, label, value, previous)
+        return codes.replace({self.blocks.of(label).name: points})
+
+
+class _Balance(nn.Module):
+    """What keeps the terms of a CSVAE in balance without hand-tuned weights; see the module."""
+
+    others: Tensor
+
+    def __init__(self, blocks: Blocks, schema: Schema, leak: float) -> None:
+        super().__init__()
+        n = len(schema)
+        self.erasure = Erasure(blocks[0].size, schema.width)
+        # One small adversary per w block, for the *other* labels: what z may not carry must not move there.
+        self.readers = nn.ModuleList(networks.mlp(block.size, [64, 64], schema.parameters) for block in blocks[1:])
+        self.register_buffer("others", ~torch.eye(n, dtype=torch.bool), persistent=False)
+        self.leak = Multipliers(n, allowed=0.02, start=leak, most=1500.0)
+        self.block_leak = Multipliers(n * (n - 1), allowed=0.03, start=2.0, most=1500.0)
+
+    @property
+    def z_is_open(self) -> bool:
+        """z is closed at first, so that labels find their own blocks before z can carry them."""
+        return bool(self.erasure.updates >= _Z_OPENS or not self.training)
+
+    def is_consistent_now(self, training: bool) -> bool:
+        return bool(self.erasure.updates >= _CONSISTENCY_STARTS or not training)
+
+    def near(self, part: DiagonalGaussian, generator: torch.Generator) -> Tensor:
+        """Points between the mean and a draw: an adversary must read neither."""
+        strength = torch.rand(len(part.mean), 1, generator=generator, device=part.mean.device)
+        return DiagonalGaussian(part.mean, part.scale * strength).sample(generator)
+
+    def update(self, entropy: Tensor, terms: dict[str, Tensor]) -> None:
+        self.leak.update(entropy - terms["adversary"])
+        self.block_leak.update(entropy.expand(len(entropy), -1)[self.others] - terms["block_adversary"])
+
+    def weights(self) -> dict[str, float | Tensor]:
+        return {"leak": self.leak.value, "block_leak": self.block_leak.value, "consistency_z": 0.5, "consistency_w": 0.2}
+
+
+def _densest(codes: Tensor) -> Tensor:
+    """The code where a kernel density estimate over codes ``(n, d)`` is largest."""
+    width = 0.25 * codes.std(0, correction=0).mean() + 1e-6
+    return codes[torch.exp(-(torch.cdist(codes, codes) ** 2) / (2 * width**2)).sum(1).argmax()]

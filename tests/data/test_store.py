@@ -1,0 +1,296 @@
+"""The store: atomic, shared, never stale."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelspace.data import store
+from labelspace.errors import UserError
+
+SHAPE = (1, 8, 8)
+ARGUMENTS: dict[str, Any] = {"size": [8, 8], "channels": 1}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LABELSPACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> np.ndarray:
+    """Paths of 150 images, more than two chunks; image i is grey level i."""
+    for i in range(150):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i:03}.png")
+    return np.array([str(tmp_path / f"{i:03}.png") for i in range(150)])
+
+
+def build(rows: np.ndarray, **options: Any) -> store.Built:
+    return store.build("tiny", rows, SHAPE, "files", ARGUMENTS, **options)
+
+
+def stores(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.iterdir() if (path / "store.json").exists()) if cache.exists() else []
+
+
+def leftovers(cache: Path) -> list[Path]:
+    return [path for path in cache.iterdir() if path.name.startswith(".")]
+
+
+def test_a_store_holds_the_images_in_order_and_is_found_again(cache: Path, rows: np.ndarray):
+    first = build(rows)
+    assert first.x.shape == (150, *SHAPE)
+    assert first.x.dtype == np.uint8
+    assert (first.x == np.arange(150).reshape(-1, 1, 1, 1)).all()
+    assert first.seconds > 0
+    assert first.failures == {}
+    again = build(rows)
+    assert again.seconds == 0
+    np.testing.assert_array_equal(again.x, first.x)
+    assert len(stores(cache)) == 1
+    assert stores(cache)[0].name.startswith("tiny-")
+    assert leftovers(cache) == []
+
+
+def test_a_store_is_mapped_and_cannot_be_written_through(cache: Path, rows: np.ndarray):
+    found = build(rows[:3]).x
+    assert isinstance(found, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1
+
+
+def test_the_number_of_workers_does_not_change_the_store(cache: Path, rows: np.ndarray):
+    one = np.array(build(rows, workers=1).x)
+    (home,) = stores(cache)
+    home.rename(cache.parent / "one")
+    np.testing.assert_array_equal(build(rows, workers=2).x, one)
+    assert stores(cache) == [home]
+
+
+def test_progress_counts_up_to_all_rows(cache: Path, rows: np.ndarray):
+    calls: list[tuple[int, int]] = []
+    build(rows, workers=2, progress=lambda done, total: calls.append((done, total)))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert calls[-1] == (150, 150)
+    assert {total for _, total in calls} == {150}
+
+
+def test_the_key_depends_on_everything_that_determines_the_pixels(cache: Path, rows: np.ndarray):
+    some = rows[:4]
+    build(some)
+    build(some[::-1])
+    build(some[:3])
+    build(some, fingerprint="changed")
+    store.build("tiny", some, (3, 8, 8), "files", {"size": [8, 8], "channels": 3})
+    store.build("tiny", some, (1, 9, 9), "files", {"size": [9, 9], "channels": 1})
+    assert len(stores(cache)) == 6
+    build(some, fingerprint="changed")
+    assert len(stores(cache)) == 6
+
+
+def test_rows_that_fail_are_black_and_remembered(cache: Path, rows: np.ndarray):
+    for place in (70, 149):
+        Path(rows[place]).write_bytes(b"junk")
+    for _ in range(2):
+        built = build(rows)
+        assert sorted(built.failures) == [70, 149]
+        assert "070.png" in built.failures[70]
+        assert not built.x[[70, 149]].any()
+        assert built.x[71].min() == 71
+
+
+def test_a_worker_that_fails_is_one_line_and_leaves_nothing(cache: Path, rows: np.ndarray):
+    with pytest.raises(UserError) as caught:
+        store.build("tiny", rows, (1, 9, 9), "files", ARGUMENTS)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_progress_that_raises_leaves_nothing(cache: Path, rows: np.ndarray):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(rows, progress=stop)
+    assert list(cache.iterdir()) == []
+
+
+def damage(home: Path, how: str) -> None:
+    x, meta = home / "x.npy", home / "store.json"
+    raw = x.read_bytes()
+    match how:
+        case "pixels cut short":
+            x.write_bytes(raw[: len(raw) // 2])
+        case "pixels empty":
+            x.write_bytes(b"")
+        case "pixels gone":
+            x.unlink()
+        case "pixels are text":
+            x.write_bytes(b"hello" * 100)
+        case "pixels of another shape":
+            np.save(x, np.zeros((3, 1, 4, 4), np.uint8))
+        case "pixels of another type":
+            np.save(x, np.zeros((3, *SHAPE), np.float32))
+        case "description cut short":
+            meta.write_text(meta.read_text()[:-3])
+        case "description empty":
+            meta.write_text("")
+        case "description is a list":
+            meta.write_text("[]")
+        case "description is null":
+            meta.write_text("null")
+        case "description without failures":
+            meta.write_text(json.dumps({"format": store.FORMAT}))
+        case "description of another format":
+            meta.write_text(json.dumps({"format": 999, "failures": {}}))
+        case "description gone":
+            meta.unlink()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "pixels cut short",
+        "pixels empty",
+        "pixels gone",
+        "pixels are text",
+        "pixels of another shape",
+        "pixels of another type",
+        "description cut short",
+        "description empty",
+        "description is a list",
+        "description is null",
+        "description without failures",
+        "description of another format",
+        "description gone",
+    ],
+)
+def test_a_damaged_store_is_refused_with_one_line_that_names_it(cache: Path, rows: np.ndarray, how: str):
+    build(rows[:3])
+    (home,) = stores(cache)
+    damage(home, how)
+    with pytest.raises(UserError) as caught:
+        build(rows[:3])
+    assert str(home) in str(caught.value)
+    assert "delete" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("below", [".", "deeper"])
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows, below: str):
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setenv("LABELSPACE_CACHE", str(tmp_path / "file" / below))
+    with pytest.raises(UserError, match="could not be written"):
+        build(rows[:3])
+
+
+def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("LABELSPACE_CACHE", str(tmp_path / "mine"))
+    assert store.cache_directory() == tmp_path / "mine"
+    monkeypatch.delenv("LABELSPACE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert store.cache_directory() == tmp_path / "xdg" / "labelspace"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert store.cache_directory() == tmp_path / ".cache" / "labelspace"
+
+
+def test_concurrent_builds_find_the_same_finished_store(cache: Path, rows: np.ndarray):
+    barrier = threading.Barrier(3)
+    found: list[store.Built | BaseException] = []
+
+    def work() -> None:
+        barrier.wait()
+        try:
+            found.append(build(rows))
+        except BaseException as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for built in found:
+        assert isinstance(built, store.Built), built
+        assert (built.x == np.arange(150).reshape(-1, 1, 1, 1)).all()
+    assert len(stores(cache)) == 1
+    assert leftovers(cache) == []
+
+
+PROCESS = """
+import sys
+
+import numpy as np
+
+from labelspace.data import store
+
+rows = np.load(sys.argv[1])
+sys.stdin.readline()
+built = store.build("tiny", rows, (1, 8, 8), "files", {"size": [8, 8], "channels": 1})
+print(int(built.x.sum()), flush=True)
+"""
+
+
+def test_two_processes_that_build_at_once_both_get_the_store(cache: Path, rows: np.ndarray, tmp_path: Path):
+    np.save(tmp_path / "rows.npy", rows)
+    command = [sys.executable, "-c", PROCESS, str(tmp_path / "rows.npy")]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert outputs == [str(64 * sum(range(150)))] * 2
+    assert len(stores(cache)) == 1
+    assert leftovers(cache) == []
+
+
+KILLED = """
+import time
+
+import labelspace
+
+
+def report(done, total):
+    print(done, total, flush=True)
+    time.sleep(120)  # the build is never finished
+
+
+labelspace.open("faces:n=127,size=16", progress=report)
+"""
+
+
+def test_a_killed_build_leaves_no_store_and_the_next_build_succeeds(cache: Path):
+    pytest.importorskip("skia")
+    pytest.importorskip("python_avatars")
+    import labelspace
+
+    process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    done, total = process.stdout.readline().split()
+    assert 0 < int(done) < int(total) == 127
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert stores(cache) == []
+    assert not [path for path in cache.iterdir() if path.name.startswith("faces-")]
+
+    data = labelspace.open("faces:n=127,size=16")
+    assert data.notes  # it was drawn now
+    assert len(stores(cache)) == 1
+    assert data.x.shape == (127, 3, 16, 16)
+    assert all(picture.any() for picture in data.x)
+    assert labelspace.open("faces:n=127,size=16").notes == ()

@@ -1,0 +1,205 @@
+"""What every registered model must do, run over all of them without knowing which is which."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import labelspace as ls
+from labelspace import saving
+from labelspace.blocks import sample
+from labelspace.data.batches import Batch, Batches
+from labelspace.data.dataset import Dataset, random_splits
+from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.models import MODELS
+from labelspace.models.base import Model
+from labelspace.networks import Network
+
+SCHEMAS = {
+    "one": Schema([binary("a")]),
+    "several": Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")]),
+    "continuous": Schema([binary("a"), continuous("c", 2.0, 3.0)]),
+}
+SHAPES = {"vector": (5,), "grey": (1, 8, 8), "odd": (3, 13, 10)}
+SMALL = Network(width=8, depth=1)
+
+
+def make_data(shape: tuple[int, ...], schema: Schema, n: int = 60, missing: float = 0.0) -> Dataset:
+    rng = np.random.default_rng(0)
+    columns = []
+    for label in schema:
+        if label.discrete:
+            columns.append(rng.permutation(np.arange(n) % len(label.values)))
+        else:
+            columns.append(rng.normal(label.mean, label.scale, n))
+    values = np.stack(columns, 1).astype(np.float32)
+    observed = rng.random(values.shape) >= missing
+    if len(shape) == 1:
+        x = rng.normal(size=(n, *shape)).astype(np.float32)
+    else:
+        x = rng.integers(0, 256, (n, *shape)).astype(np.uint8)
+    return Dataset("made", x, np.where(observed, values, 0).astype(np.float32), observed, schema, random_splits(n, 0))
+
+
+def make(name: str, data: Dataset) -> Model:
+    torch.manual_seed(0)
+    return ls.build(name, data, latent=3, network=SMALL, likelihood="gaussian")
+
+
+def batch_of(data: Dataset, n: int) -> Batch:
+    rows = np.arange(n)
+    return Batch(data.samples(rows), *data.labels(rows))
+
+
+@pytest.fixture(params=sorted(MODELS))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=sorted(SHAPES))
+def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    return SHAPES[request.param]
+
+
+@pytest.fixture(params=sorted(SCHEMAS))
+def schema(request: pytest.FixtureRequest) -> Schema:
+    return SCHEMAS[request.param]
+
+
+def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[int, ...], schema: Schema) -> None:
+    data = make_data(shape, schema)
+    model = make(name, data).eval()
+    batch = batch_of(data, 4)
+    posterior = model.encode(batch.x, batch.values, batch.observed)
+    prior = model.prior(batch.values)
+    for block in model.blocks:
+        assert posterior[block.name].mean.shape == (4, block.size)
+        assert prior[block.name].mean.shape == (4, block.size)
+        assert bool((posterior[block.name].scale > 0).all())
+    assert model.decode(sample(posterior)).mean.shape == batch.x.shape
+    assert model.decode(sample(posterior)).log_prob(batch.x).shape == (4,)
+    assert model.generate(batch.values).shape == batch.x.shape
+    assert model.log_likelihood(batch.x, batch.values, draws=3).shape == (4,)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("missing", [0.0, 0.5, 1.0])
+def test_terms_are_finite_for_any_batch_and_any_missing_labels(name: str, schema: Schema, n: int, missing: float) -> None:
+    data = make_data((5,), schema, missing=missing)
+    full = make_data((5,), schema)
+    model = make(name, full).train()
+    losses = model.losses(batch_of(data, n), torch.Generator().manual_seed(0))
+    for player in model.players():
+        assert bool(torch.isfinite(losses.objective(player)))
+    for term, value in losses.terms.items():
+        assert bool(torch.isfinite(value).all()), term
+
+
+def test_a_players_objective_leaves_gradients_on_its_own_parameters_only(name: str, schema: Schema) -> None:
+    data = make_data((1, 8, 8), schema)
+    model = make(name, data).train()
+    players = model.players()
+    losses = model.losses(batch_of(data, 8), torch.Generator().manual_seed(0))
+    for player, owner in players.items():
+        model.zero_grad(set_to_none=True)
+        losses.objective(player).backward(retain_graph=True)
+        own = {id(p) for p in owner.parameters}
+        touched = {id(p) for p in model.parameters() if p.grad is not None}
+        assert touched <= own
+        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in owner.parameters)
+
+
+def test_players_share_no_parameter_and_leave_none_out(name: str, schema: Schema) -> None:
+    model = make(name, make_data((5,), schema))
+    owned = [id(p) for player in model.players().values() for p in player.parameters]
+    assert len(owned) == len(set(owned))
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    assert trainable <= set(owned)
+
+
+def test_every_term_has_a_name_for_each_entry(name: str, schema: Schema) -> None:
+    data = make_data((5,), schema)
+    model = make(name, data).train()
+    losses = model.losses(batch_of(data, 8), torch.Generator().manual_seed(0))
+    for player in model.players():
+        losses.objective(player)
+    for term, value in losses.terms.items():
+        if value.ndim:
+            assert len(model.term_names()[term]) == len(value), term
+
+
+def test_an_objective_can_be_evaluated_again_after_its_player_stepped(name: str, schema: Schema) -> None:
+    data = make_data((5,), schema)
+    model = make(name, data).train()
+    losses = model.losses(batch_of(data, 8), torch.Generator().manual_seed(0))
+    for player, owner in model.players().items():
+        optimizer = torch.optim.SGD(owner.parameters, 1e-4)
+        for _ in range(2 if player != "model" else 1):
+            optimizer.zero_grad()
+            losses.objective(player).backward()
+            optimizer.step()
+
+
+def test_saving_and_loading_changes_no_bit(name: str, shape: tuple[int, ...], schema: Schema, tmp_path) -> None:
+    data = make_data(shape, schema)
+    model = make(name, data).eval()
+    loaded = saving.load(saving.save(model, tmp_path / "m"))
+    assert type(loaded) is type(model)
+    assert loaded.schema == model.schema
+    for (key, a), (_, b) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
+        assert torch.equal(a, b) or (a.isnan().all() and b.isnan().all()), key
+    batch = batch_of(data, 3)
+    a, b = (m.encode(batch.x, batch.values, batch.observed) for m in (model, loaded))
+    assert all(torch.equal(a[k].mean, b[k].mean) and torch.equal(a[k].scale, b[k].scale) for k in a)
+
+
+def test_training_is_deterministic_and_reduces_the_score(name: str, schema: Schema) -> None:
+    data = make_data((5,), schema, n=200)
+    results = []
+    for _ in range(2):
+        model = make(name, data)
+        held = Batches(data, "val", 64, shuffle=False)
+        (batch,) = held
+        before = _score(model, batch)
+        ls.fit(model, data, epochs=3, batch_size=16, warmup=5)
+        results.append(model.state_dict())
+        assert _score(model, batch) < before
+    for key in results[0]:
+        assert torch.equal(results[0][key].nan_to_num(), results[1][key].nan_to_num()), key
+
+
+def _score(model: Model, batch: Batch) -> float:
+    model.eval()
+    with torch.no_grad():
+        losses = model.losses(batch, torch.Generator().manual_seed(0))
+        for player in model.players():
+            losses.objective(player)
+    terms: dict[str, Tensor] = {k: v for k, v in losses.terms.items() if not k.endswith("leak")}
+    return float(sum(v.sum() for k, v in terms.items() if k == "reconstruction" or k.startswith("kl_")))
+
+
+def test_partially_missing_labels_train(name: str, schema: Schema) -> None:
+    data = make_data((5,), schema, n=120, missing=0.4)
+    fitted = ls.fit(make(name, data), data, epochs=1, batch_size=16)
+    assert np.isfinite(fitted.best_score)
+
+
+def test_a_last_batch_of_one_sample_trains(name: str) -> None:
+    data = make_data((1, 8, 8), SCHEMAS["one"], n=61)
+    train = data.rows("train")
+    ls.fit(make(name, data), data, epochs=1, batch_size=len(train) - 1)
+
+
+@pytest.mark.parametrize("side", [8, 9, 27, 33])
+def test_odd_image_sizes(name: str, side: int) -> None:
+    data = make_data((2, side, side + 3), SCHEMAS["one"], n=30)
+    model = make(name, data)
+    batch = batch_of(data, 2)
+    assert model.decode(sample(model.encode(batch.x, batch.values, batch.observed))).mean.shape == batch.x.shape
+
+
+def test_the_model_says_what_it_is_for(name: str) -> None:
+    about = type(make(name, make_data((5,), SCHEMAS["one"]))).about
+    assert all(vars(about).values())
