@@ -8,7 +8,7 @@ positions into one and mixes them by a 1x1 convolution, and decoders run the sam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -41,6 +41,14 @@ class Network:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if self.width < 0 or self.depth < 1:
             raise UserError(f"a network needs width >= 0 and depth >= 1, got width {self.width} and depth {self.depth}")
+
+    def narrowed(self, shape: tuple[int, ...]) -> Network:
+        """The same network for data of a shape at half its width."""
+        return replace(self, width=max(1, self.width_for(shape) // 2))
+
+    def width_for(self, shape: tuple[int, ...]) -> int:
+        """The width for data of a shape: as given, or 64 channels (conv) or 256 units (mlp)."""
+        return self.width or (64 if self.resolve(shape) == "conv" else 256)
 
     def resolve(self, shape: tuple[int, ...]) -> Literal["mlp", "conv"]:
         """The kind of network for data of a shape. Raises UserError when they do not go together."""
@@ -75,10 +83,10 @@ def encoder(shape: tuple[int, ...], network: Network) -> tuple[nn.Module, int]:
     """A trunk ``(n, *shape) -> (n, features)`` and its number of features; heads are put on top of it."""
     activation = ACTIVATIONS[network.activation]
     if network.resolve(shape) == "mlp":
-        width = network.width or 256
+        width = network.width_for(shape)
         body = mlp(math.prod(shape), [width] * (network.depth - 1), width, network.activation)
         return nn.Sequential(nn.Flatten(), body, activation()), width
-    plan = _Plan.of(shape, network.width or 64)
+    plan = _Plan.of(shape, network.width_for(shape))
     layers: list[nn.Module] = [
         _Pad(plan.padding, plan.patch * 2**plan.halvings),
         nn.PixelUnshuffle(plan.patch),
@@ -87,19 +95,18 @@ def encoder(shape: tuple[int, ...], network: Network) -> tuple[nn.Module, int]:
     ]
     for fine, coarse in zip(plan.channels[:-1], plan.channels[1:], strict=True):
         layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1), activation()]
-    features = 512
-    layers += [nn.Flatten(), nn.Linear(plan.channels[-1] * plan.cells, features), activation()]
+    layers += [nn.Flatten()]
     trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return trunk, features
+    return trunk, plan.channels[-1] * plan.cells
 
 
 def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
     """A network ``(n, inputs) -> (n, *shape)`` of raw (unsquashed) outputs."""
     activation = ACTIVATIONS[network.activation]
     if network.resolve(shape) == "mlp":
-        width = network.width or 256
+        width = network.width_for(shape)
         return nn.Sequential(mlp(inputs, [width] * network.depth, math.prod(shape), network.activation), nn.Unflatten(1, shape))
-    plan = _Plan.of(shape, network.width or 64)
+    plan = _Plan.of(shape, network.width_for(shape))
     layers: list[nn.Module] = [
         nn.Linear(inputs, plan.channels[-1] * plan.cells),
         activation(),

@@ -45,7 +45,7 @@ def infer(name: str, entries: Sequence[Any]) -> Label:
 
 
 def read(columns: Mapping[str, Sequence[Any]], n: int = 0) -> tuple[Schema, np.ndarray, np.ndarray]:
-    """Infers a schema from columns and encodes them: ``schema``, ``values``, ``observed``; ``n`` counts rows if there are none."""
+    """Infers a schema from columns of ``n`` entries and encodes them: ``schema``, ``values``, ``observed``."""
     if not columns:
         return Schema(), np.zeros((n, 0), np.float32), np.zeros((n, 0), bool)
     columns = {name: [_decoded(name, e) if isinstance(e, bytes) else e for e in entries] for name, entries in columns.items()}

@@ -41,8 +41,10 @@ from labelspace.models.balance import Erasure, Multipliers
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 
 OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
-_Z_OPENS = 100  # batches until z is open, under balance
-_CONSISTENCY_STARTS = 170  # batches until the consistency terms start
+_NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y), under balance
+_Z_OPENS = (140, 240)  # batches over which z opens, under balance
+_ERASURE_STARTS = 200  # batches until labels are erased from z
+_CONSISTENCY_STARTS = 250  # batches until the consistency terms start
 _TYPICAL_FROM = 4000  # training samples that typical points are found among
 
 
@@ -123,7 +125,8 @@ class CSVAE(Model):
 
         self.trunk_z, features = networks.encoder(self.shape, network)
         self.head_z = Head(features, latent)
-        self.trunk_w, features = networks.encoder(self.shape, network)
+        # Labels and their styles need less of a network than everything else.
+        self.trunk_w, features = networks.encoder(self.shape, network.narrowed(self.shape))
         self.head_w = networks.mlp(features + schema.width, [128], 2 * width)
         self.decoder = networks.decoder(latent + 2 * width, self.shape, network)
         self.prior_network = nn.Linear(schema.width, 2 * width) if prior == "learned" else None
@@ -136,22 +139,15 @@ class CSVAE(Model):
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        balanced = {"balance": "dual", "adversary_target": "marginal", "adversary_steps": 2, "leak": 20.0}
+        unit = {"reconstruction": 1.0, "kl_w": 0.7, "kl_z": 1.0, "scale": 0.1}
+        return {**balanced, **unit, "latent": 64 if len(shape) == 3 else max(2, min(16, shape[0] - 1))}
+
+    @classmethod
+    def recipe(cls, shape: tuple[int, ...]) -> dict[str, Any]:
         if len(shape) == 1:
-            return {
-                "latent": max(2, min(16, shape[0] - 1)),
-                "scale": 0.1,
-                "reconstruction": 1.0,
-                "kl_z": 1.0,
-                "balance": "dual",
-            }
-        return {
-            "latent": 64,
-            "scale": 0.1,
-            "reconstruction": 1.0,
-            "kl_z": 1.0,
-            "balance": "dual",
-            "adversary_target": "marginal",
-        }
+            return {}
+        return {"epochs": 8, "learning_rate": 3e-3, "matrix_rate": 1e-2, "decay": 0.75}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -196,6 +192,8 @@ class CSVAE(Model):
         prior_mean, prior_scale = self._w_prior(y)
         # Relative to the prior: at initialisation q(w | x, y) is near p(w | y), whatever its mean and scale.
         shift, spread = self.head_w(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
+        if self.balance is not None:  # near enough to the prior that the values of a label stay apart
+            shift = _NEAR * torch.tanh(shift / _NEAR)
         floor = 1e-3 if self.balance is None else 0.08 + 0.22 * (prior_scale <= OFF_SCALE)
         w = DiagonalGaussian(prior_mean + prior_scale * shift, prior_scale * (floor + nn.functional.softplus(spread - 1)))
         return self._latents(z, w), raw, features
@@ -257,9 +255,9 @@ class CSVAE(Model):
             }
 
         def model() -> dict[str, Tensor]:
-            open_z = codes if balance is None or balance.z_is_open else codes.replace({"z": torch.zeros_like(codes["z"])})
+            opened = codes if balance is None else codes.replace({"z": balance.opening() * codes["z"]})
             terms = {
-                "reconstruction": -self.decode(open_z).log_prob(batch.x).mean(),
+                "reconstruction": -self.decode(opened).log_prob(batch.x).mean(),
                 "kl_z": posterior["z"].kl(prior["z"]).mean(),
                 "kl_w": torch.stack([posterior[b.name].kl(prior[b.name]).mean() for b in self.blocks[1:]]),
             }
@@ -312,9 +310,9 @@ class CSVAE(Model):
             changed[block.name] = torch.where(swap, codes[block.name][donors], half[block.name]).detach()
             new_values[:, i] = torch.where(swap[:, 0], values[donors, i], values[:n, i])
         made = half.map(Tensor.detach).replace(changed)
-        with torch.no_grad():
-            picture = self.decode(made).mean
-            picture = picture.clamp(0, 1) if len(self.shape) == 3 else picture
+        # The decoder is in this graph: it must draw pictures that show the w that it was given.
+        picture = self.decode(made).mean
+        picture = picture.clamp(0, 1) if len(self.shape) == 3 else picture
         again, _, _ = self._posterior(picture, new_values)
         distance = (again["z"].mean - made["z"]) / posterior["z"].scale[:n].detach()
         return {
@@ -395,17 +393,19 @@ class _Balance(nn.Module):
     def __init__(self, blocks: Blocks, schema: Schema, leak: float) -> None:
         super().__init__()
         n = len(schema)
-        self.erasure = Erasure(blocks[0].size, schema.width)
+        self.erasure = Erasure(blocks[0].size, schema.width, from_update=_ERASURE_STARTS)
         # One small adversary per w block, for the *other* labels: what z may not carry must not move there.
         self.readers = nn.ModuleList(networks.mlp(block.size, [64, 64], schema.parameters) for block in blocks[1:])
         self.register_buffer("others", ~torch.eye(n, dtype=torch.bool), persistent=False)
         self.leak = Multipliers(n, allowed=0.02, start=leak, most=1500.0)
         self.block_leak = Multipliers(n * (n - 1), allowed=0.03, start=2.0, most=1500.0)
 
-    @property
-    def z_is_open(self) -> bool:
-        """z is closed at first, so that labels find their own blocks before z can carry them."""
-        return bool(self.erasure.updates >= _Z_OPENS or not self.training)
+    def opening(self) -> float:
+        """z is closed at first and opens slowly, so that labels find their own blocks before z can carry them."""
+        if not self.training:
+            return 1.0
+        first, last = _Z_OPENS
+        return min(1.0, max(0.0, (float(self.erasure.updates) - first) / (last - first)))
 
     def is_consistent_now(self, training: bool) -> bool:
         return bool(self.erasure.updates >= _CONSISTENCY_STARTS or not training)

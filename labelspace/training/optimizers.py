@@ -10,6 +10,7 @@ from torch import Tensor, nn
 # Coefficients of the quintic Newton-Schulz iteration that brings all singular values near one in five steps
 # (K. Jordan et al., "Muon", 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
+_SMALL, _LARGE = 2**12, 2**20  # entries: below it gains nothing, above it costs more than the rest of the step
 
 
 class Muon(torch.optim.Optimizer):
@@ -56,7 +57,7 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
 
 def build(parameters: list[nn.Parameter], learning_rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
     """The optimisers of one player's parameters."""
-    matrices = [p for p in parameters if p.ndim >= 2 and matrix_rate > 0]
+    matrices = [p for p in parameters if p.ndim >= 2 and _SMALL <= p.numel() <= _LARGE and matrix_rate > 0]
     taken = {id(p) for p in matrices}
     others = [p for p in parameters if id(p) not in taken]
     optimizers: list[torch.optim.Optimizer] = []

@@ -184,7 +184,7 @@ def draw(factors: np.ndarray, size: int = 64, failures: list[tuple[int, str]] | 
             clothing=option(row, "clothing", pa.ClothingType),
             clothing_color=option(row, "clothing_color", pa.ClothingColor),
         ).render()
-        drawing = skia.SVGDOM.MakeFromStream(skia.MemoryStream(_plain(svg).encode()))
+        drawing = skia.SVGDOM.MakeFromStream(skia.MemoryStream(_plain(svg).encode(), True))  # True: it keeps a copy
         canvas.clear(skia.Color(*bytes.fromhex(FACTORS["background"][row[_COLUMN["background"]]][1:])))
         drawing.render(canvas)
         pixels = surface.toarray(colorType=skia.kRGBA_8888_ColorType)[..., :3]
