@@ -65,8 +65,8 @@ def load(directory: str | Path) -> Model:
     config = files.read_json(home / "config.json")
     try:
         text = (home / "schema.json").read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{home / 'schema.json'} cannot be read: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{home / 'schema.json'} cannot be read: {error}") from None
     tensors, _ = files.read_tensors(home / "model.safetensors")
     with torch.random.fork_rng(devices=[]):  # making a model draws initial weights; that must not move the caller's seed
         model = construct(config, Schema.from_json(text), home / "config.json")

@@ -73,6 +73,7 @@ def show(result: dict[str, Any]) -> None:
                     "  ".join(f"{other} {_percent(score)}" for other, score in found["kept"].items()),
                     f"{error['all']['ratio']:.2f} ({error['adding']['ratio']:.2f} / {error['removing']['ratio']:.2f})",
                     _both(leak["free"]),
+                    _percent(leak["free_strong"]),
                     _both(leak["own"]),
                 )
             )
@@ -83,8 +84,9 @@ def show(result: dict[str, Any]) -> None:
             "judge reads new value",
             "other verdicts unchanged",
             "error to truth / doing nothing (adding / removing)",
-            "probe on z",
-            "probe on own block",
+            "z, probe",
+            "z, strong probe",
+            "own block, probe",
         ],
         rows,
         title=f"{result['samples']} test faces; the judge itself reads "

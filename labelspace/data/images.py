@@ -42,7 +42,7 @@ def read(path: str | Path, channels: int, size: tuple[int, int] | None = None) -
         picture = picture.convert(MODES[channels])
         if size is not None and picture.size != size[::-1]:
             picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-        pixels = np.asarray(picture)
+        pixels = np.array(picture)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

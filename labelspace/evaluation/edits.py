@@ -14,10 +14,11 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.blocks import concatenate
+from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.leakage import probe
+from labelspace.evaluation.leakage import probe, strong_probe
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
 from labelspace.evaluation.scores import Score, mean
 from labelspace.models.base import Model
@@ -96,7 +97,8 @@ def donor_transfer(
 def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
     """Balanced accuracy of fresh probes that read every discrete label from free blocks, its own block, and other blocks.
 
-    "free" uses mean codes; "free_drawn" uses one draw of the posterior, which is what the decoder sees in training.
+    "free" uses mean codes; "free_drawn" uses one draw of the posterior, which is what the decoder sees in training;
+    "free_strong" is a large classifier trained on the mean codes of the whole training split.
     """
     x, (values, observed) = data.samples(rows), data.labels(rows)
     generator = torch.Generator().manual_seed(seed)
@@ -105,6 +107,7 @@ def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> 
     means = posterior.map(lambda part: part.mode)
     drawn = posterior.map(lambda part: part.sample(generator))
     free = [block.name for block in model.blocks.free]
+    train = _free_codes(model, data) if free else None
     out: dict[str, Any] = {}
     for i, label in enumerate(data.schema):
         if not label.discrete:
@@ -119,12 +122,35 @@ def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> 
         if free:
             row["free"] = read(concatenate(means.take(free)))
             row["free_drawn"] = read(concatenate(drawn.take(free)))
+        if train is not None:
+            train_codes, (train_values, train_observed) = train
+            known = train_observed[:, i]
+            strong = strong_probe(
+                train_codes[known].numpy(),
+                train_values[known, i].numpy(),
+                concatenate(means.take(free)).numpy()[seen],
+                target,
+                seed=seed,
+            )
+            row["free_strong"] = strong.to_dict()
         for block in model.blocks:
             if block.label is not None:
                 key = "own" if block.label == label.name else f"other.{block.label}"
                 row[key] = read(means[block.name])
         out[label.name] = row
     return out
+
+
+def _free_codes(model: Model, data: Dataset) -> tuple[Tensor, interventions.Labels]:
+    """Mean codes of the free blocks of the training split, and its labels."""
+    parts, values, observed = [], [], []
+    with torch.no_grad():
+        for batch in Batches(data, "train", 512, shuffle=False):
+            posterior = model.encode(batch.x, batch.values, batch.observed)
+            parts.append(torch.cat([posterior[block.name].mode for block in model.blocks.free], 1))
+            values.append(batch.values)
+            observed.append(batch.observed)
+    return torch.cat(parts), (torch.cat(values), torch.cat(observed))
 
 
 def measure(

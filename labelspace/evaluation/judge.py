@@ -19,7 +19,7 @@ from labelspace.evaluation.scores import Score, mean
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.networks import mlp
 
-FORMAT = 2
+FORMAT = 1
 
 
 class Judge(nn.Module):
@@ -36,16 +36,10 @@ class Judge(nn.Module):
         if len(shape) == 1:
             self.network = mlp(shape[0], [128, 128], schema.parameters)
         else:
-            halvings = 1 if min(shape[1:]) < 16 else 2 if min(shape[1:]) < 32 else 3
-            widths = [shape[0], 32, 64, 128, 128][: halvings + 2]
-            layers: list[nn.Module] = []
-            for i, (inputs, outputs) in enumerate(pairwise(widths)):
-                kernel = 5 if i == 0 else 3
-                layers += [
-                    nn.Conv2d(inputs, outputs, kernel, stride=2 if i < halvings + 1 else 1, padding=kernel // 2),
-                    nn.BatchNorm2d(outputs),
-                    nn.ReLU(),
-                ]
+            kernel, stride = (6, 4) if min(shape[1:]) >= 32 else (4, 2)
+            layers: list[nn.Module] = [nn.Conv2d(shape[0], 32, kernel, stride, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
+            for inputs, outputs in pairwise((32, 64, 96)):
+                layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
             with torch.no_grad():
                 size = nn.Sequential(*layers).eval()(torch.zeros(1, *shape)).numel()
             self.network = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(size, schema.parameters))

@@ -32,12 +32,13 @@ class Player:
     Attributes:
         parameters: the player's own parameters; no other player has them.
         steps: optimiser steps per batch.
-        matrices: whether weight matrices may be given to the optimiser for matrices, where the options ask for one.
+        reader: whether the player only reads codes (an adversary, a label head). Readers are small and must keep up with a
+            model that slows down: they train with Adam at a constant learning rate.
     """
 
     parameters: list[nn.Parameter]
     steps: int = 1
-    matrices: bool = True
+    reader: bool = False
 
 
 @dataclass

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from labelspace import networks
-from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DataDistribution, DiagonalGaussian, build_likelihood
 from labelspace.errors import UserError, unknown
@@ -45,7 +45,7 @@ _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be awa
 _Z_OPENS = (140, 240)  # batches over which z opens, under balance
 _ERASURE_STARTS = 200  # batches until labels are erased from z
 _CONSISTENCY_STARTS = 250  # batches until the consistency terms start
-_TYPICAL_FROM = 4000  # training samples that typical points are found among
+_TYPICAL_FROM, _CANDIDATES, _TRIED_ON = 4000, 12, 128  # typical points: found among, points tried, samples tried on
 
 
 class CSVAE(Model):
@@ -214,8 +214,8 @@ class CSVAE(Model):
         owned = {"adversary": adversaries, "labeller": [self.labeller]}
         parameters = {name: [p for module in modules for p in module.parameters()] for name, modules in owned.items()}
         taken = {id(p) for own in parameters.values() for p in own}
-        players = {"adversary": Player(parameters["adversary"], self.adversary_steps, matrices=False)} if adversaries else {}
-        players["labeller"] = Player(parameters["labeller"], matrices=False)
+        players = {"adversary": Player(parameters["adversary"], self.adversary_steps, reader=True)} if adversaries else {}
+        players["labeller"] = Player(parameters["labeller"], reader=True)
         players["model"] = Player([p for p in self.parameters() if id(p) not in taken])
         return players
 
@@ -354,24 +354,43 @@ class CSVAE(Model):
                 known = self.schema.features(batch.values, batch.observed, self.label_features)
                 labels.append(known - self.label_features)
             self.balance.erasure.fix(torch.cat(raws), torch.cat(labels))
-        w, values, observed, found = [], [], [], 0
+        parts, values, observed, found = [], [], [], 0
         for batch in batches():
             if found >= _TYPICAL_FROM:
                 break
             full = self.complete(batch.x, batch.values, batch.observed)
-            posterior = self.posterior(batch.x, full, batch.observed)
-            w.append(torch.cat([posterior[b.name].mode for b in self.blocks[1:]], 1))
+            parts.append(modes(self.posterior(batch.x, full, batch.observed)))
             values.append(batch.values)
             observed.append(batch.observed)
             found += len(batch)
-        w, values, observed = torch.cat(w), torch.cat(values), torch.cat(observed)
+        codes = Latents(self.blocks, {b.name: torch.cat([part[b.name] for part in parts]) for b in self.blocks})
+        values, observed = torch.cat(values), torch.cat(observed)
         row = 0
-        for i, (label, code) in enumerate(zip(self.schema, w.split(self.w_sizes, 1), strict=True)):
+        for i, label in enumerate(self.schema):
+            name = self.blocks.of(label.name).name
             for value in range(len(label.values)):
-                mine = code[observed[:, i] & (values[:, i] == value)]
-                if len(mine):
-                    self.points[row, : code.shape[1]] = _densest(mine)
+                mine = observed[:, i] & (values[:, i] == value)
+                others = codes.rows(observed[:, i] & (values[:, i] != value)).rows(slice(0, _TRIED_ON))
+                if bool(mine.any()):
+                    self.points[row, : self.w_sizes[i]] = self._typical(codes[name][mine], others, name, i, value)
                 row += 1
+
+    def _typical(self, candidates: Tensor, others: Latents[Tensor], name: str, index: int, value: int) -> Tensor:
+        """Where in a block a label has a value: the densest of the codes of data that have it, among those that also work.
+
+        A code works if the label head reads the value off samples of other values that are decoded with it, as often (within
+        1%) as with the best of the candidates.
+        """
+        order = _by_density(candidates)
+        if len(others.rows(slice(0, 1))[name]) == 0:
+            return order[0]
+        read = []
+        for candidate in order:
+            changed = others.replace({name: candidate.expand(len(others[name]), -1)})
+            answer = self.label_distribution(self.decode(changed).mean).mode()[:, index]
+            read.append((answer == value).float().mean())
+        rates = torch.stack(read)
+        return order[int((rates >= rates.max() - 0.01).float().argmax())]
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The typical point of a discrete label's value, once measured; else the prior's mean."""
@@ -420,10 +439,19 @@ class _Balance(nn.Module):
         self.block_leak.update(entropy.expand(len(entropy), -1)[self.others] - terms["block_adversary"])
 
     def weights(self) -> dict[str, float | Tensor]:
-        return {"leak": self.leak.value, "block_leak": self.block_leak.value, "consistency_z": 0.5, "consistency_w": 0.2}
+        return {"leak": self.leak.value, "block_leak": self.block_leak.value, "consistency_z": 0.5, "consistency_w": 0.5}
 
 
-def _densest(codes: Tensor) -> Tensor:
-    """The code where a kernel density estimate over codes ``(n, d)`` is largest."""
+def _by_density(codes: Tensor) -> Tensor:
+    """Codes ``(n, d)`` from the densest on, by a kernel density estimate, each a kernel's width from those before at least."""
+    codes = codes[:_TYPICAL_FROM]
     width = 0.25 * codes.std(0, correction=0).mean() + 1e-6
-    return codes[torch.exp(-(torch.cdist(codes, codes) ** 2) / (2 * width**2)).sum(1).argmax()]
+    distance = torch.cdist(codes, codes)
+    density = torch.exp(-(distance**2) / (2 * width**2)).sum(1)
+    chosen = []
+    left = torch.ones(len(codes), dtype=torch.bool, device=codes.device)
+    while bool(left.any()) and len(chosen) < _CANDIDATES:
+        best = int(torch.where(left, density, -1.0).argmax())
+        chosen.append(codes[best])
+        left &= distance[best] > width
+    return torch.stack(chosen)

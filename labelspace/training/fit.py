@@ -8,6 +8,7 @@ resuming, early stopping, and errors that say what went wrong where.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -138,6 +139,7 @@ class _Loop:
     ) -> None:
         # Vectors go through small networks, where casting costs more than bfloat16 saves.
         precision = precision_for(options) if data.is_image or options.precision != "auto" else "32-true"
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what is to be said
         self.fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=precision)  # type: ignore[arg-type]
         self.fabric.launch()
         self.options, self.run, self.data = options, run, data
@@ -145,7 +147,9 @@ class _Loop:
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
         self.players = model.players()
         self.optimizers = {
-            name: optimizers.build(player.parameters, options.learning_rate, options.matrix_rate if player.matrices else 0.0)
+            name: optimizers.reader(player.parameters, options.reader_rate)
+            if player.reader
+            else optimizers.build(player.parameters, options.learning_rate, options.matrix_rate)
             for name, player in self.players.items()
         }
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
@@ -204,10 +208,11 @@ class _Loop:
     def _step(self, model: Model, batch: Batch, step: int) -> Losses:
         """All players' steps on one batch, in the model's order."""
         model.epoch = step / self.steps
-        pace = self.options.pace(step, self.options.epochs * self.steps)
+        changing = self.options.pace(step, self.options.epochs * self.steps)
         with self.fabric.autocast():
             losses = model.losses(batch, self.generator)
         for name, player in self.players.items():
+            pace = 1.0 if player.reader else changing
             for _ in range(player.steps):
                 for optimizer in self.optimizers[name]:
                     for group in optimizer.param_groups:

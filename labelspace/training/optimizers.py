@@ -55,6 +55,11 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     return (x if wide else x.T).to(matrix.dtype)
 
 
+def reader(parameters: list[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+    """The optimiser of a player that reads codes: little momentum, because what it reads moves."""
+    return [torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.99), fused=True)]
+
+
 def build(parameters: list[nn.Parameter], learning_rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
     """The optimisers of one player's parameters."""
     matrices = [p for p in parameters if p.ndim >= 2 and _SMALL <= p.numel() <= _LARGE and matrix_rate > 0]

@@ -17,6 +17,7 @@ class Options:
         epochs: passes over the training split.
         batch_size: samples a step, over all devices.
         learning_rate: peak learning rate of Adam.
+        reader_rate: constant learning rate of players that only read codes: adversaries and label heads.
         matrix_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
         warmup: steps over which learning rates rise to their peak.
         decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
@@ -33,6 +34,7 @@ class Options:
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
+    reader_rate: float = 1e-3
     matrix_rate: float = 0.0
     warmup: int = 100
     decay: float = 0.6
@@ -49,8 +51,16 @@ class Options:
         for name, low in (("epochs", 1), ("batch_size", 1), ("warmup", 0), ("patience", 0), ("devices", 1)):
             if getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if not (self.learning_rate > 0 and self.matrix_rate >= 0 and self.clip >= 0 and 0 <= self.decay <= 1):
-            raise UserError("learning_rate must be positive, matrix_rate and clip at least 0, decay between 0 and 1")
+        if not (
+            self.learning_rate > 0
+            and self.reader_rate > 0
+            and self.matrix_rate >= 0
+            and self.clip >= 0
+            and 0 <= self.decay <= 1
+        ):
+            raise UserError(
+                "learning_rate and reader_rate must be positive, matrix_rate and clip at least 0, decay between 0 and 1"
+            )
 
     def pace(self, step: int, steps: int) -> float:
         """Factor on the learning rates at a step of so many."""

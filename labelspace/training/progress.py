@@ -72,13 +72,13 @@ class Terminal:
             )
 
     def epoch(self, row: dict) -> None:
-        self.console.print(describe(row, self._epochs), highlight=False)
+        self.console.print(describe(row, self._epochs), highlight=False, soft_wrap=True)
 
     def stop(self, reason: str) -> None:
         if self._progress is not None:
             self._progress.stop()
         if reason:
-            self.console.print(reason, highlight=False)
+            self.console.print(reason, highlight=False, soft_wrap=True)
 
 
 def describe(row: dict, epochs: int) -> str:

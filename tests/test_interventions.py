@@ -1,0 +1,193 @@
+"""Interventions change what they say, hold the rest, and say what they did."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import labelspace as ls
+from labelspace import interventions as iv
+from labelspace.data.batches import Batches
+from labelspace.data.dataset import Dataset, random_splits
+from labelspace.errors import UserError
+from labelspace.labels import Schema, binary, categorical
+from labelspace.models.base import Model
+from labelspace.networks import Network
+
+SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    rng = np.random.default_rng(0)
+    n = 80
+    values = np.stack([np.arange(n) % 2, np.arange(n) % 3], 1).astype(np.float32)
+    x = rng.integers(0, 256, (n, 1, 8, 8)).astype(np.uint8)
+    return Dataset("made", x, values, np.ones(values.shape, bool), SCHEMA, random_splits(n, 0))
+
+
+@pytest.fixture(scope="module")
+def model(data: Dataset) -> Model:
+    torch.manual_seed(0)
+    made = ls.build("csvae", data, latent=3, network=Network(width=8))
+    ls.fit(made, data, epochs=1)
+    return made
+
+
+def some(data: Dataset, n: int = 4):
+    return data.samples(range(n)), data.labels(range(n))
+
+
+def test_set_changes_one_block_and_holds_the_others(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.set(model, x, {"a": 1}, labels)
+    before = model.encode(x, *labels)
+    assert done.x.shape == x.shape
+    assert torch.equal(done.codes["z"], before["z"].mean)
+    assert torch.equal(done.codes["w.k"], before["w.k"].mean)
+    assert done.record.changed == ("w.a",)
+    assert done.record.held == ("z", "w.k")
+    assert done.record.source == {"a": [0, 1, 0, 1]}
+    assert done.record.target == {"a": [1, 1, 1, 1]}
+    json.dumps(done.record.to_dict())
+
+
+def test_set_to_the_prior_point_and_to_a_draw(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    assert torch.equal(iv.set(model, x, {"a": 1}, labels, point="prior").codes["w.a"], torch.full((4, 2), 3.0))
+    draws = [iv.set(model, x, {"a": 1}, labels, point="draw", generator=torch.Generator().manual_seed(s)).x for s in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_others_zero_puts_every_other_block_at_its_off_point(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.set(model, x, {"a": 1}, labels, others="zero")
+    off = model.prior(torch.zeros(4, 2))["w.k"].mean
+    assert torch.equal(done.codes["w.k"], off)
+    assert "w.k" in done.record.changed
+
+
+def test_one_sample_and_a_batch_agree(model: Model, data: Dataset) -> None:
+    x, (values, observed) = some(data)
+    batch = iv.set(model, x, {"a": 1}, (values, observed)).x
+    single = iv.set(model, x[2], {"a": 1}, (values[2:3], observed[2:3])).x
+    assert single.shape == model.shape
+    assert torch.allclose(single, batch[2], atol=1e-5)
+
+
+def test_keep_detail_adds_what_the_model_could_not_reconstruct(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    plain, kept = (iv.set(model, x, {"a": 1}, labels, keep_detail=k).x for k in (False, True))
+    with torch.no_grad():
+        reconstruction = model.decode(model.encode(x, *labels).map(lambda p: p.mode)).mean
+    assert torch.allclose(kept, (x + plain - reconstruction).clamp(0, 1), atol=1e-6)
+
+
+def test_keeping_detail_where_nothing_changes_gives_the_sample_back(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.transfer(model, x, x, "a", labels, labels, keep_detail=True)
+    assert torch.allclose(done.x, x, atol=1e-5)
+
+
+def test_transfer_takes_the_donors_block_only(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    donor, donor_labels = data.samples([7]), data.labels([7])
+    done = iv.transfer(model, x, donor, "a", labels, donor_labels)
+    lent = model.encode(donor, *donor_labels)["w.a"].mean
+    assert torch.equal(done.codes["w.a"], lent.expand(4, -1))
+    assert done.record.changed == ("w.a",)
+    assert done.record.target == {"a": [1, 1, 1, 1]}
+
+
+def test_traverse_covers_a_plane_of_the_prior(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.traverse(model, x, "a", labels, coordinates=(0, 1), steps=3)
+    assert done.x.shape == (4, 3, 3, *model.shape)
+    assert done.record.options["axes"] == [[1.0, 3.0, 5.0], [1.0, 3.0, 5.0]]
+    codes = done.codes["w.a"].view(4, 3, 3, 2)
+    assert torch.equal(codes[0, 0, 2], torch.tensor([1.0, 5.0]))
+
+
+def test_traverse_of_the_data_and_of_given_numbers(model: Model, data: Dataset) -> None:
+    x, (values, observed) = some(data)
+    codes, _ = iv.encode_all(model, Batches(data, "train", 16, shuffle=False))
+    done = iv.traverse(
+        model, x[0], block="z", labels=(values[:1], observed[:1]), coordinates=(2,), span="data", data_codes=codes
+    )
+    low, high = np.quantile(codes["z"][:, 2].numpy(), [0.02, 0.98])
+    assert done.x.shape == (7, *model.shape)
+    assert done.record.options["axes"][0][0] == pytest.approx(low, abs=1e-5)
+    assert done.record.options["axes"][0][-1] == pytest.approx(high, abs=1e-5)
+    given = iv.traverse(model, x[0], "a", (values[:1], observed[:1]), span=(-1.0, 2.0), steps=4)
+    assert given.record.options["axes"][0] == pytest.approx([-1, 0, 1, 2])
+
+
+def test_interpolation_starts_and_ends_at_the_reconstructions(model: Model, data: Dataset) -> None:
+    x, (values, observed) = some(data)
+    done = iv.interpolate(model, x[:2], x[2:], (values[:2], observed[:2]), (values[2:], observed[2:]), steps=5)
+    assert done.x.shape == (2, 5, *model.shape)
+    with torch.no_grad():
+        ends = model.decode(model.encode(x, values, observed).map(lambda p: p.mode)).mean
+    assert torch.allclose(done.x[:, 0], ends[:2], atol=1e-5)
+    assert torch.allclose(done.x[:, -1], ends[2:], atol=1e-5)
+
+
+def test_interpolation_of_one_block_holds_the_rest(model: Model, data: Dataset) -> None:
+    x, (values, observed) = some(data)
+    done = iv.interpolate(model, x[0], x[1], (values[:1], observed[:1]), (values[1:2], observed[1:2]), blocks=["w.a"], steps=3)
+    assert done.record.changed == ("w.a",)
+    assert torch.equal(done.codes["z"][0], done.codes["z"][2])
+
+
+def test_resample_draws_one_block(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.resample(model, x, "a", labels, n=5, generator=torch.Generator().manual_seed(0))
+    assert done.x.shape == (4, 5, *model.shape)
+    assert done.record.changed == ("w.a",)
+    assert not torch.equal(done.x[0, 0], done.x[0, 1])
+
+
+def test_generate_gives_what_was_asked_and_repeats_with_its_seed(model: Model, data: Dataset) -> None:
+    first, again = (iv.generate(model, {"k": "y"}, 6, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert first.x.shape == (6, *model.shape)
+    assert torch.equal(first.x, again.x)
+    assert first.record.target["k"] == ["y"] * 6
+    x, _ = some(data, 1)
+    kept = iv.generate(model, {"a": 1}, 3, keep=x[0])
+    assert kept.record.held == ("z",)
+
+
+def test_unknown_own_labels_are_predicted(model: Model, data: Dataset) -> None:
+    x, _ = some(data)
+    assert iv.set(model, x, {"a": 1}).record.source["a"] == [int(v) for v in model.predict(x).mode()[:, 0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m, x: iv.set(m, x, {"b": 1}), "unknown label 'b'"),
+        (lambda m, x: iv.set(m, x, {"a": 2}), "expected 0 or 1"),
+        (lambda m, x: iv.set(m, x, {"a": None}), "set to nothing"),
+        (lambda m, x: iv.set(m, x, {"a": 1}, point="prio"), "did you mean 'prior'"),  # type: ignore[arg-type]
+        (lambda m, x: iv.set(m, x[:, :, :4], {"a": 1}), "shape"),
+        (lambda m, x: iv.set(m, x[:0], {"a": 1}), "no sample"),
+        (lambda m, x: iv.transfer(m, x, x[:3], "a"), "3 donors for 4"),
+        (lambda m, x: iv.transfer(m, x, x, "c"), "no latent block for label 'c'"),
+        (lambda m, x: iv.traverse(m, x), "a label or the name of a block"),
+        (lambda m, x: iv.traverse(m, x, "a", coordinates=(5,)), "coordinates 0 to 1"),
+        (lambda m, x: iv.traverse(m, x, "a", coordinates=(0, 0)), "different"),
+        (lambda m, x: iv.traverse(m, x, "a", steps=1), "at least 2"),
+        (lambda m, x: iv.traverse(m, x, "a", span="data"), "data_codes"),
+        (lambda m, x: iv.interpolate(m, x, x[:2]), "expected as many"),
+        (lambda m, x: iv.resample(m, x, "a", n=0), "at least one"),
+        (lambda m, x: iv.generate(m, {}, 0), "at least one"),
+    ],
+)
+def test_mistakes_are_named(model: Model, data: Dataset, call, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        call(model, some(data)[0])
+    assert "\n" not in str(error.value)

@@ -1,0 +1,89 @@
+"""Model files are refused with one clear line when they are not what they should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import labelspace as ls
+from labelspace import files
+from labelspace.errors import UserError
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    data = ls.open("swiss-roll:n=100")
+    return ls.save(ls.build("csvae", data), tmp_path / "model")
+
+
+def refused(home: Path, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        ls.load(home)
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_or_empty_directory(tmp_path: Path) -> None:
+    refused(tmp_path / "none", "no such directory")
+    refused(tmp_path, "holds no model")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "schema.json"])
+def test_an_absent_file(home: Path, name: str) -> None:
+    (home / name).unlink()
+    refused(home, name)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_truncated_weights(home: Path, keep: int) -> None:
+    file = home / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    refused(home, "truncated or not a safetensors file")
+
+
+@pytest.mark.parametrize("name", ["config.json", "schema.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"labels": 3}'])
+def test_damaged_json(home: Path, name: str, content: bytes) -> None:
+    (home / name).write_bytes(content)
+    refused(home, ".")
+
+
+def test_weights_of_another_model(home: Path) -> None:
+    files.write_tensors(home / "model.safetensors", {"x": torch.zeros(3)})
+    refused(home, "belongs to another model")
+
+
+def test_weights_of_another_size(home: Path) -> None:
+    config = json.loads((home / "config.json").read_text())
+    config["arguments"]["latent"] += 1
+    (home / "config.json").write_text(json.dumps(config))
+    refused(home, "shape")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 99}, "newer than this version reads"),
+        ({"model": "gan"}, "does not have"),
+        ({"arguments": {"nonsense": 1}}, "does not fit"),
+    ],
+)
+def test_a_configuration_of_something_else(home: Path, change: dict, said: str) -> None:
+    config = json.loads((home / "config.json").read_text())
+    (home / "config.json").write_text(json.dumps({**config, **change}))
+    refused(home, said)
+
+
+def test_loading_does_not_move_the_random_state(home: Path) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    ls.load(home)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_pickle_is_never_read(home: Path) -> None:
+    torch.save({"x": torch.zeros(1)}, home / "model.safetensors")
+    refused(home, "not a safetensors file")
