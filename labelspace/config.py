@@ -38,6 +38,7 @@ def resolve(
     name: str,
     shape: tuple[int, ...],
     labels: int,
+    n: int,
     *,
     file: dict[str, Any] | None = None,
     assignments: Iterable[str] = (),
@@ -49,6 +50,7 @@ def resolve(
         name: the model's name.
         shape: shape of one sample; defaults depend on it.
         labels: number of labels.
+        n: training samples.
         file: a resolved configuration, as a run's ``config.yaml`` holds it.
         assignments: ``key=value`` texts; a key is a model argument (``latent``, ``network.width``) or a training option
             (``learning_rate``).
@@ -62,7 +64,7 @@ def resolve(
     parser.add_class_arguments(cls, "model", skip=_FROM_DATA, fail_untyped=True)
     parser.add_class_arguments(Options, "training")
     defaults = {f"model.{k}": v for k, v in cls.defaults(shape, labels).items()}
-    defaults |= {f"training.{k}": v for k, v in cls.recipe(shape).items()}
+    defaults |= {f"training.{k}": v for k, v in cls.recipe(shape, n).items()}
     known = _keys(parser)
     given: dict[str, Any] = {}
     for part, prefix in (

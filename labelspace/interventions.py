@@ -100,8 +100,8 @@ def set(
         x: one sample or a batch.
         values: label name -> new value, as a user writes it (0/1, a class name, a number).
         labels: the samples' own labels where known; missing ones are predicted by the model where its encoder needs them.
-        point: where in the label's block the new value is: "typical" (the model's own choice: where the data of that value
-            are densest, if it measured that; else the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
+        point: where in the label's block the new value is: "typical" (the model's own choice, measured on training
+            data; without one, the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
         others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018).
         keep_detail: add to the result what the model could not reconstruct: x + decode(edited) - decode(encoded).
         generator: for ``point="draw"``.

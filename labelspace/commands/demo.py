@@ -35,7 +35,7 @@ def demo(given: argparse.Namespace) -> None:
     terminal.say("2/4 training a CSVAE")
     torch.manual_seed(given.seed)
     model = build("csvae", data)
-    options = resolve(model, None, {"seed": given.seed, **({"epochs": 2} if given.quick else {})})
+    options = resolve(model, data, None, {"seed": given.seed, **({"epochs": 2} if given.quick else {})})
     resume = given.resume and Run(given.out).exists
     fitted = fit(model, data, options, out=given.out, resume=resume, watcher=Terminal())
     terminal.say("3/4 training a judge on real faces")

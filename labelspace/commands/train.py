@@ -44,6 +44,7 @@ def train(given: argparse.Namespace) -> None:
         name,
         data.shape,
         len(data.schema),
+        len(data.rows("train")),
         file=file if name == file.get("model", {}).get("name") else {"training": file.get("training", {})},
         assignments=given.set,
         training={"epochs": given.epochs, "seed": given.seed},

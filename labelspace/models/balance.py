@@ -2,6 +2,7 @@
 
 * :class:`Multipliers`: dual ascent on "an adversary's cross entropy stays at H(y)": a weight per label that grows while the
   adversary still reads the label and shrinks when it does not.
+* :class:`SubspaceBalance`: both, and what else a CSVAE needs.
 * :class:`Erasure`: removes from a code all that a linear classifier could read about the labels, in closed form, so that the
   adversary has only the rest to fight.
 """
@@ -10,6 +11,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from labelspace import networks
+from labelspace.blocks import Blocks
+from labelspace.distributions import DiagonalGaussian
+from labelspace.labels import Schema
+
+# Times are in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
+_Z_OPENS = (0.14, 0.24)
+_ERASURE_STARTS = 0.2
+_CONSISTENCY_STARTS = 0.25
 
 
 class Multipliers(nn.Module):
@@ -56,7 +67,6 @@ class Erasure(nn.Module):
         size: coordinates of the code.
         features: columns of the label features.
         label_features: ``(features,)`` their mean.
-        from_update: how many batches are only measured before anything is erased.
     """
 
     mean: Tensor
@@ -66,9 +76,9 @@ class Erasure(nn.Module):
     center: Tensor
     updates: Tensor
 
-    def __init__(self, size: int, features: int, from_update: int = 75) -> None:
+    def __init__(self, size: int, features: int) -> None:
         super().__init__()
-        self.from_update = from_update
+        self.starts = True  # until then batches are only measured
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("covariance", torch.eye(size))
         self.register_buffer("cross", torch.zeros(size, features))
@@ -91,7 +101,7 @@ class Erasure(nn.Module):
         with torch.autocast(code.device.type, enabled=False):
             self.covariance.lerp_(centred.T @ centred / len(code), 1 - keep)
             self.cross.lerp_(centred.T @ labels / len(code), 1 - keep)
-            if step >= self.from_update and step % every == 0:
+            if self.starts and step % every == 0:
                 self._project(ridge=2e-3)
 
     @torch.no_grad()
@@ -112,3 +122,72 @@ class Erasure(nn.Module):
         # New tensors: the old ones may be part of a graph that is still to be differentiated.
         self.projection = self.cross @ torch.linalg.solve(inner, solved.T)
         self.center = self.mean.clone()
+
+
+class SubspaceBalance(nn.Module):
+    """What keeps the terms of a CSVAE in balance; :mod:`labelspace.models.csvae` says how it is used.
+
+    Args:
+        blocks: z first, then one block per label.
+        schema: the labels.
+        leak: starting weight of the leak.
+    """
+
+    others: Tensor
+
+    def __init__(self, blocks: Blocks, schema: Schema, leak: float) -> None:
+        super().__init__()
+        self.time = 0.0
+        n = len(schema)
+        self.erasure = Erasure(blocks[0].size, schema.width)
+        # One small adversary per w block, for the *other* labels: what z may not carry must not move there.
+        self.readers = nn.ModuleList(networks.mlp(block.size, [64, 64], schema.parameters) for block in blocks[1:])
+        self.register_buffer("others", ~torch.eye(n, dtype=torch.bool), persistent=False)
+        self.leak = Multipliers(n, allowed=0.02, start=leak, most=1500.0)
+        self.block_leak = Multipliers(n * (n - 1), allowed=0.03, start=2.0, most=1500.0)
+
+    def clock(self, progress: float) -> None:
+        """Takes the time of a training batch, from the batches seen and the fraction of training that is over."""
+        self.time = max(float(self.erasure.updates) / 1000, progress)
+        self.erasure.starts = self.time >= _ERASURE_STARTS
+
+    def opening(self) -> float:
+        """z is closed at first and opens slowly, so that labels find their own blocks before z can carry them."""
+        if not self.training:
+            return 1.0
+        first, last = _Z_OPENS
+        return min(1.0, max(0.0, (self.time - first) / (last - first)))
+
+    @property
+    def is_consistent_now(self) -> bool:
+        """Whether the consistency terms are on: once pictures are good enough to be encoded again."""
+        return not self.training or self.time >= _CONSISTENCY_STARTS
+
+    def near(self, part: DiagonalGaussian, generator: torch.Generator) -> Tensor:
+        """Points between the mean and a draw: an adversary must read neither."""
+        strength = torch.rand(len(part.mean), 1, generator=generator, device=part.mean.device)
+        return DiagonalGaussian(part.mean, part.scale * strength).sample(generator)
+
+    def update(self, entropy: Tensor, terms: dict[str, Tensor]) -> None:
+        self.leak.update(entropy - terms["adversary"])
+        self.block_leak.update(entropy.expand(len(entropy), -1)[self.others] - terms["block_adversary"])
+
+    def weights(self) -> dict[str, float | Tensor]:
+        return {"leak": self.leak.value, "block_leak": self.block_leak.value, "consistency_z": 0.5, "consistency_w": 1.0}
+
+
+def by_density(codes: Tensor, most: int) -> Tensor:
+    """Codes ``(n, d)`` from the densest on, by a kernel density estimate, each a kernel's width from those before at least.
+
+    At most ``most`` are found; the cost is quadratic in ``n``.
+    """
+    width = 0.25 * codes.std(0, correction=0).mean() + 1e-6
+    distance = torch.cdist(codes, codes)
+    density = torch.exp(-(distance**2) / (2 * width**2)).sum(1)
+    chosen = []
+    left = torch.ones(len(codes), dtype=torch.bool, device=codes.device)
+    while bool(left.any()) and len(chosen) < most:
+        best = int(torch.where(left, density, -1.0).argmax())
+        chosen.append(codes[best])
+        left &= distance[best] > width
+    return torch.stack(chosen)

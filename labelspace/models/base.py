@@ -133,7 +133,8 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
-        self.epoch = 0.0  # time for the schedules, in epochs; whoever trains the model sets it
+        # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
+        self.epoch, self.progress = 0.0, 1.0
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -141,9 +142,12 @@ class Model(nn.Module):
         return {}
 
     @classmethod
-    def recipe(cls, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Training options (:class:`labelspace.training.Options`) that suit data of a shape, where they differ from its own."""
-        return {}
+    def recipe(cls, shape: tuple[int, ...], n: int) -> dict[str, Any]:
+        """Training options (:class:`labelspace.training.Options`) that suit ``n`` samples of a shape.
+
+        By default, as many epochs as make about 1,000 steps of 128 samples, at least 20.
+        """
+        return {"epochs": max(20, -(-1000 * 128 // max(1, n)))}
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 

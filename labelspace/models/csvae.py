@@ -16,6 +16,12 @@ and the adversary minimises -log q(y | z) with z detached. The paper's leak is t
 where its answer is uniform; ``adversary_target="marginal"`` takes KL(p(y) || q(y | z)) instead, because z is independent of y
 where the answer is p(y), uniform or not.
 
+``balance="dual"`` (ours, the default of ``labelspace.build``) keeps the terms in balance without weights tuned by hand: the leak
+has a weight per label, driven by dual ascent on the adversary's cross entropy; what is linearly readable is erased from z in
+closed form; one small adversary per w block keeps the other labels out of it; the model's own counterfactuals, encoded again,
+must have the z and the w that they were made from; and z opens only after labels have settled in w. docs/csvae.md has the
+reasons, :mod:`labelspace.models.balance` the parts.
+
 Blocks: ``z``, free; ``w.<label>``, two coordinates for a binary or continuous label, two for each class of a categorical one
 (the paper's one-hot treatment of exclusive classes). Continuous labels: p(w_i | y_i) = N(3 y_i, 0.3^2 I) with y_i standardised.
 
@@ -37,15 +43,12 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DataDistribution, DiagonalGaussian, build_likelihood
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.models.balance import Erasure, Multipliers
+from labelspace.models.balance import SubspaceBalance, by_density
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 
 OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y), under balance
-_Z_OPENS = (140, 240)  # batches over which z opens, under balance
-_ERASURE_STARTS = 200  # batches until labels are erased from z
-_CONSISTENCY_STARTS = 250  # batches until the consistency terms start
-_TYPICAL_FROM, _CANDIDATES, _TRIED_ON = 4000, 12, 128  # typical points: found among, points tried, samples tried on
+_TYPICAL_FROM, _CANDIDATES, _TRIED_ON = 4000, 24, 96  # typical points: found among, points tried, samples tried on
 
 
 class CSVAE(Model):
@@ -132,7 +135,7 @@ class CSVAE(Model):
         self.prior_network = nn.Linear(schema.width, 2 * width) if prior == "learned" else None
         self.labeller = networks.mlp(features, [128], schema.parameters)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters) if adversary else None
-        self.balance = _Balance(self.blocks, schema, float(self.schedules["leak"](0))) if balance == "dual" else None
+        self.balance = SubspaceBalance(self.blocks, schema, float(self.schedules["leak"](0))) if balance == "dual" else None
         # Per label value, where in its block the data are densest; nan until calibrate has measured it.
         values = sum(len(label.values) for label in schema)
         self.register_buffer("points", torch.full((values, max(sizes)), torch.nan))
@@ -140,14 +143,15 @@ class CSVAE(Model):
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
         balanced = {"balance": "dual", "adversary_target": "marginal", "adversary_steps": 2, "leak": 20.0}
-        unit = {"reconstruction": 1.0, "kl_w": 0.7, "kl_z": 1.0, "scale": 0.1}
+        unit = {"reconstruction": 1.0, "kl_w": 1.0, "kl_z": 1.0, "scale": 0.1}
         return {**balanced, **unit, "latent": 64 if len(shape) == 3 else max(2, min(16, shape[0] - 1))}
 
     @classmethod
-    def recipe(cls, shape: tuple[int, ...]) -> dict[str, Any]:
+    def recipe(cls, shape: tuple[int, ...], n: int) -> dict[str, Any]:
         if len(shape) == 1:
-            return {}
-        return {"epochs": 8, "learning_rate": 3e-3, "matrix_rate": 1e-2, "decay": 0.75}
+            return super().recipe(shape, n)
+        epochs = max(8, -(-1000 * 128 // max(1, n)))
+        return {"epochs": epochs, "learning_rate": 3e-3, "reader_rate": 3e-3, "matrix_rate": 1e-2, "decay": 0.75}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -230,6 +234,7 @@ class CSVAE(Model):
         prior, codes = self.prior(values), sample(posterior, generator)
         if balance is not None and self.training:
             known = self.schema.features(batch.values, batch.observed, self.label_features)
+            balance.clock(self.progress)
             balance.erasure.update(raw.detach(), known - self.label_features)
 
         def cross_entropy(parameters: Tensor) -> Tensor:
@@ -246,7 +251,7 @@ class CSVAE(Model):
                 return {"adversary": cross_entropy(self.adversary(codes["z"].detach()))}
             return balanced_adversary(self.adversary, balance)
 
-        def balanced_adversary(on_z: nn.Module, balance: _Balance) -> dict[str, Tensor]:
+        def balanced_adversary(on_z: nn.Module, balance: SubspaceBalance) -> dict[str, Tensor]:
             near = posterior.map(lambda part: balance.near(part.detach(), generator))
             crossed = [cross_entropy(reader(near[b.name])) for reader, b in zip(balance.readers, self.blocks[1:], strict=True)]
             return {
@@ -273,7 +278,7 @@ class CSVAE(Model):
                     for reader, b in zip(balance.readers, self.blocks[1:], strict=True)
                 ]
                 terms["block_leak"] = torch.stack(crossed)[balance.others]
-            if balance.is_consistent_now(self.training):
+            if balance.is_consistent_now:
                 terms |= self._consistency(posterior, codes, values, generator)
             return terms
 
@@ -346,7 +351,7 @@ class CSVAE(Model):
 
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Makes the erasure exact on the training data, and finds for every label value its typical point."""
+        """Makes the erasure exact on the training data, and finds the typical point of every label value."""
         if self.balance is not None:
             raws, labels = [], []
             for batch in batches():
@@ -376,21 +381,22 @@ class CSVAE(Model):
                 row += 1
 
     def _typical(self, candidates: Tensor, others: Latents[Tensor], name: str, index: int, value: int) -> Tensor:
-        """Where in a block a label has a value: the densest of the codes of data that have it, among those that also work.
+        """Where in a block a label has a value: among dense codes of data that have it, the least change that works.
 
-        A code works if the label head reads the value off samples of other values that are decoded with it, as often (within
-        1%) as with the best of the candidates.
+        A code works if the label head reads the value off samples of other values that are decoded with it, within 2% as
+        often as with the best of the candidates; the change is the mean squared difference of those pictures.
         """
-        order = _by_density(candidates)
-        if len(others.rows(slice(0, 1))[name]) == 0:
+        order = by_density(candidates[:_TYPICAL_FROM], _CANDIDATES)
+        if len(others[name]) == 0:
             return order[0]
-        read = []
+        before = self.decode(others).mean
+        read, change = [], []
         for candidate in order:
-            changed = others.replace({name: candidate.expand(len(others[name]), -1)})
-            answer = self.label_distribution(self.decode(changed).mean).mode()[:, index]
-            read.append((answer == value).float().mean())
+            after = self.decode(others.replace({name: candidate.expand(len(before), -1)})).mean
+            read.append((self.label_distribution(after).mode()[:, index] == value).float().mean())
+            change.append(((after - before) ** 2).mean())
         rates = torch.stack(read)
-        return order[int((rates >= rates.max() - 0.01).float().argmax())]
+        return order[int(torch.where(rates >= rates.max() - 0.02, torch.stack(change), torch.inf).argmin())]
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The typical point of a discrete label's value, once measured; else the prior's mean."""
@@ -402,56 +408,3 @@ class CSVAE(Model):
         if bool(points.isnan().any()):
             return super().place(codes, label, value, previous)
         return codes.replace({self.blocks.of(label).name: points})
-
-
-class _Balance(nn.Module):
-    """What keeps the terms of a CSVAE in balance without hand-tuned weights; see the module."""
-
-    others: Tensor
-
-    def __init__(self, blocks: Blocks, schema: Schema, leak: float) -> None:
-        super().__init__()
-        n = len(schema)
-        self.erasure = Erasure(blocks[0].size, schema.width, from_update=_ERASURE_STARTS)
-        # One small adversary per w block, for the *other* labels: what z may not carry must not move there.
-        self.readers = nn.ModuleList(networks.mlp(block.size, [64, 64], schema.parameters) for block in blocks[1:])
-        self.register_buffer("others", ~torch.eye(n, dtype=torch.bool), persistent=False)
-        self.leak = Multipliers(n, allowed=0.02, start=leak, most=1500.0)
-        self.block_leak = Multipliers(n * (n - 1), allowed=0.03, start=2.0, most=1500.0)
-
-    def opening(self) -> float:
-        """z is closed at first and opens slowly, so that labels find their own blocks before z can carry them."""
-        if not self.training:
-            return 1.0
-        first, last = _Z_OPENS
-        return min(1.0, max(0.0, (float(self.erasure.updates) - first) / (last - first)))
-
-    def is_consistent_now(self, training: bool) -> bool:
-        return bool(self.erasure.updates >= _CONSISTENCY_STARTS or not training)
-
-    def near(self, part: DiagonalGaussian, generator: torch.Generator) -> Tensor:
-        """Points between the mean and a draw: an adversary must read neither."""
-        strength = torch.rand(len(part.mean), 1, generator=generator, device=part.mean.device)
-        return DiagonalGaussian(part.mean, part.scale * strength).sample(generator)
-
-    def update(self, entropy: Tensor, terms: dict[str, Tensor]) -> None:
-        self.leak.update(entropy - terms["adversary"])
-        self.block_leak.update(entropy.expand(len(entropy), -1)[self.others] - terms["block_adversary"])
-
-    def weights(self) -> dict[str, float | Tensor]:
-        return {"leak": self.leak.value, "block_leak": self.block_leak.value, "consistency_z": 0.5, "consistency_w": 0.5}
-
-
-def _by_density(codes: Tensor) -> Tensor:
-    """Codes ``(n, d)`` from the densest on, by a kernel density estimate, each a kernel's width from those before at least."""
-    codes = codes[:_TYPICAL_FROM]
-    width = 0.25 * codes.std(0, correction=0).mean() + 1e-6
-    distance = torch.cdist(codes, codes)
-    density = torch.exp(-(distance**2) / (2 * width**2)).sum(1)
-    chosen = []
-    left = torch.ones(len(codes), dtype=torch.bool, device=codes.device)
-    while bool(left.any()) and len(chosen) < _CANDIDATES:
-        best = int(torch.where(left, density, -1.0).argmax())
-        chosen.append(codes[best])
-        left &= distance[best] > width
-    return torch.stack(chosen)

@@ -83,7 +83,7 @@ def fit(
         UserError: the options, the data and the directory do not go together.
         DivergedError: a term became NaN or infinite.
     """
-    options = resolve(model, options, changes)
+    options = resolve(model, data, options, changes)
     if model.shape != data.shape or model.schema != data.schema:
         raise UserError(
             f"the model was built for {model.shape} and {model.schema}, the data have {data.shape} and {data.schema}"
@@ -102,9 +102,11 @@ def fit(
     return _Loop(model, data, options, run, watcher or Silent(), tensorboard).run_to_the_end()
 
 
-def resolve(model: Model, options: Options | None, changes: dict[str, Any]) -> Options:
-    """Options with a model's recipe and single changes applied."""
-    base = asdict(options) if options is not None else {**asdict(Options()), **model.recipe(model.shape)}
+def resolve(model: Model, data: Dataset, options: Options | None, changes: dict[str, Any]) -> Options:
+    """Options with a model's recipe for such data and single changes applied."""
+    base = (
+        asdict(options) if options is not None else {**asdict(Options()), **model.recipe(data.shape, len(data.rows("train")))}
+    )
     for key in changes:
         if key not in base:
             raise unknown("training option", key, base)
@@ -207,7 +209,7 @@ class _Loop:
 
     def _step(self, model: Model, batch: Batch, step: int) -> Losses:
         """All players' steps on one batch, in the model's order."""
-        model.epoch = step / self.steps
+        model.epoch, model.progress = step / self.steps, step / (self.options.epochs * self.steps)
         changing = self.options.pace(step, self.options.epochs * self.steps)
         with self.fabric.autocast():
             losses = model.losses(batch, self.generator)
