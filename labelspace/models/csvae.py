@@ -16,7 +16,7 @@ and the adversary minimises -log q(y | z) with z detached. The paper's leak is t
 where its answer is uniform; ``adversary_target="marginal"`` takes KL(p(y) || q(y | z)) instead, because z is independent of y
 where the answer is p(y), uniform or not.
 
-``balance="dual"`` (ours, the default of ``labelspace.build``) keeps the terms in balance without weights tuned by hand: the leak
+``balance="dual"`` (ours, the default of ``labelspace.build``) balances the terms without weights tuned by hand: the leak
 has a weight per label, driven by dual ascent on the adversary's cross entropy; what is linearly readable is erased from z in
 closed form; one small adversary per w block keeps the other labels out of it; the model's own counterfactuals, encoded again,
 must have the z and the w that they were made from; and z opens only after labels have settled in w. docs/csvae.md has the
