@@ -91,15 +91,26 @@ def fit(
     run = None
     if out is not None:
         run = Run(out)
-        if resume and not run.exists:
-            raise UserError(f"{run.home} holds no run to resume")
-        if not resume:
+        if resume:
+            _check_resumable(run, options)
+        else:
             run = Run.create(out)
             run.write_config(configuration(model, data, options))
             run.write_environment(options.seed)
     elif resume or tensorboard:
         raise UserError("resuming and TensorBoard need a run directory (out)")
     return _Loop(model, data, options, run, watcher or Silent(), tensorboard).run_to_the_end()
+
+
+def _check_resumable(run: Run, options: Options) -> None:
+    if not run.exists:
+        raise UserError(f"{run.home} holds no run to resume")
+    saved = run.read_config().get("training", {})
+    for key, value in asdict(options).items():
+        if saved.get(key) != value:
+            raise UserError(
+                f"{run.home} was started with {key}={saved.get(key)}, not {value}; a resumed run keeps its settings"
+            )
 
 
 def resolve(model: Model, data: Dataset, options: Options | None, changes: dict[str, Any]) -> Options:

@@ -146,7 +146,7 @@ def test_gradients_are_clipped_after_backward() -> None:
     model = new(data, "vae", likelihood="gaussian", scale=1e-3)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     ls.fit(model, data, epochs=1, batch_size=240, clip=1e-30, warmup=0)
-    moved = max(float((p - before[name]).abs().max()) for name, p in model.named_parameters())
+    moved = max(float((p.detach() - before[name]).abs().max()) for name, p in model.named_parameters())
     assert moved < 1e-4, "a gradient clipped to nothing moves nothing (Adam's epsilon sees to it)"
 
 
@@ -201,3 +201,10 @@ def test_a_model_trains_in_anyones_loop() -> None:
             optimizer.step()
         model.adapt(losses)
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_a_resumed_run_keeps_its_settings(tmp_path) -> None:
+    data = roll()
+    ls.fit(new(data), data, epochs=1, out=tmp_path / "run")
+    with pytest.raises(UserError, match="was started with epochs=1, not 2"):
+        ls.fit(new(data), data, epochs=2, out=tmp_path / "run", resume=True)
