@@ -154,7 +154,7 @@ def draw(model: Model, data: Dataset, path: Path, *, seed: int, faces: int = 10)
             Sheet("Setting one label (keep detail) beside the true picture", torch.stack(lines), rows=names),
             Sheet(
                 "A walk through the two coordinates of w.Eyeglasses, the rest held",
-                walk.x,
+                walk.x.flip(0),  # upwards, as the axis says
                 axes=("coordinate 0", "coordinate 1"),
             ),
             Sheet("Transfer: each row's face takes the glasses of each column's donor", torch.stack(grid), rows=["donors"]),
