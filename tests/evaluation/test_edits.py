@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -69,9 +71,7 @@ def test_a_perfect_transfer_is_nearest_to_the_donors_style(
         takers, donors = rows[values == 0], rows[values == 1]
         chosen = donors[np.random.default_rng(0).integers(0, len(donors), len(takers))]
         truths, _ = data.counterfactuals("Eyeglasses", 1, takers)
-        done = type("Done", (), {})()
-        done.x = truths[torch.arange(len(takers)), torch.from_numpy(data.style("Eyeglasses", chosen))]
-        return done
+        return SimpleNamespace(x=truths[torch.arange(len(takers)), torch.from_numpy(data.style("Eyeglasses", chosen))])
 
     monkeypatch.setattr(edits.interventions, "transfer", perfect)
     assert edits.donor_transfer(model, data, rows, "Eyeglasses").value == 1.0
