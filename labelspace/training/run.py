@@ -141,8 +141,21 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"no such file: {path}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path} is not a configuration (expected a mapping at the top)")
+    try:
+        data, model, training = config["data"], config["model"], config["training"]
+        whole = (
+            isinstance(data["address"], str)
+            and isinstance(data["labels"], list)
+            and isinstance(data["seed"], int)
+            and isinstance(model["name"], str)
+            and isinstance(training, dict)
+        )
+    except (TypeError, KeyError, IndexError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"{path} is not the configuration of a run; it needs data (address, labels, seed), model (name, ...) and training"
+        )
     return config
 
 

@@ -159,3 +159,15 @@ def test_an_output_directory_that_cannot_be_written(capsys, tmp_path: Path) -> N
 def test_an_output_directory_below_a_file(capsys) -> None:
     Path("file").write_text("")
     fails(["train", "digits", "--out", "file/run"], capsys, "file/run")
+
+
+@pytest.mark.parametrize("text", ["", "3", "data: {}", "data: [1]\nmodel: {}\ntraining: {}", "{", "a: b: c"])
+def test_a_configuration_that_is_not_one(capsys, text: str) -> None:
+    Path("c.yaml").write_text(text)
+    fails(["train", "--config", "c.yaml"], capsys, "c.yaml")
+
+
+def test_diverging_exits_with_1_and_names_the_term(capsys) -> None:
+    arguments = ["train", "swiss-roll:n=300", "--model", "vae", "--set", "likelihood=gaussian", "--out", "run"]
+    assert main([*arguments, "--set", "learning_rate=1e30", "--set", "warmup=0"]) == 1
+    assert "became NaN or infinite in epoch 1" in capsys.readouterr().err.splitlines()[-1]
