@@ -2,9 +2,9 @@
 
 * :class:`Multipliers`: dual ascent on "an adversary's cross entropy stays at H(y)": a weight per label that grows while the
   adversary still reads the label and shrinks when it does not.
-* :class:`SubspaceBalance`: both, and what else a CSVAE needs.
 * :class:`Erasure`: removes from a code all that a linear classifier could read about the labels, in closed form, so that the
   adversary has only the rest to fight.
+* :class:`SubspaceBalance`: both, and what else a CSVAE needs.
 """
 
 from __future__ import annotations

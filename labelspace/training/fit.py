@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from labelspace import saving
+from labelspace import files, saving
 from labelspace.data import sources
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset
@@ -319,7 +319,7 @@ class _Loop:
                 self.best_weights = copy.deepcopy(self.model.state_dict())
             elif self.fabric.is_global_zero:
                 saving.save(self.model, self.run.home)
-        names = self._names()
+        names = self.model.term_names()
         row = {
             "epoch": epoch,
             "train": _plain(self._average(self.sums, self.count), names),
@@ -349,13 +349,10 @@ class _Loop:
             )
         return ""
 
-    def _names(self) -> dict[str, tuple[str, ...]]:
-        return self.model.term_names()
-
     def _finish(self) -> None:
         """Loads the best weights, lets the model measure what edits need, and writes it for good."""
         if self.run is not None:
-            best, _ = _best(self.run)
+            best, _ = files.read_tensors(self.run.home / "model.safetensors")
             self.model.load_state_dict(best)
         elif self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
@@ -368,6 +365,8 @@ class _Loop:
             return (batch.to(self.fabric.device) for batch in batches)
 
         self.model.calibrate(training_data)
+        if self.events is not None:
+            self.events.close()
         if self.run is not None and self.fabric.is_global_zero:
             saving.save(self.model, self.run.home)
 
@@ -404,7 +403,7 @@ class _Loop:
             return ""
         tensors, state = found
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        saving.files.load_strictly(self.model, model, self.run.checkpoint_file)
+        files.load_strictly(self.model, model, self.run.checkpoint_file)
         self.sums = {name.removeprefix("sum."): t for name, t in tensors.items() if name.startswith("sum.")}
         self.generator.set_state(tensors["generator"].cpu())
         for name, built in self.optimizers.items():
@@ -416,10 +415,6 @@ class _Loop:
         self.best_score = math.inf if state["best_score"] is None else state["best_score"]
         self.run.keep_metrics(self.rows)
         return state["reason"]
-
-
-def _best(run: Run) -> tuple[dict[str, Tensor], dict[str, str]]:
-    return saving.files.read_tensors(run.home / "model.safetensors")
 
 
 def _plain(terms: dict[str, Tensor], names: dict[str, tuple[str, ...]]) -> dict[str, float]:
