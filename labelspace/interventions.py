@@ -431,12 +431,11 @@ def _batch(model: Model, x: Tensor) -> tuple[Tensor, bool]:
 def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Labels]:
     """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted."""
     values, observed = (t.to(x.device) for t in labels) if labels is not None else (None, None)
-    if model.reads_labels and len(model.schema):
+    if model.completes_labels and len(model.schema):
         values = model.complete(x, values, observed)
         observed = torch.ones_like(values, dtype=torch.bool)
-    elif values is None or observed is None:
-        values = x.new_zeros(len(x), len(model.schema))
-        observed = torch.zeros_like(values, dtype=torch.bool)
+    else:
+        values, observed = model.known(x, values, observed)
     return modes(model.encode(x, values, observed)), (values, observed)
 
 
@@ -450,10 +449,12 @@ def _put(model: Model, codes, label: str, new: Tensor, old: Tensor, point: str, 
 
 
 def _decode(model: Model, codes: Latents[Tensor], encoded: Latents[Tensor], x: Tensor, keep_detail: bool) -> Tensor:
-    edited = model.decode(codes).mean
+    edited = model.decode(codes).mean_like(x)
     if not keep_detail:
         return edited
-    out = x + edited - model.decode(encoded).mean
+    if not model.likelihood.additive:
+        raise UserError("keep_detail adds differences of samples, which counts and tables do not have; leave it out")
+    out = x + edited - model.decode(encoded).mean_like(x)
     low, high = model.likelihood.bounds or ((0.0, 1.0) if len(model.shape) == 3 else (-math.inf, math.inf))
     return out.clamp(low, high)
 

@@ -300,6 +300,62 @@ class Schema:
                 columns += [0.0, 0.0]
         return torch.tensor(columns)
 
+    # -- every way of filling what is missing ------------------------------------------------------------------------
+
+    def completions(self, values: Tensor, observed: Tensor, drawn: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """Every way of filling the missing discrete entries of each sample, so that they can be summed out.
+
+        Args:
+            values: ``(n, labels)``.
+            observed: ``(n, labels)`` bool.
+            drawn: ``(n, labels)`` values for missing entries that are not enumerated: those of continuous labels, and all
+                of a sample that could be filled in more than ``most`` ways.
+            most: the most ways per sample.
+
+        Returns:
+            ``rows (m,)``, which sample each completion is of, in order, and ``filled (m, labels)``.
+        """
+        sizes = torch.tensor([len(label.values) if label.discrete else 1 for label in self.labels], device=values.device)
+        ways = torch.where(observed, 1, sizes)
+        ways = torch.where(ways.double().prod(1, keepdim=True) <= most, ways, 1)
+        rows = torch.repeat_interleave(torch.arange(len(values), device=values.device), ways.prod(1))
+        first = torch.cumsum(ways.prod(1), 0) - ways.prod(1)
+        place = torch.arange(len(rows), device=values.device) - first[rows]
+        # A mixed-radix number: the place of a completion among those of its sample.
+        strides = torch.cat([torch.ones_like(ways[:, :1]), torch.cumprod(ways, 1)[:, :-1]], 1)
+        digits = (place[:, None] // strides[rows]) % ways[rows]
+        enumerated = ways > 1
+        filled = torch.where(enumerated[rows], digits.to(values.dtype), torch.where(observed, values, drawn)[rows])
+        return rows, filled
+
+    def candidates(self, name: str, device: torch.device | None = None) -> Tensor:
+        """Values that a label is tried at: all of a discrete label's; 13 points within three scales of a continuous one."""
+        label = self[name]
+        if label.discrete:
+            return torch.arange(len(label.values), dtype=torch.float32, device=device)
+        return label.mean + label.scale * torch.linspace(-3, 3, 13, device=device)
+
+    def weighed(self, values: Tensor, log_weights: Tensor) -> Tensor:
+        """Raw parameters ``(n, parameters)`` of the distribution whose marginals are those of weighted values.
+
+        Args:
+            values: ``(m, labels)`` candidates.
+            log_weights: ``(n, m)``; they need not be normalised.
+        """
+        log_p = log_weights.log_softmax(-1)
+        columns = []
+        for i, label in enumerate(self.labels):
+            if label.discrete:
+                marks = torch.stack([values[:, i] == k for k in range(len(label.values))])  # (values, m)
+                logits = torch.stack([torch.where(mark, log_p, -1e4).logsumexp(-1) for mark in marks], -1)
+                columns.append(logits[:, 1:] - logits[:, :1] if label.kind == "binary" else logits)
+            else:
+                standard = (values[:, i] - label.mean) / label.scale
+                mean = log_p.exp() @ standard
+                variance = (log_p.exp() @ standard**2 - mean**2).clamp_min(1e-4)
+                columns.append(torch.stack([mean, 0.5 * variance.log()], -1))
+        return torch.cat(columns, -1)
+
     def distribution(self, parameters: Tensor) -> LabelDistribution:
         """The distribution over labels that raw network outputs ``(n, parameters)`` stand for."""
         return LabelDistribution(self, parameters)
@@ -317,8 +373,16 @@ class LabelDistribution:
         self.schema = schema
         self._parts = parameters.split([label.parameters for label in schema.labels], dim=-1)
 
-    def _logits(self, i: int) -> Tensor:
-        """Normalised log-probabilities of a discrete label, ``(n, values)``."""
+    def rows(self, rows: Tensor) -> LabelDistribution:
+        """The distributions of some samples: anything that indexes the first dimension."""
+        return LabelDistribution(self.schema, torch.cat([part[rows] for part in self._parts], -1))
+
+    def of(self, i: int) -> LabelDistribution:
+        """The distribution of one label alone, by its position."""
+        return LabelDistribution(Schema([self.schema.labels[i]]), self._parts[i])
+
+    def log_table(self, i: int) -> Tensor:
+        """Log-probabilities of all values of a discrete label, by its position, ``(..., values)``."""
         part = self._parts[i]
         if self.schema.labels[i].kind == "binary":
             return torch.cat([F.logsigmoid(-part), F.logsigmoid(part)], -1)
@@ -329,7 +393,7 @@ class LabelDistribution:
         columns = []
         for i, label in enumerate(self.schema.labels):
             if label.discrete:
-                columns.append(self._logits(i).gather(-1, values[:, i : i + 1].long())[:, 0])
+                columns.append(self.log_table(i).gather(-1, values[:, i : i + 1].long())[:, 0])
             else:
                 mean, log_scale = self._parts[i].unbind(-1)
                 z = ((values[:, i] - label.mean) / label.scale - mean) * torch.exp(-log_scale)
@@ -341,7 +405,7 @@ class LabelDistribution:
         columns = []
         for i, label in enumerate(self.schema.labels):
             if label.discrete:
-                logits = self._logits(i)
+                logits = self.log_table(i)
                 columns.append(-(logits.exp() * logits).sum(-1))
             else:
                 columns.append(self._parts[i][..., 1] + 0.5 * math.log(2 * math.pi * math.e))
@@ -352,7 +416,7 @@ class LabelDistribution:
         columns = []
         for i, label in enumerate(self.schema.labels):
             if label.discrete:
-                a, b = self._logits(i), other._logits(i)
+                a, b = self.log_table(i), other.log_table(i)
                 columns.append((a.exp() * (a - b)).sum(-1))
             else:
                 (m, s), (m2, s2) = self._parts[i].unbind(-1), other._parts[i].unbind(-1)
@@ -364,7 +428,7 @@ class LabelDistribution:
         columns = []
         for i, label in enumerate(self.schema.labels):
             if label.discrete:
-                columns.append(self._logits(i).argmax(-1).to(self._parts[i].dtype))
+                columns.append(self.log_table(i).argmax(-1).to(self._parts[i].dtype))
             else:
                 columns.append(self._parts[i][..., 0] * label.scale + label.mean)
         return torch.stack(columns, -1)
@@ -375,18 +439,34 @@ class LabelDistribution:
         for i, label in enumerate(self.schema.labels):
             part = self._parts[i]
             if label.discrete:
-                columns.append(torch.multinomial(self._logits(i).exp(), 1, generator=generator)[:, 0].to(part.dtype))
+                columns.append(torch.multinomial(self.log_table(i).exp(), 1, generator=generator)[:, 0].to(part.dtype))
             else:
                 noise = torch.randn(part.shape[0], generator=generator, device=part.device, dtype=part.dtype)
                 columns.append((part[:, 0] + noise * part[:, 1].exp()) * label.scale + label.mean)
         return torch.stack(columns, 1)
+
+    def relaxed(self, temperature: float, generator: torch.Generator | None = None) -> Tensor:
+        """One draw as label features ``(n, width)`` with a gradient: a softened draw for discrete labels (the concrete
+        distribution of Maddison et al. 2017), a reparameterised one for continuous labels."""
+        columns = []
+        for i, label in enumerate(self.schema.labels):
+            part = self._parts[i]
+            if label.discrete:
+                uniform = torch.rand((len(part), len(label.values)), generator=generator, device=part.device)
+                gumbel = -torch.log(-torch.log(uniform.clamp(1e-6, 1 - 1e-6)))
+                soft = F.softmax((self.log_table(i) + gumbel) / temperature, -1)
+                columns.append(soft[:, 1:] if label.kind == "binary" else soft)
+            else:
+                noise = torch.randn(len(part), generator=generator, device=part.device)
+                columns.append((part[:, 0] + noise * part[:, 1].exp())[:, None])
+        return torch.cat(columns, -1)
 
     def table(self) -> dict[str, dict[str, np.ndarray]]:
         """Label name -> {value name: probability ``(n,)``}, or {"mean", "sd"} in the label's own unit if continuous."""
         out = {}
         for i, label in enumerate(self.schema.labels):
             if label.discrete:
-                p = self._logits(i).exp().detach().cpu().double().numpy()
+                p = self.log_table(i).exp().detach().cpu().double().numpy()
                 out[label.name] = {name: p[:, k] for k, name in enumerate(label.values)}
             else:
                 mean, log_scale = self._parts[i].detach().cpu().double().numpy().T

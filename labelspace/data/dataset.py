@@ -33,6 +33,8 @@ class Dataset:
         truth: the generator that the samples came from, where there is one; it draws true counterfactuals.
         factors: ``(n, factors)`` codes of the generator.
         notes: what a user should know about how the data were read (skipped files, standardisation).
+        likelihood: what the source says the data are, as :func:`labelspace.likelihoods.build_likelihood` takes it
+            ("table(...)"; empty: not said). Only tables may have missing cells, NaN in ``x``.
         seed: what it was opened with.
     """
 
@@ -45,6 +47,7 @@ class Dataset:
     truth: FactorGrid | None = None
     factors: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    likelihood: str = ""
     seed: int = 0
 
     @property
@@ -80,10 +83,10 @@ class Dataset:
         return frequencies(self.schema, self.values[rows], self.observed[rows])
 
     def range(self) -> tuple[float, float]:
-        """Smallest and largest entry of a sample, as models see it."""
+        """Smallest and largest entry of a sample, as models see it; missing cells are left out."""
         if self.x.dtype == np.uint8:
             return 0.0, 1.0
-        return float(self.x.min()), float(self.x.max())
+        return float(np.nanmin(self.x)), float(np.nanmax(self.x))
 
     def select(self, labels: Iterable[str] | None) -> Dataset:
         """The same samples with some of the labels, in the order given."""
@@ -94,6 +97,36 @@ class Dataset:
         columns = [self.schema.index(name) for name in names]
         truth = self.truth and replace(self.truth, rules=tuple(self.truth.rules[c] for c in columns))
         return replace(self, values=self.values[:, columns], observed=self.observed[:, columns], schema=schema, truth=truth)
+
+    def hide(self, supervision: float, seed: int) -> Dataset:
+        """The same samples, with the labels of only some of them: to learn from few labels when many are known.
+
+        A sample keeps all its labels or none. Training and validation samples are chosen alike; test samples keep theirs.
+        With the same seed, those that keep their labels at a low supervision also keep them at a higher one.
+
+        Args:
+            supervision: fraction of samples that keep their labels, at least one sample of each split; in (0, 1].
+            seed: seed of the choice.
+
+        Raises:
+            UserError: a supervision outside (0, 1].
+        """
+        if not 0 < supervision <= 1:
+            raise UserError(f"supervision is the fraction of samples whose labels are used, above 0 up to 1; got {supervision}")
+        if supervision == 1:
+            return self
+        observed = self.observed.copy()
+        kept = {}
+        for i, split in enumerate(("train", "val")):
+            rows = self.rows(split)
+            kept[split] = max(1, round(supervision * len(rows)))
+            observed[np.random.default_rng([seed, i]).permutation(rows)[kept[split] :]] = False
+        note = (
+            f"labels of {kept['train']:,} of {len(self.rows('train')):,} training samples are used "
+            f"(supervision {supervision:g}, seed {seed})"
+        )
+        values = np.where(observed, self.values, 0).astype(self.values.dtype)
+        return replace(self, values=values, observed=observed, notes=(*self.notes, note))
 
     def counterfactuals(
         self, label: str, value: int, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
@@ -140,21 +173,29 @@ class Dataset:
         """Refuses data that nothing can be learnt from; returns itself.
 
         Raises:
-            UserError: NaN or infinity in x (first row named), too few samples, or a label without two values.
+            UserError: infinity or, except in tables, NaN in x (first row named); too few samples; a table's column without
+                any cell in the training split; a label without two values, or with a class that is never seen, there.
         """
+        table = self.likelihood.startswith("table")
         if self.x.dtype != np.uint8:
-            bad = ~np.isfinite(self.x.reshape(len(self.x), -1)).all(axis=1)
+            cells = self.x.reshape(len(self.x), -1)
+            wrong = np.isinf(cells) if table else ~np.isfinite(cells)
+            bad = wrong.any(axis=1)
             if bad.any():
                 row = int(bad.argmax())
-                column = int((~np.isfinite(self.x[row].ravel())).argmax())
+                column = int(wrong[row].argmax())
                 raise UserError(
-                    f"{self.address}: x holds NaN or infinity, first in row {row + 1}, column {column + 1} "
-                    f"({int(bad.sum())} rows in all)"
+                    f"{self.address}: x holds {'infinity' if table else 'NaN or infinity'}, first in row {row + 1}, "
+                    f"column {column + 1} ({int(bad.sum())} rows in all)"
                 )
         for name, rows in self.splits.items():
             if len(rows) == 0:
                 raise UserError(f"{self.address}: the {name} split is empty ({len(self)} samples in all)")
         train = self.rows("train")
+        if table and (absent := np.isnan(self.x[train]).all(axis=0)).any():
+            raise UserError(
+                f"{self.address}: column {int(absent.argmax()) + 1} of x has no cell in the training split; leave it out"
+            )
         for i, label in enumerate(self.schema):
             seen = self.values[train, i][self.observed[train, i]]
             if len(seen) == 0:
@@ -164,10 +205,17 @@ class Dataset:
                     f"{self.address}: label {label.name!r} is always {label.format(float(seen[0]))!r} in the training "
                     "split, so nothing can be learnt about it; leave it out with --labels"
                 )
+            never = set(range(len(label.values))) - set(seen.astype(int)) if label.discrete else set()
+            if never:
+                raise UserError(
+                    f"{self.address}: class {label.format(min(never))!r} of label {label.name!r} never occurs in the training "
+                    "split; leave the label out with --labels, merge the class with another, or bring samples that have it"
+                )
         return self
 
     def describe(self) -> dict:
-        """What was found, as plain data: counts, shape, range, and per label its kind, frequencies and missing entries."""
+        """What was found, as plain data: counts, shape, range, missing cells of vectors, and per label its kind, frequencies
+        and missing entries."""
         low, high = self.range()
         labels = []
         for i, label in enumerate(self.schema):
@@ -186,6 +234,7 @@ class Dataset:
             "shape": list(self.shape),
             "kind": "image" if self.is_image else "vector",
             "range": [low, high],
+            **({} if self.is_image else {"missing_cells": int(np.isnan(self.x).sum())}),
             "labels": labels,
             "truth": self.truth is not None,
             "notes": list(self.notes),

@@ -14,8 +14,20 @@ if TYPE_CHECKING:
 # name -> module and class; imported when asked for
 MODELS = {
     "vae": ("labelspace.models.vae", "VAE"),
+    "condvae": ("labelspace.models.condvae", "CondVAE"),
+    "condvae-info": ("labelspace.models.condvae", "CondVAEInfo"),
     "csvae": ("labelspace.models.csvae", "CSVAE"),
+    "m2": ("labelspace.models.m2", "M2"),
+    "diva": ("labelspace.models.diva", "DIVA"),
+    "mvae": ("labelspace.models.mvae", "MVAE"),
+    "ccvae": ("labelspace.models.ccvae", "CCVAE"),
+    "lr-livae": ("labelspace.models.lrlivae", "LrLiVAE"),
+    "lr-livae-gan": ("labelspace.models.lrlivae", "LrLiVAEGAN"),
+    "cvae-gan": ("labelspace.models.cvaegan", "CVAEGAN"),
 }
+
+
+_MEASURED = 20_000  # training samples that a likelihood sees before training
 
 
 def model_class(name: str) -> type[Model]:
@@ -52,7 +64,9 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
     for key in arguments:
         if key not in known:
             raise unknown(f"argument of model {name!r}:", key, known)
-    given = {**cls.defaults(data.shape, len(data.schema)), **arguments}
+    given = {**cls.defaults(data.shape, len(data.schema)), **({"likelihood": data.likelihood} if data.likelihood else {}), **arguments}
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
-    model.likelihood.check(*data.range())
+    x = data.samples(data.rows("train")[:_MEASURED])
+    model.likelihood.check(x)
+    model.likelihood.measure(x)
     return model

@@ -40,9 +40,10 @@ from torch import Tensor, nn
 from labelspace import networks
 from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
-from labelspace.distributions import DataDistribution, DiagonalGaussian, build_likelihood
+from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
+from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.balance import SubspaceBalance, by_density
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 
@@ -67,7 +68,7 @@ class CSVAE(Model):
         adversary_steps: the adversary's optimiser steps per batch.
         balance: "fixed" is the paper; "dual" balances itself as the module says, and ``leak`` is then a starting weight.
         reconstruction, kl_w, kl_z, leak: the paper's weights b1..b4, numbers or schedules.
-        likelihood: bernoulli, gaussian or laplace.
+        likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | z, w).
         learn_scale: learn that scale.
         network: how encoders and decoder are built.
@@ -107,8 +108,6 @@ class CSVAE(Model):
         learn_scale: bool = False,
         network: networks.Network = networks.Network(),
     ) -> None:
-        if len(schema) == 0:
-            raise UserError("csvae needs at least one label; without labels use vae")
         for name, given, known in (
             ("prior", prior, ("fixed", "learned")),
             ("adversary_target", adversary_target, ("uniform", "marginal")),
@@ -121,17 +120,18 @@ class CSVAE(Model):
         sizes = [subspace * label.features for label in schema]
         blocks = Blocks([Block("z", latent), *(Block(f"w.{y.name}", n, y.name) for y, n in zip(schema, sizes, strict=True))])
         weights = {"reconstruction": reconstruction, "kl_w": kl_w, "kl_z": kl_z, "leak": leak}
-        super().__init__(shape, schema, frequencies, blocks, build_likelihood(likelihood, scale, learn_scale), weights)
+        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
+        super().__init__(shape, schema, frequencies, blocks, described, weights)
         self.subspace, self.flip, self.target, self.adversary_steps = subspace, flip, adversary_target, adversary_steps
         self.w_sizes = sizes
         width = sum(sizes)
 
-        self.trunk_z, features = networks.encoder(self.shape, network)
-        self.head_z = Head(features, latent)
+        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.head = Head(features, latent)
         # Labels and their styles need less of a network than everything else.
-        self.trunk_w, features = networks.encoder(self.shape, network.narrowed(self.shape))
-        self.head_w = networks.mlp(features + schema.width, [128], 2 * width)
-        self.decoder = networks.decoder(latent + 2 * width, self.shape, network)
+        self.label_trunk, features = networks.encoder(described.input_shape, network.narrowed(self.shape))
+        self.label_head = networks.mlp(features + schema.width, [128], 2 * width)
+        self.decoder = networks.decoder(latent + 2 * width, described.output_shape, network)
         self.prior_network = nn.Linear(schema.width, 2 * width) if prior == "learned" else None
         self.labeller = networks.mlp(features, [128], schema.parameters)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters) if adversary else None
@@ -143,15 +143,8 @@ class CSVAE(Model):
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
         balanced = {"balance": "dual", "adversary_target": "marginal", "adversary_steps": 2, "leak": 20.0}
-        unit = {"reconstruction": 1.0, "kl_w": 1.0, "kl_z": 1.0, "scale": 0.1}
-        return {**balanced, **unit, "latent": 64 if len(shape) == 3 else max(2, min(16, shape[0] - 1))}
-
-    @classmethod
-    def recipe(cls, shape: tuple[int, ...], n: int) -> dict[str, Any]:
-        if len(shape) == 1:
-            return super().recipe(shape, n)
-        epochs = max(8, -(-1000 * 128 // max(1, n)))
-        return {"epochs": epochs, "learning_rate": 3e-3, "reader_rate": 3e-3, "matrix_rate": 1e-2, "decay": 0.75}
+        unit = {"reconstruction": 1.0, "kl_w": 1.0, "kl_z": 1.0}
+        return {**super().defaults(shape, labels), **balanced, **unit}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -187,15 +180,15 @@ class CSVAE(Model):
 
     def _posterior(self, x: Tensor, values: Tensor) -> tuple[Latents[DiagonalGaussian], Tensor, Tensor]:
         """The posterior, the mean of z before erasure, and the features that the label head reads."""
-        z = self.head_z(self.trunk_z(x))
+        z = self.head(self.trunk(self.likelihood.inputs(x)))
         raw = z.mean
         if self.balance is not None:
             z = DiagonalGaussian(self.balance.erasure(raw), z.scale)
-        features = self.trunk_w(x)
+        features = self.label_trunk(self.likelihood.inputs(x))
         y = self.schema.features(values)
         prior_mean, prior_scale = self._w_prior(y)
         # Relative to the prior: at initialisation q(w | x, y) is near p(w | y), whatever its mean and scale.
-        shift, spread = self.head_w(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
+        shift, spread = self.label_head(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
         if self.balance is not None:  # near enough to the prior that the values of a label stay apart
             shift = _NEAR * torch.tanh(shift / _NEAR)
         floor = 1e-3 if self.balance is None else 0.08 + 0.22 * (prior_scale <= OFF_SCALE)
@@ -209,7 +202,7 @@ class CSVAE(Model):
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y | x) of the label head."""
-        return self.schema.distribution(self.labeller(self.trunk_w(x)).float())
+        return self.schema.distribution(self.labeller(self.label_trunk(self.likelihood.inputs(x))).float())
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -355,7 +348,7 @@ class CSVAE(Model):
         if self.balance is not None:
             raws, labels = [], []
             for batch in batches():
-                raws.append(self.head_z(self.trunk_z(batch.x)).mean)
+                raws.append(self.head(self.trunk(self.likelihood.inputs(batch.x))).mean)
                 known = self.schema.features(batch.values, batch.observed, self.label_features)
                 labels.append(known - self.label_features)
             self.balance.erasure.fix(torch.cat(raws), torch.cat(labels))

@@ -20,9 +20,11 @@ from torch import Tensor
 from labelspace import networks
 from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
 from labelspace.data.batches import Batch
-from labelspace.distributions import DataDistribution, DiagonalGaussian, build_likelihood
+from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
+from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.base import About, Head, Losses, Model, kl_terms
+from labelspace.models.parts import AttributeVectors
 
 
 class VAE(Model):
@@ -34,7 +36,7 @@ class VAE(Model):
         frequencies: label frequencies; kept for generation under drawn labels.
         latent: coordinates of ``z``.
         beta: weight of the KL, a number or a schedule.
-        likelihood: bernoulli, gaussian or laplace.
+        likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | z).
         learn_scale: learn that scale.
         network: how encoder and decoder are built.
@@ -49,8 +51,7 @@ class VAE(Model):
         adversaries="none",
         paper="Kingma & Welling 2014; Higgins et al. 2017 (beta)",
     )
-    reads_labels = False
-    attribute_vectors: Tensor
+    requires_labels = completes_labels = conditional = False
 
     def __init__(
         self,
@@ -64,17 +65,15 @@ class VAE(Model):
         learn_scale: bool = False,
         network: networks.Network = networks.Network(),
     ) -> None:
-        blocks = Blocks([Block("z", latent)])
-        super().__init__(shape, schema, frequencies, blocks, build_likelihood(likelihood, scale, learn_scale), {"kl_z": beta})
-        self.trunk, features = networks.encoder(self.shape, network)
+        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
+        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), described, {"kl_z": beta})
+        self.trunk, features = networks.encoder(described.input_shape, network)
         self.head = Head(features, latent)
-        self.decoder = networks.decoder(latent, self.shape, network)
-        # Mean code of every value of every discrete label (continuous labels: slope of the code on the standardised
-        # value), measured by calibrate; edits move along their differences.
-        self.register_buffer("attribute_vectors", torch.zeros(schema.width, latent))
+        self.decoder = networks.decoder(latent, described.output_shape, network)
+        self.attributes = AttributeVectors(schema, latent)
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
-        return Latents(self.blocks, {"z": self.head(self.trunk(x))})
+        return Latents(self.blocks, {"z": self.head(self.trunk(self.likelihood.inputs(x)))})
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         standard = DiagonalGaussian.standard(len(values), self.blocks.size, values)
@@ -95,36 +94,10 @@ class VAE(Model):
 
         return Losses({"model": model}, self.weights())
 
-    @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Least squares of the mean code on the label features, one label at a time: class means for discrete labels.
-
-        For a label with features f the vectors are the slope of z on f, so that moving from f to f' adds (f' - f) @ slope;
-        for a binary label that is the difference of the two class means.
-        """
-        width, latent = self.attribute_vectors.shape
-        owner = torch.repeat_interleave(torch.arange(len(self.schema)), torch.tensor(self.schema.feature_widths))
-        sums = torch.zeros(4, width, latent, dtype=torch.float64)  # per feature: sum fz, sum f, sum z, sum f^2
-        counts = torch.zeros(width, 1, dtype=torch.float64)
-        for batch in batches():
-            z = self.posterior(batch.x, batch.values, batch.observed)["z"].mean.double().cpu()
-            seen = batch.observed[:, owner].double().cpu()
-            f = self.schema.features(batch.values).double().cpu() * seen
-            sums += torch.stack(
-                [f.T @ z, f.sum(0)[:, None].expand(-1, latent), seen.T @ z, (f**2).sum(0)[:, None].expand(-1, latent)]
-            )
-            counts += seen.sum(0)[:, None]
-        fz, f, z, ff = sums / counts.clamp_min(1)
-        slope = (fz - f * z) / (ff - f**2).clamp_min(1e-8)
-        # One-hot features: the class mean itself, so that differences of rows are differences of class means.
-        for label, rows in zip(self.schema, torch.arange(width).split(self.schema.feature_widths), strict=True):
-            if label.kind == "categorical":
-                slope[rows] = fz[rows] / f[rows].clamp_min(1e-8)
-        self.attribute_vectors.copy_(slope)
+        """Measures the attribute vectors that edits move along."""
+        self.attributes.measure(batches(), lambda batch: self.posterior(batch.x, batch.values, batch.observed)["z"].mean)
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """Moves z along the label's attribute vector: z - m(previous) + m(value) with class means m (as Klys et al. 2018
-        edit with a VAE)."""
-        before, after = (self.schema.features(self.only(label, v)[0]) for v in (previous, value))
-        mine = self.schema.spread(self.only(label, value)[1])
-        return codes.replace({"z": codes["z"] + ((after - before) * mine) @ self.attribute_vectors})
+        """Moves z along the label's attribute vector."""
+        return codes.replace({"z": self.attributes.move(codes["z"], label, value, previous)})

@@ -20,6 +20,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.sources import SOURCES
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical
+from labelspace.likelihoods import build_likelihood
 
 Opener = Callable[..., Dataset]
 
@@ -266,6 +267,93 @@ def test_nan_in_x_names_the_first_row(tmp_path: Path, bad: float):
     x[6, 2] = x[20, 0] = bad
     np.savez(tmp_path / "data.npz", x=x, on=ON)
     refused(f"npz:{tmp_path}/data.npz", "NaN", "row 7", "column 3", "2 rows")
+
+
+def tabular() -> np.ndarray:
+    """30 rows: a number, a class index of three, a count; some cells are missing."""
+    i = np.arange(30)
+    x = np.stack([VECTORS[:, 0], i % 3, i // 4], 1)
+    x[4, 0] = x[5, 1] = x[6, 2] = x[6, 0] = np.nan
+    return x
+
+
+KINDS = np.array(["continuous", "categorical", "count"])
+
+
+@pytest.mark.parametrize("kinds", [KINDS, KINDS.astype(bytes)])
+def test_npz_with_columns_is_a_table_with_missing_cells(npz: Opener, kinds: np.ndarray):
+    x = tabular()
+    data = npz(x=x, columns=kinds, on=ON)
+    assert data.schema.names == ("on",)
+    assert data.likelihood == "table(continuous,categorical:3,count)"
+    np.testing.assert_array_equal(data.x, x.astype(np.float32))
+    found = data.describe()
+    assert found["missing_cells"] == 4
+    assert found["range"] == pytest.approx([np.nanmin(x), np.nanmax(x)])
+    build_likelihood(data.likelihood, data.shape, 1.0, False).check(data.samples(data.rows("train")))
+    assert npz(x=VECTORS, on=ON).likelihood == ""
+    assert npz(x=VECTORS, on=ON).describe()["missing_cells"] == 0
+
+
+def altered(column: int, value: float, rows: slice = slice(None)) -> np.ndarray:
+    x = tabular()
+    x[rows, column] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "kinds", "parts"),
+    [
+        (tabular(), KINDS[:2], ("columns", "(2,)", "(30, 3)")),
+        (np.zeros((30, 3, 9, 9)), KINDS, ("columns", "(30, 3, 9, 9)")),
+        (tabular(), ["continuous", "categorial", "count"], ("column 2", "did you mean 'categorical'")),
+        (tabular(), ["count", "categorical", "count"], ("row 1, column 1", "whole numbers")),
+        (altered(1, 1.5, slice(3, 4)), KINDS, ("row 4, column 2", "0 to 2")),
+        (altered(1, -1, slice(3, 4)), KINDS, ("row 4, column 2", "0 to 2")),
+        (altered(1, 0), KINDS, ("column 2", "two classes")),
+        (altered(1, 90210, slice(3, 4)), KINDS, ("column 2", "90210")),
+        (altered(0, np.inf, slice(3, 4)), KINDS, ("row 4, column 1", "inf")),
+        (altered(2, np.nan), KINDS, ("column 3", "training split")),
+    ],
+)
+def test_a_table_that_does_not_fit_its_columns_is_refused(tmp_path: Path, x: np.ndarray, kinds: Any, parts: tuple[str, ...]):
+    np.savez(tmp_path / "data.npz", x=x, columns=np.array(kinds), on=ON)
+    refused(f"npz:{tmp_path}/data.npz", "data.npz", *parts)
+
+
+def test_a_class_without_any_training_sample_is_refused(tmp_path: Path):
+    split = np.array(["train"] * 20 + ["val"] * 5 + ["test"] * 5)
+    kind = np.array(["cat", "dog"] * 10 + ["eel"] * 10)
+    np.savez(tmp_path / "data.npz", x=VECTORS, split=split, kind=kind, on=ON)
+    refused(f"npz:{tmp_path}/data.npz", "'eel'", "'kind'", "--labels")
+    assert labelspace.open(f"npz:{tmp_path}/data.npz", ["on"]).schema.names == ("on",)
+
+
+def test_hidden_labels_are_those_of_whole_samples_outside_the_test_split(npz: Opener):
+    level = np.where(ON == 1, np.nan, np.arange(30) + 0.5)
+    data = npz(x=VECTORS, on=np.arange(30) % 3 == 0, level=level)
+    before = data.observed.copy()
+    few, same, more, other = (data.hide(part, seed) for part, seed in [(0.25, 3), (0.25, 3), (0.5, 3), (0.25, 4)])
+    train, val, test = (few.rows(split) for split in ("train", "val", "test"))
+    assert few.observed[train, 0].sum() == 6
+    assert few.observed[val, 0].sum() == 1
+    np.testing.assert_array_equal(few.observed[test], data.observed[test])
+    np.testing.assert_array_equal(few.observed, data.observed & few.observed[:, :1])
+    np.testing.assert_array_equal(few.values, np.where(few.observed, data.values, 0))
+    assert few.values.dtype == np.float32
+    np.testing.assert_array_equal(few.observed, same.observed)
+    assert (few.observed <= more.observed).all()
+    assert (few.observed != other.observed).any()
+    assert few.notes == ("labels of 6 of 24 training samples are used (supervision 0.25, seed 3)",)
+    np.testing.assert_array_equal(data.observed, before)
+    assert data.hide(1e-9, 0).observed[train, 0].sum() == 1
+    assert data.hide(1, 0) is data
+
+
+@pytest.mark.parametrize("supervision", [0.0, -0.5, 1.5, np.nan])
+def test_supervision_is_a_fraction(npz: Opener, supervision: float):
+    with pytest.raises(UserError, match="above 0 up to 1"):
+        npz(x=VECTORS, on=ON).hide(supervision, 0)
 
 
 def test_pickled_object_arrays_are_refused_without_running_them(tmp_path: Path):

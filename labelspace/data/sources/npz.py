@@ -7,10 +7,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from labelspace.data import columns
 from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
-from labelspace.errors import UserError
+from labelspace.errors import UserError, unknown
+from labelspace.likelihoods import Column, Table
 
 
 def open(address: str, seed: int, path: str, progress=None) -> Dataset:
@@ -19,8 +21,13 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     Every other array of the archive is a label, one entry a sample: numbers or texts, NaN or ``''`` missing; kinds are
     inferred. An array named ``split`` with entries train, val and test fixes the splits.
 
+    An array named ``columns`` with one text per column of ``x`` makes the data a table: "continuous", "count" (whole
+    numbers), or "categorical" (class indices, as many classes as the largest index says). Cells of a table may be NaN,
+    which is missing.
+
     Raises:
-        UserError: not such an archive, no ``x``, or a label of another length.
+        UserError: not such an archive, no ``x``, a label of another length, or a table with a column or cell that does not
+            fit.
     """
     file = Path(path)
     if not file.is_file():
@@ -37,6 +44,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     if "x" not in arrays:
         raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")
     x = _samples(file, arrays.pop("x"))
+    likelihood = _table(file, x, arrays.pop("columns")) if "columns" in arrays else ""
     split = arrays.pop("split", None)
     for name, column in arrays.items():
         if column.shape != (len(x),):
@@ -47,7 +55,38 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         if split.shape != (len(x),) or not set(np.unique(split)) <= set(SPLITS):
             raise UserError(f"{file}: split must hold train, val or test for each of {len(x)} rows")
         splits = {name: np.flatnonzero(split == name) for name in SPLITS}
-    return Dataset(address, x, values, observed, schema, splits)
+    return Dataset(address, x, values, observed, schema, splits, likelihood=likelihood)
+
+
+def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:
+    """The text of the table likelihood that fits ``x``, whose columns have these kinds."""
+    if x.ndim != 2 or kinds.shape != (x.shape[1],):
+        raise UserError(
+            f"{file}: columns has shape {kinds.shape} and x {x.shape}; a table needs x of shape (n, d) and one of "
+            f"{', '.join(Column.KINDS)} for each of its d columns"
+        )
+    columns = []
+    for i, entry in enumerate(kinds.tolist()):
+        kind = (entry.decode(errors="replace") if isinstance(entry, bytes) else str(entry)).strip()
+        if kind not in Column.KINDS:
+            raise UserError(f"{file}, column {i + 1} of x: {unknown('kind of column', kind, Column.KINDS)}")
+        classes = 0
+        if kind == "categorical":
+            cells = x[:, i][np.isfinite(x[:, i])]
+            classes = int(cells.max()) + 1 if len(cells) else 0
+            if classes < 2:
+                raise UserError(f"{file}: column {i + 1} of x is categorical but has no two classes; leave it out")
+            if classes > len(x):
+                raise UserError(
+                    f"{file}: column {i + 1} of x is categorical with class indices up to {classes - 1} in {len(x)} rows; "
+                    "number its classes 0, 1, 2, ..."
+                )
+        columns.append(Column(kind, classes))
+    try:
+        Table(x.shape[1:], columns).check(torch.from_numpy(x))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    return f"table({','.join(map(str, columns))})"
 
 
 def _samples(file: Path, x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,269 @@
+"""CCVAE, the characteristic capturing VAE (Joy, Schmon, Torr, Siddharth, Rainforth, ICLR 2021).
+
+For: edits, transfers and predictions from one model when only some labels are known; smooth walks along a label.
+Not for: keeping z free of the labels; the model does not ask for it, and its authors say that it should not.
+
+    p(y): label frequencies       p(z) = N(0, I)       p(z_i | y_i): a learned Gaussian for each value
+    p(x | z, z_1..z_L): likelihood of decoder(z, z_1..z_L); the decoder does not see y
+    q(z, z_1..z_L | x): one encoder        q(y_i | z_i): the classifier, one weight and one bias for a binary label
+
+By Bayes' rule q(z_i | x, y_i) = w_i q(z_i | x) with w_i = q(y_i | z_i) / q(y_i | x) and q(y_i | x) = E_q(z_i | x)[q(y_i | z_i)].
+With w the product of the w_i of all known labels, the labelled bound (the paper's eq. 4) is
+
+    E_q(z | x)[ w (log p(x | z) + log p(z | y) - log q(y | z) - log q(z | x)) ] + log q(y | x) + log p(y)
+
+which is the same as
+
+    E_q(z | x, y)[log p(x | z)] - sum_i KL(q(z_i | x, y_i) || p(z_i | y_i)) - KL(q(z | x) || p(z)) + log p(y)
+
+because w integrates to one over every block but its own. A missing label (eq. 5) has, instead of its KL - log p(y_i),
+
+    E_q(z_i | x)[log q(z_i | x) + sum_y q(y | z_i) (log q(y | z_i) - log p(z_i | y) - log p(y))]
+
+``estimator="quadrature"`` (ours, the default) takes the second form. The terms of a block of one coordinate are computed by
+Gauss-Hermite quadrature, with all their gradients; those of larger blocks by ``samples`` draws. Codes for the decoder are drawn
+from q(z_i | x, y_i): one of ``samples`` draws of q(z_i | x), chosen with probability proportional to q(y_i | z_i). No weight w
+multiplies the reconstruction, so no sample outvotes the batch however many labels there are; as with a detached w, the choice
+passes no gradient. ``estimator="paper"`` is the first form as its authors released it: one draw for the bracket, ``samples`` joint
+draws for q(y | x), the classifier's input detached in the numerator of w and inside the bracket. It needs w to be of moderate
+size, and grows noisy with the number of labels. Missing labels are summed out exactly in both.
+
+Blocks: ``z``, free; ``z.<label>``, one coordinate for a binary or continuous label, one per class for a categorical one.
+Continuous labels: p(z_i | y_i) = N(a + b y_i, s^2) and q(y_i | z_i) = N(c + d z_i, t^2), all learned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelspace import networks
+from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.data.batches import Batch
+from labelspace.distributions import DiagonalGaussian
+from labelspace.errors import UserError, unknown
+from labelspace.labels import LabelDistribution, Schema
+from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.models.base import About, Head, Losses, Model
+from labelspace.models.parts import LabelPrior, LabelReaders, evidence
+
+_NODES = 24  # of the Gauss-Hermite quadrature
+
+
+class CCVAE(Model):
+    """The characteristic capturing VAE; see the module for the objective.
+
+    Args:
+        shape: shape of one sample.
+        schema: the labels, of any kind.
+        frequencies: label frequencies p(y).
+        latent: coordinates of ``z``.
+        subspace: coordinates of the block of a binary or continuous label (the paper's 1), and of each class.
+        estimator: "quadrature" or "paper"; see the module.
+        samples: draws per label and sample (quadrature, for the decoder's codes and for blocks of several coordinates) or
+            for all labels together (paper, K).
+        hidden: hidden units of the classifier of a categorical label; 0 makes it linear.
+        likelihood: see :mod:`labelspace.likelihoods`.
+        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
+        learn_scale: learn that scale.
+        network: how encoder and decoder are built.
+    """
+
+    about = About(
+        purpose="edits, transfer and prediction when only some labels are known; walks along a label",
+        avoid="z must be free of the labels: nothing keeps them out of it",
+        labels="binary, categorical, continuous",
+        missing="yes (its own bound: summed out)",
+        blocks="z, z.<label>",
+        adversaries="none",
+        paper="Joy, Schmon, Torr, Siddharth, Rainforth 2021",
+    )
+    completes_labels = False
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        schema: Schema,
+        frequencies: Sequence[Sequence[float]] | None = None,
+        latent: int = 27,
+        subspace: int = 1,
+        estimator: Literal["quadrature", "paper"] = "quadrature",
+        samples: int = 32,
+        hidden: int = 64,
+        likelihood: str = "laplace",
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        network: networks.Network = networks.Network(),
+    ) -> None:
+        if estimator not in ("quadrature", "paper"):
+            raise unknown("estimator", estimator, ("quadrature", "paper"))
+        if samples < 1:
+            raise UserError(f"samples must be at least 1, got {samples}")
+        sizes = [subspace * label.features for label in schema]
+        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
+        named = (Block(f"z.{label.name}", size, label.name) for label, size in zip(schema, sizes, strict=True))
+        blocks = Blocks([Block("z", latent), *named])
+        super().__init__(shape, schema, frequencies, blocks, described, {})
+        self.estimator, self.samples = estimator, samples
+        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.head = Head(features, latent)
+        self.label_head = Head(features, sum(sizes), scale=1.0)
+        self.label_prior = LabelPrior(schema, sizes)
+        self.readers = LabelReaders(schema, sizes, [hidden if label.kind == "categorical" else 0 for label in schema])
+        self._start_readers_at_bayes()
+        self.decoder = networks.decoder(blocks.size, described.output_shape, network)
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+        self.register_buffer("nodes", torch.tensor(nodes, dtype=torch.float32), persistent=False)
+        log_weights = torch.tensor(np.log(weights / weights.sum()), dtype=torch.float32)
+        self.register_buffer("log_weights", log_weights, persistent=False)
+
+    nodes: Tensor
+    log_weights: Tensor
+
+    @torch.no_grad()
+    def _start_readers_at_bayes(self) -> None:
+        """Starts linear classifiers of binary labels at p(y | z_i) of the first prior, so that no label starts turned round."""
+        for i, label in enumerate(self.schema):
+            if label.kind == "binary":
+                table, linear = self.label_prior.table(i), self.readers.networks[i][0]  # type: ignore[index]
+                precision = table.scale**-2
+                linear.weight.copy_(table.mean[1:] * precision[1:] - table.mean[:1] * precision[:1])
+                linear.bias.zero_()
+
+    # -- p ------------------------------------------------------------------------------------------------------------
+
+    def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
+        """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
+        if observed is not None:
+            values = torch.where(observed, values, self.label_marginal(len(values)).mode())
+        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        labelled = {b.name: self.label_prior.given(i, values[:, i]) for i, b in enumerate(self.blocks[1:])}
+        return Latents(self.blocks, {"z": standard, **labelled})
+
+    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
+        return self.likelihood(self.decoder(concatenate(codes)).float())
+
+    # -- q ------------------------------------------------------------------------------------------------------------
+
+    def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
+        """q(z, z_1..z_L | x); labels are not read."""
+        features = self.trunk(self.likelihood.inputs(x))
+        labelled = self.label_head(features)
+        sizes = [block.size for block in self.blocks[1:]]
+        parts = zip(labelled.mean.split(sizes, -1), labelled.scale.split(sizes, -1), strict=True)
+        named = {block.name: DiagonalGaussian(*part) for block, part in zip(self.blocks[1:], parts, strict=True)}
+        return Latents(self.blocks, {"z": self.head(features), **named})
+
+    def label_distribution(self, x: Tensor) -> LabelDistribution:
+        """q(y_i | z_i) at the mean of q(z_i | x)."""
+        posterior = self.posterior(x, *self.known(x, None, None))
+        return self._answer(posterior.map(lambda part: part.mean))
+
+    def _answer(self, codes: Latents[Tensor]) -> LabelDistribution:
+        return self.schema.distribution(self.readers.parameters_of([codes[block.name] for block in self.blocks[1:]]))
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        posterior = self.posterior(batch.x, batch.values, batch.observed)
+        model = self._by_quadrature if self.estimator == "quadrature" else self._as_published
+        return Losses({"model": lambda: model(batch, posterior, generator)}, self.weights())
+
+    def _by_quadrature(self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator) -> dict[str, Tensor]:
+        p_y, codes, kl_y = self.label_marginal(len(batch)), sample(posterior, generator), []
+        for i, block in enumerate(self.blocks[1:]):
+            q, known, y = posterior[block.name], batch.observed[:, i], batch.values[:, i]
+            draws, log_weights = self._points(q, generator)  # (n, k, size), (k,)
+            log_q = _log_density(q, draws)
+            log_q_y = self._log_reader(i, draws, y)  # log q(y_i | draw), (n, k)
+            log_p = _log_density(self.label_prior.given(i, y), draws)
+            log_tilt = log_weights + log_q_y  # q(z_i | x, y_i) on the points, not normalised
+            log_q_y_x = log_tilt.logsumexp(1, keepdim=True)
+            tilt = (log_tilt - log_q_y_x).exp()
+            kl = (tilt * (log_q + log_q_y - log_q_y_x - log_p)).sum(1)
+            marginal = self.schema.distribution(self.label_parameters).of(i)
+            missing = log_q - evidence(self.label_prior, self.readers, i, draws, marginal, generator)
+            missing = (log_weights.exp() * missing).sum(1)
+            kl_y.append(torch.where(known, kl - p_y.log_prob(batch.values)[:, i], missing).mean())
+            chosen = self._tilted(i, q, y, draws, generator)
+            codes = codes.replace({block.name: torch.where(known[:, None], chosen, codes[block.name])})
+        return {
+            "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
+            "kl_z": posterior["z"].kl(DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)).mean(),
+            "kl_y": torch.stack(kl_y),
+        }
+
+    def _points(self, q: DiagonalGaussian, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Points ``(n, k, size)`` and log weights ``(k,)`` whose weighted sums are expectations under q."""
+        if q.mean.shape[1] == 1:
+            return q.mean[:, None] + q.scale[:, None] * self.nodes[None, :, None], self.log_weights
+        return self._draws(q, generator), torch.full_like(self.nodes[:1], -math.log(self.samples)).expand(self.samples)
+
+    def _draws(self, q: DiagonalGaussian, generator: torch.Generator) -> Tensor:
+        """``samples`` reparameterised draws, ``(n, samples, size)``."""
+        noise = torch.randn(len(q.mean), self.samples, q.mean.shape[1], generator=generator, device=q.mean.device)
+        return q.mean[:, None] + q.scale[:, None] * noise
+
+    def _tilted(self, i: int, q: DiagonalGaussian, y: Tensor, points: Tensor, generator: torch.Generator) -> Tensor:
+        """A draw of q(z_i | x, y_i), ``(n, size)``: one of many draws of q(z_i | x), chosen by how it answers y_i."""
+        draws = self._draws(q, generator) if q.mean.shape[1] == 1 else points
+        with torch.no_grad():
+            chosen = torch.multinomial(self._log_reader(i, draws, y).softmax(1), 1, generator=generator)
+        return draws.gather(1, chosen[..., None].expand(-1, 1, draws.shape[2]))[:, 0]
+
+    def _log_reader(self, i: int, codes: Tensor, y: Tensor) -> Tensor:
+        """log q(y_i | code) of ``codes (n, k, size)`` at values ``y (n,)``; ``(n, k)``."""
+        n, k, size = codes.shape
+        answer = self.readers.read(i, codes.reshape(n * k, size))
+        return answer.log_prob(y.repeat_interleave(k)[:, None]).view(n, k)
+
+    def log_weight(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor], generator) -> Tensor:
+        """log w of the known labels at ``codes``, ``(n,)``, with q(y | x) from ``samples`` joint draws; and log q(y | x).
+
+        Gradients: the numerator's reach the classifier alone, the denominator's everything (the published code).
+        """
+        seen = batch.observed.to(batch.x.dtype)
+
+        def log_q_y(parts: Latents[Tensor]) -> Tensor:
+            return (self._answer(parts).log_prob(batch.values) * seen).sum(1)
+
+        drawn = torch.stack([log_q_y(sample(posterior, generator)) for _ in range(self.samples)])
+        log_q_y_x = drawn.logsumexp(0) - math.log(self.samples)
+        return torch.stack([log_q_y(codes.map(Tensor.detach)) - log_q_y_x, log_q_y_x])
+
+    def _as_published(self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator) -> dict[str, Tensor]:
+        p_y, codes = self.label_marginal(len(batch)), sample(posterior, generator)
+        log_w, log_q_y_x = self.log_weight(batch, posterior, codes, generator)
+        w = log_w.exp()
+        prior, kl_y = self.prior(batch.values), []
+        answer = self._answer(codes.map(Tensor.detach)).log_prob(batch.values)
+        for i, block in enumerate(self.blocks[1:]):
+            q, code, known = posterior[block.name], codes[block.name], batch.observed[:, i]
+            bracket = q.log_prob(code) + answer[:, i] - prior[block.name].log_prob(code)
+            marginal = self.schema.distribution(self.label_parameters).of(i)
+            missing = q.log_prob(code) - evidence(self.label_prior, self.readers, i, code, marginal, generator)
+            kl_y.append(torch.where(known, w * bracket - p_y.log_prob(batch.values)[:, i], w * missing).mean())
+        kl_z = posterior["z"].log_prob(codes["z"]) - prior["z"].log_prob(codes["z"])
+        return {
+            "reconstruction": -(w * self.decode(codes).log_prob(batch.x)).mean(),
+            "kl_z": (w * kl_z).mean(),
+            "kl_y": torch.stack(kl_y),
+            "classification": -log_q_y_x.mean(),
+        }
+
+    def score(self, terms: dict[str, Tensor]) -> Tensor:
+        """The negative bound."""
+        return super().score(terms) + terms.get("classification", torch.zeros(()))
+
+    def term_names(self) -> dict[str, tuple[str, ...]]:
+        return {"kl_y": self.schema.names}
+
+
+def _log_density(gaussian: DiagonalGaussian, points: Tensor) -> Tensor:
+    """Log-density of ``points (n, k, size)`` under ``n`` Gaussians, ``(n, k)``."""
+    return DiagonalGaussian(gaussian.mean[:, None], gaussian.scale[:, None]).log_prob(points)

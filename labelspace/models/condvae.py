@@ -1,0 +1,198 @@
+"""CondVAE, conditional beta-VAE (Sohn et al. 2015, as in Klys et al. 2018) and CondVAE-info (Creswell et al. 2017).
+
+For: generation under labels; a baseline that is told the label. Not for: styles of an attribute, or their transfer: all that the
+decoder hears of a label is its value.
+
+    p(z) = N(0, I)          p(x | z, y): likelihood of decoder(z, y)
+    CondVAE        q(z | x, y) = N(mean(x, y), scale(x, y)^2)
+                   minimise  -log p(x | z, y) + beta * KL(q(z | x, y) || p(z))
+    CondVAE-info   q(z | x), the encoder does not see y; an adversary r(y | z) plays against it:
+                   minimise  -log p(x | z, y) + beta * KL(q(z | x) || p(z)) + info * log r(y | z),   r frozen
+                   r minimises  -log r(y | z),   z detached
+
+``beta = 1`` is the CondVAE, a larger beta the conditional beta-VAE. Nothing in the CondVAE keeps z from carrying the label as
+well; then the decoder may ignore y and edits change nothing. CondVAE-info is the answer to that, with the plain game of the
+paper: its adversary's term has no lower bound.
+
+Blocks: ``z``, free; ``y.<label>``, the label's value (0/1, one-hot or standardised) and a flag that is 1 where it is missing.
+
+Missing labels enter encoder and decoder as their prior mean with the flag set. Labels of a sample are predicted by Bayes' rule:
+the values under which the ELBO of x plus log p(y) is largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from labelspace import networks
+from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
+from labelspace.data.batches import Batch
+from labelspace.distributions import DiagonalGaussian
+from labelspace.labels import LabelDistribution, Schema
+from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.parts import by_bounds, cross_entropy, valued_blocks, valued_points
+
+
+class CondVAE(Model):
+    """The conditional (beta-)VAE; see the module for the objective.
+
+    Args:
+        shape: shape of one sample.
+        schema: the labels, of any kind.
+        frequencies: label frequencies p(y), for missing labels, prediction and generation.
+        latent: coordinates of ``z``.
+        beta: weight of the KL, a number or a schedule.
+        likelihood: see :mod:`labelspace.likelihoods`.
+        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, y).
+        learn_scale: learn that scale.
+        network: how encoder and decoder are built.
+    """
+
+    about = About(
+        purpose="generation under labels; baseline that is told the label (beta > 1: conditional beta-VAE)",
+        avoid="you want styles of an attribute, or edits that are sure to work: z may carry the label too",
+        labels="binary, categorical, continuous",
+        missing="yes (masked; predicted when encoding)",
+        blocks="z, y.<label> (its value)",
+        adversaries="none",
+        paper="Sohn et al. 2015; Klys et al. 2018",
+    )
+    encoder_sees_labels = True
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        schema: Schema,
+        frequencies: Sequence[Sequence[float]] | None = None,
+        latent: int = 32,
+        beta: float | str = 1.0,
+        likelihood: str = "bernoulli",
+        scale: float = 0.1,
+        learn_scale: bool = False,
+        network: networks.Network = networks.Network(),
+    ) -> None:
+        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
+        blocks = Blocks([Block("z", latent), *valued_blocks(schema, flags=True)])
+        super().__init__(shape, schema, frequencies, blocks, described, {"kl_z": beta})
+        self.trunk, features = networks.encoder(described.input_shape, network)
+        seen = blocks.size - latent if self.encoder_sees_labels else 0
+        self.mix = networks.mlp(features + seen, [256], 256) if seen else None
+        self.head = Head(256 if seen else features, latent)
+        self.decoder = networks.decoder(blocks.size, described.output_shape, network)
+
+    # -- p ------------------------------------------------------------------------------------------------------------
+
+    def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
+        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        return Latents(self.blocks, {"z": standard, **self._points(values, observed)})
+
+    def _points(self, values: Tensor, observed: Tensor | None):
+        observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
+        return valued_points(self.schema, self.schema.features(values, observed, self.label_features), observed)
+
+    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
+        return self.likelihood(self.decoder(concatenate(codes)).float())
+
+    # -- q ------------------------------------------------------------------------------------------------------------
+
+    def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
+        return self._posterior(self.trunk(self.likelihood.inputs(x)), values, observed)
+
+    def _posterior(self, features: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
+        points = self._points(values, observed)
+        if self.mix is not None:
+            y = torch.cat([point.mean for point in points.values()], -1).to(features.dtype)
+            features = torch.nn.functional.silu(self.mix(torch.cat([features, y], -1)))
+        return Latents(self.blocks, {"z": self.head(features), **points})
+
+    def label_distribution(self, x: Tensor) -> LabelDistribution:
+        """p(y | x) by Bayes' rule from the ELBO at the posterior mean, label values compared with each other."""
+        features = self.trunk(self.likelihood.inputs(x))
+        all_seen = torch.ones(len(x), len(self.schema), dtype=torch.bool, device=x.device)
+
+        def bound(y: Tensor) -> Tensor:
+            y = y.to(x.device)
+            posterior = self._posterior(features, y, all_seen)
+            kl = posterior["z"].kl(DiagonalGaussian.standard(len(x), self.blocks[0].size, x))
+            return self.decode(modes(posterior)).log_prob(x) - kl
+
+        return self.schema.distribution(by_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        posterior = self.posterior(batch.x, batch.values, batch.observed)
+        codes = sample(posterior, generator)
+        return Losses({"model": lambda: self._elbo(batch, posterior, codes)}, self.weights())
+
+    def _elbo(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]) -> dict[str, Tensor]:
+        prior = DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.values)
+        return {
+            "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
+            "kl_z": posterior["z"].kl(prior).mean(),
+        }
+
+
+class CondVAEInfo(CondVAE):
+    """CondVAE-info; see the module for the objective.
+
+    Args:
+        shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network: as in :class:`CondVAE`.
+        info: weight of the adversary's term in the encoder's objective, a number or a schedule.
+    """
+
+    about = About(
+        purpose="a CondVAE whose z is kept from carrying the label by an adversary",
+        avoid="you want styles of an attribute; the plain game is not balanced, so watch the leak",
+        labels="binary, categorical, continuous",
+        missing="yes (masked; predicted when encoding)",
+        blocks="z, y.<label> (its value)",
+        adversaries="one on z",
+        paper="Creswell et al. 2017; Klys et al. 2018",
+    )
+    encoder_sees_labels = False
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        schema: Schema,
+        frequencies: Sequence[Sequence[float]] | None = None,
+        latent: int = 32,
+        beta: float | str = 1.0,
+        info: float | str = 1.0,
+        likelihood: str = "bernoulli",
+        scale: float = 0.1,
+        learn_scale: bool = False,
+        network: networks.Network = networks.Network(),
+    ) -> None:
+        super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
+        self.schedules["leak"] = self._schedule("info", info)
+        self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
+
+    def players(self) -> dict[str, Player]:
+        adversary = Player(list(self.adversary.parameters()), reader=True)
+        return {"adversary": adversary, "model": Player(self.apart(self.adversary))}
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        posterior = self.posterior(batch.x, batch.values, batch.observed)
+        codes = sample(posterior, generator)
+
+        def read(z: Tensor) -> Tensor:
+            answer = self.schema.distribution(self.adversary(z).float())
+            return cross_entropy(answer, batch.values, batch.observed)
+
+        def adversary() -> dict[str, Tensor]:
+            return {"adversary": read(codes["z"].detach())}
+
+        def model() -> dict[str, Tensor]:
+            with frozen(self.adversary):
+                return self._elbo(batch, posterior, codes) | {"leak": -read(codes["z"])}
+
+        return Losses({"adversary": adversary, "model": model}, self.weights())
+
+    def term_names(self) -> dict[str, tuple[str, ...]]:
+        return {"adversary": self.schema.names, "leak": self.schema.names}

@@ -1,0 +1,305 @@
+"""Lr-LiVAE and Lr-LiVAE-GAN (Zheng & Sun, CVPR 2019): label-relevant and label-irrelevant codes.
+
+For: classes as clusters in their own code, exchange of class and style, generation under a class.
+Not for: likelihoods (z_s is a deterministic code), numbers as labels, or several ways of having a label when z_s is small.
+
+    z_s = f(x), deterministic            p(z_s | y) = N(mean_y, 1 / precision_y), free parameters
+    q(z_u | x) = N(mean(x), scale(x)^2)  p(z_u) = N(0, I)                            x = decoder(z_s, z_u)
+    class logits of z_s: the log-densities of its Gaussians, in log space, with equal class probabilities
+    C(y | z_u): the adversarial classifier
+
+    encoder_s, means, precisions   gm * cross entropy of the logits + gaussian * -log p(z_s | y)
+    encoder_s                      -log p(x | z_s, z_u) + pull * -log p(z_s | y), means and precisions held
+    encoder_u                      -log p(x | z_s, z_u) + kl_u KL(q(z_u | x) || p(z_u)) + leak * distance of C from the uniform answer
+    decoder                        -log p(x | z_s, z_u)  [+ gan * (-D of reconstructions and of prior samples)]
+    C                              its cross entropy, z_u detached
+    D                              the hinge loss: data against reconstructions and prior samples, each under its labels
+
+The Gaussians never see the reconstruction and the encoders never see the discriminator. D is a projection discriminator, spectrally
+normalised. Published weights, which the constructor has: 10 mean squared error of pictures in [-1, 1] (40 over the entries of x
+here, in [0, 1]), the mean KL over coordinates of z_u, CE + 0.1 -log p(z_s | y) in L_GM, 1 for the pull, the leak and D.
+
+Adapted: L_GM and everything else are one objective and one step on one batch (the published code takes three steps of L_GM on
+fresh batches first); likelihoods in log space (the published float32 densities vanish in high dimension); classes of several
+labels have one code each. Where a label is missing, its terms of L_GM and of C are left out, and D is told the class that z_s is
+nearest to.
+
+Blocks: ``z_u``, free; ``z_s.<label>``, ``subspace`` coordinates each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from labelspace import networks
+from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.data.batches import Batch
+from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.errors import unknown
+from labelspace.labels import LabelDistribution, Schema
+from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.parts import Discriminator, cross_entropy, hinge
+
+
+class LrLiVAE(Model):
+    """Lr-LiVAE; see the module for the objective.
+
+    Args:
+        shape: shape of one sample.
+        schema: the labels, binary or categorical.
+        frequencies: label frequencies p(y), for the marginal target and for generation.
+        latent: coordinates of ``z_u``.
+        subspace: coordinates of each ``z_s``.
+        reconstruction: weight of -log p(x | z_s, z_u), a number or a schedule; None is the published one for a Gaussian of
+            standard deviation 1 and data in [0, 1].
+        kl_u: weight of the KL of z_u; None is the published 1 / latent.
+        gm: weight of the cross entropy of the class logits.
+        gaussian: weight of -log p(z_s | y) for encoder_s, means and precisions together.
+        pull: weight of -log p(z_s | y) for encoder_s with means and precisions held.
+        leak: weight of C's answer in encoder_u's objective.
+        target: the answer that encoder_u pushes C to, "uniform" (the paper's) or "marginal".
+        likelihood: see :mod:`labelspace.likelihoods`.
+        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
+        learn_scale: learn that scale.
+        network: how encoders and decoder are built.
+    """
+
+    about = About(
+        purpose="classes as clusters in their own code; exchange of class and style",
+        avoid="you need likelihoods, or labels that are numbers",
+        labels="binary, categorical",
+        missing="yes (left out of the class terms)",
+        blocks="z_u, z_s.<label>",
+        adversaries="one on z_u",
+        paper="Zheng & Sun 2019",
+    )
+    takes = ("binary", "categorical")
+    completes_labels = False
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        schema: Schema,
+        frequencies: Sequence[Sequence[float]] | None = None,
+        latent: int = 100,
+        subspace: int = 32,
+        reconstruction: float | str | None = None,
+        kl_u: float | str | None = None,
+        gm: float | str = 1.0,
+        gaussian: float | str = 0.1,
+        pull: float | str = 1.0,
+        leak: float | str = 1.0,
+        target: Literal["uniform", "marginal"] = "uniform",
+        likelihood: str = "gaussian",
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        network: networks.Network = networks.Network(),
+    ) -> None:
+        if target not in ("uniform", "marginal"):
+            raise unknown("target", target, ("uniform", "marginal"))
+        named = [Block(f"z_s.{label.name}", subspace, label.name) for label in schema]
+        weights = {
+            "reconstruction": 80 / math.prod(shape) if reconstruction is None else reconstruction,
+            "kl_u": 1 / latent if kl_u is None else kl_u,
+            "gm": gm,
+            "gaussian": gaussian,
+            "pull": pull,
+            "leak": leak,
+        }
+        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
+        super().__init__(shape, schema, frequencies, Blocks([Block("z_u", latent), *named]), described, weights)
+        self.target = target
+        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.head = Head(features, latent)
+        self.label_trunk, features = networks.encoder(described.input_shape, network)
+        self.label_head = nn.Linear(features, subspace * len(schema))
+        self.means, self.raw_precisions = nn.ParameterList(), nn.ParameterList()
+        for label in schema:
+            mean = nn.init.xavier_normal_(torch.empty(len(label.values), subspace))
+            self.means.append(nn.Parameter(mean))
+            self.raw_precisions.append(nn.Parameter(torch.full_like(mean, math.log(math.expm1(1.0)))))
+        self.decoder = networks.decoder(self.blocks.size, described.output_shape, network)
+        self.adversary = networks.mlp(latent, [256], schema.parameters)
+
+    @classmethod
+    def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        balanced = {"reconstruction": 1.0, "kl_u": 1.0, "gm": 20.0, "gaussian": 2.0, "pull": 20.0, "leak": 20.0, "target": "marginal"}
+        return {**super().defaults(shape, labels), **balanced, "subspace": 8 if len(shape) == 3 else 2}
+
+    # -- p ------------------------------------------------------------------------------------------------------------
+
+    def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
+        """p(z_u) and p(z_s | y); for a missing label, that of its most probable value."""
+        if observed is not None:
+            values = torch.where(observed, values, self.label_marginal(len(values)).mode())
+        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        labelled = {b.name: self._classes(i)[values[:, i].long()] for i, b in enumerate(self.blocks[1:])}
+        return Latents(self.blocks, {"z_u": standard, **labelled})
+
+    def _classes(self, i: int) -> DiagonalGaussian:
+        """The Gaussians of a label's values, ``(values, subspace)``."""
+        precision = nn.functional.softplus(self.raw_precisions[i]) + 1e-6
+        return DiagonalGaussian(self.means[i], precision**-0.5)
+
+    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
+        return self.likelihood(self.decoder(concatenate(codes)).float())
+
+    # -- q ------------------------------------------------------------------------------------------------------------
+
+    def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
+        """q(z_u | x), and z_s as a point; labels are not read."""
+        x = self.likelihood.inputs(x)
+        points = self.label_head(self.label_trunk(x)).float().split([block.size for block in self.blocks[1:]], -1)
+        named = {block.name: Point.at(point) for block, point in zip(self.blocks[1:], points, strict=True)}
+        return Latents(self.blocks, {"z_u": self.head(self.trunk(x)), **named})
+
+    def label_distribution(self, x: Tensor) -> LabelDistribution:
+        """The class posterior of z_s under its Gaussians."""
+        return self.classify(self.posterior(x, *self.known(x, None, None)).map(lambda part: part.mean))
+
+    def classify(self, codes: Latents[Tensor]) -> LabelDistribution:
+        """Class probabilities from codes ``z_s``: log-densities of the Gaussians as logits."""
+        parameters = []
+        for i, block in enumerate(self.blocks[1:]):
+            logits = self._classes(i).log_prob(codes[block.name][:, None])
+            parameters.append(logits[:, 1:] - logits[:, :1] if self.schema.labels[i].kind == "binary" else logits)
+        return self.schema.distribution(torch.cat(parameters, -1))
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def players(self) -> dict[str, Player]:
+        adversary = Player(list(self.adversary.parameters()), reader=True)
+        return {"adversary": adversary, "model": Player(self.apart(self.adversary))}
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        posterior = self.posterior(batch.x, batch.values, batch.observed)
+        codes = sample(posterior, generator)
+
+        def adversary() -> dict[str, Tensor]:
+            return {"adversary": cross_entropy(self._read(codes["z_u"].detach()), batch.values, batch.observed)}
+
+        return Losses({"adversary": adversary, "model": lambda: self._model(batch, posterior, codes)}, self.weights())
+
+    def _read(self, z_u: Tensor) -> LabelDistribution:
+        return self.schema.distribution(self.adversary(z_u).float())
+
+    def _model(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]) -> dict[str, Tensor]:
+        standard = DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)
+        seen = batch.observed.float()
+        gaussian, pull = [], []
+        for i, block in enumerate(self.blocks[1:]):
+            own, share = self._classes(i)[batch.values[:, i].long()], seen[:, i] / seen[:, i].sum().clamp_min(1)
+            gaussian.append(-(own.log_prob(codes[block.name]) * share).sum())
+            pull.append(-(own.detach().log_prob(codes[block.name]) * share).sum())
+        with frozen(self.adversary):
+            answer = self._read(codes["z_u"])
+        uniform = self.schema.distribution(torch.zeros_like(self.label_parameters))
+        wanted = uniform if self.target == "uniform" else self.schema.distribution(self.label_parameters)
+        return {
+            "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
+            "kl_u": posterior["z_u"].kl(standard).mean(),
+            "gm": cross_entropy(self.classify(codes), batch.values, batch.observed),
+            "gaussian": torch.stack(gaussian),
+            "pull": torch.stack(pull),
+            # KL(wanted || answer): the cross entropy with the wanted answer, up to its entropy
+            "leak": wanted.kl_to(answer).mean(0),
+        }
+
+    def term_names(self) -> dict[str, tuple[str, ...]]:
+        return dict.fromkeys(("adversary", "gm", "gaussian", "pull", "leak"), self.schema.names)
+
+    def score(self, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of reconstruction, KL and class cross entropy: there is no ELBO of a deterministic code."""
+        weights = {name: schedule(self.epoch) for name, schedule in self.schedules.items()}
+        return torch.stack([weights[name] * terms[name].sum() for name in ("reconstruction", "kl_u", "gm")]).sum()
+
+
+class LrLiVAEGAN(LrLiVAE):
+    """Lr-LiVAE with a projection discriminator on samples; see the module for the objective.
+
+    Args:
+        shape, schema, frequencies, latent, subspace, reconstruction, kl_u, gm, gaussian, pull, leak, target, likelihood,
+            scale, learn_scale, network: as in :class:`LrLiVAE`.
+        gan: weight of the discriminator's verdicts in the decoder's objective.
+    """
+
+    about = About(
+        purpose="Lr-LiVAE with sharper samples from a discriminator",
+        avoid="you need likelihoods, numbers as labels, or quick training",
+        labels="binary, categorical",
+        missing="yes (left out of the class terms)",
+        blocks="z_u, z_s.<label>",
+        adversaries="one on z_u, one on samples",
+        paper="Zheng & Sun 2019",
+    )
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        schema: Schema,
+        frequencies: Sequence[Sequence[float]] | None = None,
+        latent: int = 100,
+        subspace: int = 32,
+        reconstruction: float | str | None = None,
+        kl_u: float | str | None = None,
+        gm: float | str = 1.0,
+        gaussian: float | str = 0.1,
+        pull: float | str = 1.0,
+        leak: float | str = 1.0,
+        target: Literal["uniform", "marginal"] = "uniform",
+        gan: float | str = 1.0,
+        likelihood: str = "gaussian",
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        network: networks.Network = networks.Network(),
+    ) -> None:
+        super().__init__(
+            shape, schema, frequencies, latent, subspace, reconstruction, kl_u, gm, gaussian, pull, leak, target, likelihood,
+            scale, learn_scale, network,
+        )  # fmt: skip
+        self.schedules["gan"] = self._schedule("gan", gan)
+        self.discriminator = Discriminator(self.shape, schema.width, network.narrowed(self.shape))
+
+    @classmethod
+    def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        return {**super().defaults(shape, labels), "gan": 5.0}
+
+    def players(self) -> dict[str, Player]:
+        readers = {"adversary": self.adversary, "discriminator": self.discriminator}
+        players = {name: Player(list(module.parameters()), reader=True) for name, module in readers.items()}
+        return {**players, "model": Player(self.apart(*readers.values()))}
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        losses = super().losses(batch, generator)
+        plain = losses.objectives["model"]
+        with torch.no_grad():
+            posterior = self.posterior(batch.x, batch.values, batch.observed)
+            codes = sample(posterior, generator)
+            guessed = self.classify(codes).mode()
+            values = torch.where(batch.observed, batch.values, guessed)
+            # classes of prior samples are drawn uniformly, as published
+            uniform = self.schema.distribution(torch.zeros_like(self.label_parameters).expand(len(batch), -1))
+            drawn = uniform.sample(generator)
+            prior = sample(self.prior(drawn), generator)
+        y, y_drawn = self.schema.features(values), self.schema.features(drawn)
+
+        def discriminator() -> dict[str, Tensor]:
+            with torch.no_grad():
+                fakes = self.decode(codes).mean, self.decode(prior).mean
+            real = self.discriminator(batch.x, y)
+            return {"discriminator": hinge(real, self.discriminator(fakes[0], y), self.discriminator(fakes[1], y_drawn))}
+
+        def model() -> dict[str, Tensor]:
+            # codes carry no gradient here: the verdicts reach the decoder alone
+            with frozen(self.discriminator):
+                made = self.discriminator(self.decode(codes).mean, y).mean()
+                drawn_made = self.discriminator(self.decode(prior).mean, y_drawn).mean()
+            return plain() | {"gan": -made - drawn_made}
+
+        return Losses({"adversary": losses.objectives["adversary"], "discriminator": discriminator, "model": model}, self.weights())

@@ -1,0 +1,285 @@
+"""Parts that several models are made of: labels as blocks, Gaussians given a label, classifiers of codes, attribute vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from labelspace import networks
+from labelspace.blocks import Block
+from labelspace.data.batches import Batch
+from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.labels import LabelDistribution, Schema
+
+# -- labels as blocks -------------------------------------------------------------------------------------------------
+
+
+def valued_blocks(schema: Schema, *, flags: bool) -> list[Block]:
+    """One block ``y.<label>`` per label whose code is the label's own value, and with ``flags`` a 1 where it is missing."""
+    return [Block(f"y.{label.name}", label.features + flags, label.name) for label in schema]
+
+
+def valued_points(schema: Schema, features: Tensor, observed: Tensor | None) -> dict[str, Point]:
+    """Codes of :func:`valued_blocks`.
+
+    Args:
+        schema: the labels.
+        features: ``(n, schema.width)``; a missing label's are its prior mean.
+        observed: ``(n, labels)`` bool for blocks with flags; None for blocks without.
+    """
+    parts = features.split(schema.feature_widths, -1)
+    if observed is not None:
+        flags = (~observed).to(features.dtype)
+        parts = [torch.cat([part, flags[:, i : i + 1]], -1) for i, part in enumerate(parts)]
+    return {f"y.{label.name}": Point.at(part) for label, part in zip(schema, parts, strict=True)}
+
+
+def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor], Tensor], n: int, most: int = 64) -> Tensor:
+    """Bayes' rule with a bound in the place of log p(x | y): p(y | x) is proportional to p(y) exp(bound(x, y)).
+
+    All combinations of values are compared where there are at most ``most``; otherwise each label's values in turn, the
+    others held at their most probable ones, in two sweeps.
+
+    Args:
+        schema: the labels.
+        prior: p(y) for ``n`` samples.
+        bound: ``(n, labels)`` values -> ``(n,)`` nats.
+        n: samples.
+        most: the most combinations that are all compared.
+
+    Returns:
+        Raw parameters ``(n, schema.parameters)``; see :meth:`Schema.distribution`.
+    """
+    options = [schema.candidates(label.name) for label in schema]
+    if math.prod(len(option) for option in options) <= most:
+        combinations = torch.cartesian_prod(*options).view(-1, len(schema))
+        scores = [bound(y.expand(n, -1)) + prior.log_prob(y.expand(n, -1)).sum(1) for y in combinations]
+        return schema.weighed(combinations, torch.stack(scores, 1))
+    values, parameters = prior.mode(), []
+    for sweep in range(2):
+        for i, (label, option) in enumerate(zip(schema, options, strict=True)):
+            trials = [torch.cat([values[:, :i], v.expand(n, 1), values[:, i + 1 :]], 1) for v in option]
+            scores = torch.stack([bound(y) + prior.log_prob(y)[:, i] for y in trials], 1)
+            values[:, i] = option[scores.argmax(1)]
+            if sweep == 1:
+                parameters.append(Schema([label]).weighed(option[:, None], scores))
+    return torch.cat(parameters, 1)
+
+
+# -- codes given labels, labels given codes ---------------------------------------------------------------------------
+
+
+class LabelPrior(nn.Module):
+    """p(code of a label's block | label): a free Gaussian for every value; for a number, a Gaussian with a linear mean.
+
+    Args:
+        schema: the labels.
+        sizes: coordinates of each label's block.
+        spread: first distance of the means from the origin: a binary label's are at -spread and +spread in every
+            coordinate, a number's slope is spread, the means of classes lie in random directions.
+        scale: first standard deviation.
+    """
+
+    def __init__(self, schema: Schema, sizes: Sequence[int], spread: float = 2.0, scale: float = 1.3133) -> None:
+        super().__init__()
+        self.schema = schema
+        self.means, self.raw_scales = nn.ParameterList(), nn.ParameterList()
+        for label, size in zip(schema, sizes, strict=True):
+            if label.kind == "categorical":
+                rows = label.features
+                # Orthogonal while there is room, so that no two classes start close to each other.
+                directions = torch.empty(rows, size)
+                nn.init.orthogonal_(directions)
+                mean = spread * math.sqrt(2) * F.normalize(directions, dim=-1)
+            else:
+                ends = [-1.0, 1.0] if label.discrete else [0.0, 1.0]  # off and on; or intercept and slope
+                mean = spread * torch.tensor(ends)[:, None].expand(2, size).clone()
+                rows = 2 if label.discrete else 1
+            self.means.append(nn.Parameter(mean))
+            self.raw_scales.append(nn.Parameter(torch.full((rows, size), math.log(math.expm1(scale)))))
+
+    def table(self, i: int) -> DiagonalGaussian:
+        """The Gaussians of all values of a discrete label, ``(values, size)``."""
+        return DiagonalGaussian(self.means[i], F.softplus(self.raw_scales[i]) + 1e-3)
+
+    def given(self, i: int, values: Tensor) -> DiagonalGaussian:
+        """p(code | value) of one label for ``values (n,)``."""
+        label = self.schema.labels[i]
+        if label.discrete:
+            return self.table(i)[values.long()]
+        standard = ((values - label.mean) / label.scale)[:, None]
+        scale = F.softplus(self.raw_scales[i]) + 1e-3
+        return DiagonalGaussian(self.means[i][0] + standard * self.means[i][1], scale.expand(len(values), -1))
+
+    def log_joint(self, i: int, codes: Tensor, log_p_y: Tensor) -> Tensor:
+        """log p(code, value) of every value of a discrete label, ``(..., values)``, for ``codes (..., size)``."""
+        return self.table(i).log_prob(codes[..., None, :]) + log_p_y
+
+
+class LabelReaders(nn.Module):
+    """q(label | code of its block), label by label.
+
+    Args:
+        schema: the labels.
+        sizes: coordinates of each label's block.
+        hidden: hidden units of each reader; 0 makes them linear.
+    """
+
+    def __init__(self, schema: Schema, sizes: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.schemas = [Schema([label]) for label in schema]
+        self.networks = nn.ModuleList(
+            networks.mlp(size, [units] if units else [], label.parameters)
+            for label, size, units in zip(schema, sizes, hidden, strict=True)
+        )
+
+    def read(self, i: int, codes: Tensor) -> LabelDistribution:
+        """q(label i | code), for ``codes (..., size)``."""
+        return self.schemas[i].distribution(self.networks[i](codes).float())
+
+    def parameters_of(self, codes: Sequence[Tensor]) -> Tensor:
+        """Raw parameters of all labels from the codes of their blocks, ``(n, schema.parameters)``."""
+        return torch.cat([network(code).float() for network, code in zip(self.networks, codes, strict=True)], -1)
+
+
+def evidence(
+    prior: LabelPrior, readers: LabelReaders, i: int, codes: Tensor, p_y: LabelDistribution, generator: torch.Generator
+) -> Tensor:
+    """E_q(y | code)[log p(code | y) + log p(y) - log q(y | code)]: a lower bound of log p(code), the label unknown.
+
+    The sum over a discrete label's values is exact; for a number it is one reparameterised draw.
+
+    Args:
+        prior: p(code | y).
+        readers: q(y | code).
+        i: the label's position.
+        codes: ``(..., size)``.
+        p_y: p(y) of this label alone, without a dimension for samples.
+        generator: of the draw.
+
+    Returns:
+        Nats, ``(...)``.
+    """
+    answer = readers.read(i, codes)
+    label = prior.schema.labels[i]
+    if label.discrete:
+        log_q = answer.log_table(0)
+        return (log_q.exp() * (prior.log_joint(i, codes, p_y.log_table(0)) - log_q)).sum(-1)
+    flat = codes.reshape(-1, codes.shape[-1])
+    answer = readers.read(i, flat)
+    y = answer.relaxed(1.0, generator) * label.scale + label.mean  # (m, 1)
+    terms = prior.given(i, y[:, 0]).log_prob(flat) + p_y.log_prob(y)[:, 0] - answer.log_prob(y)[:, 0]
+    return terms.view(codes.shape[:-1])
+
+
+def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor) -> Tensor:
+    """Cross entropy of an answer in nats, averaged over the samples that have each label, ``(labels,)``."""
+    seen = observed.to(values.dtype)
+    return -(answer.log_prob(values) * seen).sum(0) / seen.sum(0).clamp_min(1)
+
+
+# -- attribute vectors ------------------------------------------------------------------------------------------------
+
+
+class AttributeVectors(nn.Module):
+    """Directions in a free block along which labels change: for models without a block for a label.
+
+    For a label with features f the vectors are the slope of the mean code on f, so that moving from f to f' adds
+    (f' - f) @ slope; for a binary label that is the difference of the two class means (as Klys et al. 2018 edit with a VAE).
+
+    Args:
+        schema: the labels.
+        size: coordinates of the block.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, schema: Schema, size: int) -> None:
+        super().__init__()
+        self.schema = schema
+        self.register_buffer("vectors", torch.zeros(schema.width, size))
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[Batch], encode: Callable[[Batch], Tensor]) -> None:
+        """Least squares of the mean code on the label features, one label at a time: class means for discrete labels."""
+        width, size = self.vectors.shape
+        owner = torch.repeat_interleave(torch.arange(len(self.schema)), torch.tensor(self.schema.feature_widths))
+        sums = torch.zeros(4, width, size, dtype=torch.float64)  # per feature: sum fz, sum f, sum z, sum f^2
+        counts = torch.zeros(width, 1, dtype=torch.float64)
+        for batch in batches:
+            z = encode(batch).double().cpu()
+            seen = batch.observed.cpu()[:, owner].double()
+            f = self.schema.features(batch.values).double().cpu() * seen
+            sums += torch.stack(
+                [f.T @ z, f.sum(0)[:, None].expand(-1, size), seen.T @ z, (f**2).sum(0)[:, None].expand(-1, size)]
+            )
+            counts += seen.sum(0)[:, None]
+        fz, f, z, ff = sums / counts.clamp_min(1)
+        slope = (fz - f * z) / (ff - f**2).clamp_min(1e-8)
+        # One-hot features: the class mean itself, so that differences of rows are differences of class means.
+        for label, rows in zip(self.schema, torch.arange(width).split(self.schema.feature_widths), strict=True):
+            if label.kind == "categorical":
+                slope[rows] = fz[rows] / f[rows].clamp_min(1e-8)
+        self.vectors.copy_(slope)
+
+    def move(self, code: Tensor, label: str, value: Tensor, previous: Tensor) -> Tensor:
+        """The code ``(n, size)`` moved from one value of a label to another, both ``(n,)``."""
+        i = self.schema.index(label)
+        alone = Schema([self.schema.labels[i]])
+        start = sum(self.schema.feature_widths[:i])
+        mine = self.vectors[start : start + alone.width]
+        return code + (alone.features(value[:, None]) - alone.features(previous[:, None])) @ mine
+
+
+# -- discriminators ---------------------------------------------------------------------------------------------------
+
+
+class Discriminator(nn.Module):
+    """A projection discriminator (Miyato & Koyama 2018): D(x, y) = f(h(x)) + <W y, h(x)>, spectrally normalised throughout.
+
+    Every matrix and every kernel, seen as a matrix, has spectral norm 1, so h changes at most as fast as x for vectors, and at
+    most three times as fast for images (their first kernel is 3x3 and overlaps itself; all others are 1x1).
+
+    Args:
+        shape: shape of one sample.
+        width: label features ``y``; 0 makes it unconditional.
+        network: size of its trunk.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int, network: networks.Network) -> None:
+        super().__init__()
+        # relu has Lipschitz constant 1; what is normalised stays bounded through it.
+        trunk, features = networks.encoder(shape, replace(network, activation="relu"))
+        for module in trunk.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                spectral_norm(module)
+        self.trunk = trunk
+        self.hidden = nn.Sequential(spectral_norm(nn.Linear(features, 128)), nn.ReLU())
+        self.out = spectral_norm(nn.Linear(128, 1))
+        self.projection = spectral_norm(nn.Linear(width, 128, bias=False)) if width else None
+
+    def features(self, x: Tensor) -> Tensor:
+        """The last hidden layer h(x), ``(n, 128)``."""
+        return self.hidden(self.trunk(x))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """How real samples look under label features ``y (n, width)``; ``(n,)``."""
+        h = self.features(x)
+        score = self.out(h)[:, 0]
+        if self.projection is not None and y is not None:
+            score = score + (self.projection(y.to(h.dtype)) * h).sum(1)
+        return score.float()
+
+
+def hinge(real: Tensor, *fakes: Tensor) -> Tensor:
+    """The discriminator's hinge loss, averaged over the batch: mean relu(1 - real) plus, for each, mean relu(1 + fake)."""
+    loss = F.relu(1 - real).mean()
+    for fake in fakes:
+        loss = loss + F.relu(1 + fake).mean()
+    return loss
