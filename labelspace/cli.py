@@ -63,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--seed", type=int)
     c.add_argument("--config", help="config.yaml of another run to take everything from")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
+    c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
+    c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
 
@@ -91,6 +93,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--span", default="prior", help="prior, data, or LOW:HIGH")
     edits(c)
 
+    c = add("inpaint", "fill a hole in a picture", "edit:inpaint")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
+    c.add_argument("--rounds", type=int, default=1, help="times that the filled picture is encoded again (default: 1)")
+    c.add_argument("--out", help="file to write (image)")
+
     c = add("generate", "new samples under labels", "edit:generate")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
@@ -113,6 +122,17 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("address", nargs="?")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
     c.add_argument("--seed", type=int, default=0)
+
+    c = add("bench", "train models on the same data and compare them: edits by a judge, predictions, time", "bench:bench")
+    c.add_argument("data", nargs="?", default="faces", help="data address (default: faces)")
+    c.add_argument("--models", default="all", help="names separated by commas; 'classifier' is a plain one (default: all)")
+    c.add_argument("--labels", help="labels to use, separated by commas (default: all; of faces Eyeglasses, Beard, Smiling)")
+    c.add_argument("--supervision", type=float, default=1.0, metavar="FRACTION", help="hide all other samples' labels")
+    c.add_argument("--seeds", type=int, default=1, help="runs of each model, seeds from 0 (default: 1)")
+    c.add_argument("--epochs", type=int, help="passes (default: each model's recipe)")
+    c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
+    c.add_argument("--no-edits", action="store_true", help="compare predictions only")
+    c.add_argument("--out", default="bench", help="directory of runs and results; finished runs are kept (default: bench)")
 
     add("models", "what each model is for, and when not to use it", "models:models")
     return top

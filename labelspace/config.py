@@ -40,6 +40,7 @@ def resolve(
     labels: int,
     n: int,
     *,
+    likelihood: str = "",
     file: dict[str, Any] | None = None,
     assignments: Iterable[str] = (),
     training: dict[str, Any] | None = None,
@@ -51,6 +52,7 @@ def resolve(
         shape: shape of one sample; defaults depend on it.
         labels: number of labels.
         n: training samples.
+        likelihood: what the data's source says that they are (:attr:`Dataset.likelihood`); it takes the place of the default.
         file: a resolved configuration, as a run's ``config.yaml`` holds it.
         assignments: ``key=value`` texts; a key is a model argument (``latent``, ``network.width``) or a training option
             (``learning_rate``).
@@ -59,11 +61,10 @@ def resolve(
     Raises:
         UserError: an unknown key (the nearest is suggested) or a value of the wrong type.
     """
-    cls = model_class(name)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls, "model", skip=_FROM_DATA, fail_untyped=True)
-    parser.add_class_arguments(Options, "training")
+    cls, parser = model_class(name), _parser(name)
     defaults = {f"model.{k}": v for k, v in cls.defaults(shape, labels).items()}
+    if likelihood:
+        defaults["model.likelihood"] = likelihood
     defaults |= {f"training.{k}": v for k, v in cls.recipe(shape, n).items()}
     known = _keys(parser)
     given: dict[str, Any] = {}
@@ -90,6 +91,18 @@ def resolve(
         raise UserError(_one_line(str(error))) from None
     plain = parsed.as_dict()
     return Config(name, revive(plain["model"]), Options(**plain["training"]))
+
+
+def settings(name: str) -> list[str]:
+    """Keys that ``--set`` takes for a model, without their first part."""
+    return [key.split(".", 1)[1] for key in _keys(_parser(name))]
+
+
+def _parser(name: str) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(model_class(name), "model", skip=_FROM_DATA, fail_untyped=True)
+    parser.add_class_arguments(Options, "training")
+    return parser
 
 
 def _keys(parser: ArgumentParser) -> list[str]:

@@ -10,6 +10,7 @@ All are written against latent blocks, so they work alike on every model. ``x`` 
 :func:`interpolate`  walk from one sample to another, in some blocks or all
 :func:`resample`   draw one block anew, many times
 :func:`generate`   new samples under labels
+:func:`inpaint`    fill a hole in a sample
 =================  ================================================================================================
 """
 
@@ -400,6 +401,42 @@ def generate(
         {"n": n, "asked": builtins.sorted(values or {})},
     )
     return Intervention(model.decode(codes).mean, record, codes)
+
+
+@torch.no_grad()
+def inpaint(model: Model, x: Tensor, hole: Tensor, labels: Labels | None = None, *, rounds: int = 1) -> Intervention:
+    """Fills a hole: what is in it is blanked, the sample is encoded and decoded, and the result is pasted into the hole.
+
+    Args:
+        model: a trained model.
+        x: one sample or a batch.
+        hole: bool, True where nothing is known: ``shape`` for all samples, or ``(n, *shape)``; pictures also take
+            ``(height, width)``.
+        labels: the samples' own labels where known.
+        rounds: times that the filled sample is encoded again, so that later rounds see a whole sample; 1 is a single pass.
+
+    Returns:
+        ``x`` shaped like the input; outside the hole it is the input.
+    """
+    batch, single = _batch(model, x)
+    if rounds < 1:
+        raise UserError(f"inpaint needs at least one round, got {rounds}")
+    try:
+        mask = hole.to(batch.device, torch.bool).expand(batch.shape)
+    except RuntimeError:
+        raise UserError(f"a hole of shape {tuple(hole.shape)} does not fit samples of shape {model.shape}") from None
+    if not bool(mask.flatten(1).any(1).all()):
+        raise UserError("the hole is empty: nothing is to be filled")
+    filled = torch.where(mask, model.likelihood.blank(batch), batch)
+    before = _encode(model, filled, labels)[1]
+    for _ in range(rounds):
+        codes, _ = _encode(model, filled, before)
+        filled = torch.where(mask, model.decode(codes).mean_like(batch), batch)
+    known = _values(model, before, model.schema.names)
+    share = float(mask.float().mean())
+    names = tuple(block.name for block in model.blocks)
+    record = Record("inpaint", (), names, known, known, {"rounds": rounds, "hole": share})
+    return Intervention(filled[0] if single else filled, record, codes)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +67,10 @@ class Likelihood(nn.Module):
     def inputs(self, x: Tensor) -> Tensor:
         """What an encoder reads: ``(n, *shape) -> (n, *input_shape)``."""
         return x
+
+    def blank(self, x: Tensor) -> Tensor:
+        """What stands in samples ``x`` where nothing is known: mid-grey in pictures, 0 in vectors."""
+        return torch.full_like(x, 0.5 if len(self.shape) == 3 else 0.0)
 
     def forward(self, raw: Tensor) -> DataDistribution:
         """p(x | codes) from a decoder's raw output ``(n, *output_shape)``."""
@@ -209,9 +214,8 @@ class NegativeBinomial(Likelihood):
         self.typical_total.copy_(_totals(x).median())
 
     def check(self, x: Tensor) -> None:
-        _refuse_cells(
-            x, ~((x >= 0) & (x == x.round()) & x.isfinite()), "the negative-binomial likelihood takes whole numbers >= 0"
-        )
+        bad = ~((x >= 0) & (x == x.round()) & x.isfinite())
+        _refuse_cells(x, bad, "the negative-binomial likelihood takes whole numbers >= 0")
 
 
 def _totals(x: Tensor) -> Tensor:
@@ -255,7 +259,7 @@ class Column:
     kind: str
     classes: int = 0
 
-    KINDS = ("continuous", "categorical", "count")
+    KINDS: ClassVar = ("continuous", "categorical", "count")
 
     @classmethod
     def parse(cls, text: str) -> Column:
@@ -357,6 +361,10 @@ class Table(Likelihood):
         one_hot = one_hot[:, self.slots < self.logits].to(x.dtype)
         return torch.cat([standard, torch.log1p(counts), one_hot, x.isnan().to(x.dtype)], 1)
 
+    def blank(self, x: Tensor) -> Tensor:
+        """A missing cell is known to be missing."""
+        return torch.full_like(x, torch.nan)
+
     def forward(self, raw: Tensor) -> DataDistribution:
         return _TableData(raw, self)
 
@@ -364,7 +372,8 @@ class Table(Likelihood):
         continuous, counts, _ = x[:, self.order].split(self.sizes, 1)
         self.centre.copy_(continuous.nanmean(0).nan_to_num(0.0))
         sd = (continuous - self.centre).square().nanmean(0).sqrt()
-        self.sd.copy_(torch.where(sd > 0, sd, 1.0))  # 1 for a column that is constant or entirely missing
+        # 1 for a column that is constant, up to rounding, or entirely missing.
+        self.sd.copy_(torch.where(sd > 1e-6 * self.centre.abs(), sd, 1.0))
         self.typical_count.copy_(counts.nanmean(0).nan_to_num(1.0).clamp_min(0.01))
 
     def check(self, x: Tensor) -> None:

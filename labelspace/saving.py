@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,62 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
         return model_class(name)(schema=schema, **revive(arguments))  # type: ignore[call-arg]
     except TypeError as error:
         raise UserError(f"{path} does not fit model {name!r}: {error}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmStart:
+    """What a model took from another one.
+
+    Attributes:
+        taken: names of the tensors that were taken.
+        left: names of the model's other tensors, with the reason.
+    """
+
+    taken: tuple[str, ...]
+    left: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """What was taken and what was not, a line per part of the model and reason."""
+        out = [f"taken: {', '.join(_grouped(self.taken)) or 'nothing'}"]
+        for reason in dict.fromkeys(self.left.values()):
+            out.append(f"not taken, {reason}: {', '.join(_grouped(n for n, r in self.left.items() if r == reason))}")
+        return out
+
+
+def _grouped(names: Iterable[str]) -> list[str]:
+    """Tensor names by the part of the model that they are in, with their number where there are several."""
+    counts = Counter(name.split(".")[0] for name in names)
+    return [f"{part} ({n} tensors)" if n > 1 else part for part, n in counts.items()]
+
+
+def warm_start(model: Model, directory: str | Path) -> WarmStart:
+    """Takes every tensor whose place (name) and shape fit from a saved model or a run, of whatever class.
+
+    Raises:
+        UserError: the directory holds no model, or nothing of it fits.
+    """
+    home = Path(directory)
+    if not (home / "model.safetensors").exists():
+        raise UserError(f"{home} holds no model to start from (no model.safetensors)")
+    theirs, _ = files.read_tensors(home / "model.safetensors")
+    own = model.state_dict()
+    taken, left = [], {}
+    for name, tensor in own.items():
+        if name not in theirs:
+            left[name] = "not there"
+        elif theirs[name].shape != tensor.shape:
+            left[name] = f"shape {_size(theirs[name])} there and {_size(tensor)} here"
+        else:
+            taken.append(name)
+    if not taken:
+        raise UserError(f"nothing in {home} fits this model: no tensor has the same place and shape")
+    model.load_state_dict({name: theirs[name] for name in taken}, strict=False)
+    model.started_from = str(directory)
+    return WarmStart(tuple(taken), left)
+
+
+def _size(tensor: torch.Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape) or "one number"
 
 
 def load(directory: str | Path) -> Model:

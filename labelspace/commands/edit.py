@@ -1,4 +1,4 @@
-"""``labelspace edit``, ``transfer``, ``traverse`` and ``generate``."""
+"""``labelspace edit``, ``transfer``, ``traverse``, ``inpaint`` and ``generate``."""
 
 from __future__ import annotations
 
@@ -82,6 +82,25 @@ def traverse(given: argparse.Namespace) -> None:
     _finish(given, done, "traverse")
 
 
+def inpaint(given: argparse.Namespace) -> None:
+    """Fills a hole in a picture."""
+    model, get = _open(given.run_directory)
+    if len(model.shape) != 3:
+        raise UserError("inpaint on the command line takes pictures; for vectors use labelspace.interventions.inpaint")
+    x, labels = get(given.sample)
+    try:
+        left, top, width, height = (int(part) for part in given.hole.split(","))
+    except ValueError:
+        raise UserError(f"--hole {given.hole!r} is not LEFT,TOP,WIDTH,HEIGHT, such as 20,10,16,16") from None
+    _, rows, columns = model.shape
+    if not (left >= 0 and top >= 0 and width > 0 and height > 0 and left + width <= columns and top + height <= rows):
+        raise UserError(f"--hole {given.hole} does not lie inside a picture of {columns} x {rows} pixels")
+    hole = torch.zeros(rows, columns, dtype=torch.bool)
+    hole[top : top + height, left : left + width] = True
+    done = interventions.inpaint(model, x, hole, labels, rounds=given.rounds)
+    _finish(given, done, "inpaint")
+
+
 def generate(given: argparse.Namespace) -> None:
     """New samples under labels."""
     model = saving.load(given.run_directory)
@@ -135,7 +154,13 @@ def _finish(given: argparse.Namespace, done: Intervention, name: str) -> None:
     changes = ", ".join(
         f"{label} {done.record.source.get(label, ['?'])[0]} -> {values[0]}" for label, values in done.record.target.items()
     )
-    what = changes if changes and name in ("edit", "transfer") else f"{name} of {', '.join(done.record.changed) or 'nothing'}"
+    what = (
+        changes
+        if changes and name in ("edit", "transfer")
+        else name
+        if name == "inpaint"
+        else f"{name} of {', '.join(done.record.changed) or 'nothing'}"
+    )
     terminal.say(
         f"{what}; changed {', '.join(done.record.changed) or 'nothing'}; held {', '.join(done.record.held) or 'nothing'}"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 
-from labelspace import terminal
+from labelspace import saving, terminal
 from labelspace.commands.data import open_data
 from labelspace.config import resolve
 from labelspace.errors import UserError
@@ -39,23 +39,32 @@ def train(given: argparse.Namespace) -> None:
     home = given.out or f"runs/{name}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', address).strip('-')}"
     if not given.resume and Run(home).exists:
         Run.create(home)  # says what to do, before any data are read
-    data = open_data(address, labels, seed)
+    supervision = given.supervision if given.supervision is not None else float(saved.get("supervision", 1.0))
+    data = open_data(address, labels, seed, supervision)
     config = resolve(
         name,
         data.shape,
         len(data.schema),
         len(data.rows("train")),
+        likelihood=data.likelihood,
         file=file if name == file.get("model", {}).get("name") else {"training": file.get("training", {})},
         assignments=given.set,
         training={"epochs": given.epochs, "seed": given.seed},
     )
     torch.manual_seed(config.options.seed)
     model = build(name, data, **config.arguments)
+    taken = None
+    if given.init_from:
+        taken = saving.warm_start(model, given.init_from)
+    elif given.resume:
+        model.started_from = file.get("init_from", "")
     resolved = configuration(model, data, config.options)
     if not given.json:
         terminal.say(yaml.safe_dump(resolved, sort_keys=False).rstrip())
     for note in data.notes:
         terminal.say(f"note: {note}")
+    for line in taken.lines() if taken else ():
+        terminal.say(f"from {given.init_from}: {line}")
     fitted = fit(
         model,
         data,
@@ -81,12 +90,13 @@ def _resumed(given: argparse.Namespace) -> dict[str, Any]:
         "--labels": (given.labels, ",".join(file["data"]["labels"])),
         "--epochs": (given.epochs, file["training"]["epochs"]),
         "--seed": (given.seed, file["training"]["seed"]),
+        "--supervision": (given.supervision, file["data"].get("supervision", 1.0)),
     }
     for option, (asked, was) in saved.items():
         if asked is not None and asked != was:
             raise UserError(f"{given.out} was started with {option} {was}, not {asked}; a resumed run keeps its settings")
-    if given.set or given.config:
-        raise UserError("a resumed run keeps its settings; leave out --set and --config")
+    if given.set or given.config or given.init_from:
+        raise UserError("a resumed run keeps its settings; leave out --set, --config and --init-from")
     return file
 
 

@@ -38,6 +38,9 @@ class Batches:
     With several ranks every rank walks the same order and takes its share of each batch. The last batch of an epoch may
     be smaller, down to one sample.
 
+    Where labels are rare, batches are filled up with labelled samples: a part of each batch is drawn from those that have any
+    label, in turn, so that every step hears of labels. An epoch is still one pass over all samples.
+
     Args:
         data: the data set.
         split: which split.
@@ -47,6 +50,7 @@ class Batches:
         rank, world: this process among how many.
         prefetch: batches gathered ahead; 0 gathers in the caller's thread.
         pin: gather into page-locked memory, for copies to a GPU.
+        labelled: the least share of labelled samples in a shuffled batch; no effect where more of the samples have labels.
     """
 
     def __init__(
@@ -61,8 +65,14 @@ class Batches:
         world: int = 1,
         prefetch: int = 2,
         pin: bool = False,
+        labelled: float = 0.0,
     ) -> None:
         self.rows = data.rows(split)
+        found = self.rows[data.observed[self.rows].any(axis=1)]
+        rare = shuffle and 0 < len(found) < labelled * len(self.rows)
+        # of each batch, so many samples are drawn from the labelled ones
+        self.extra = min(round(labelled * batch_size), batch_size - 1) if rare else 0
+        self._labelled = found
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world, self.prefetch, self.pin = rank, world, prefetch, pin
         self.epoch = 0
@@ -74,7 +84,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.rows) // self.batch_size)
+        return -(-len(self.rows) // (self.batch_size - self.extra))
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "position": self.position}
@@ -87,13 +97,22 @@ class Batches:
         order = self.rows
         if self.shuffle:
             order = self.rows[np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))]
-        starts = range(self.position * self.batch_size, len(order), self.batch_size)
-        shares = (order[s : s + self.batch_size][self.rank :: self.world] for s in starts)
-        gathered = (self._gather(share) for share in shares)
+        own = self.batch_size - self.extra
+        batches = (order[s : s + own] for s in range(self.position * own, len(order), own))
+        if self.extra:
+            batches = self._filled(batches)
+        gathered = (self._gather(rows[self.rank :: self.world]) for rows in batches)
         for batch in _ahead(gathered, self.prefetch) if self.prefetch else gathered:
             self.position += 1
             yield batch
         self.epoch, self.position = self.epoch + 1, 0
+
+    def _filled(self, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Batches with labelled samples added, in an order that depends on the seed and the epoch alone."""
+        order = self._labelled[np.random.default_rng([self.seed, self.epoch, 1]).permutation(len(self._labelled))]
+        for position, rows in enumerate(batches, self.position):
+            turn = (position * self.extra + np.arange(self.extra)) % len(order)
+            yield np.concatenate([rows, order[turn]])
 
     def _gather(self, rows: np.ndarray) -> Batch:
         index = torch.from_numpy(rows)

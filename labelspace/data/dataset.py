@@ -36,6 +36,7 @@ class Dataset:
         likelihood: what the source says the data are, as :func:`labelspace.likelihoods.build_likelihood` takes it
             ("table(...)"; empty: not said). Only tables may have missing cells, NaN in ``x``.
         seed: what it was opened with.
+        supervision: fraction of the samples whose labels are used (see :meth:`hide`).
     """
 
     address: str
@@ -49,6 +50,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     likelihood: str = ""
     seed: int = 0
+    supervision: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -126,7 +128,7 @@ class Dataset:
             f"(supervision {supervision:g}, seed {seed})"
         )
         values = np.where(observed, self.values, 0).astype(self.values.dtype)
-        return replace(self, values=values, observed=observed, notes=(*self.notes, note))
+        return replace(self, values=values, observed=observed, notes=(*self.notes, note), supervision=supervision)
 
     def counterfactuals(
         self, label: str, value: int, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
@@ -208,8 +210,9 @@ class Dataset:
             never = set(range(len(label.values))) - set(seen.astype(int)) if label.discrete else set()
             if never:
                 raise UserError(
-                    f"{self.address}: class {label.format(min(never))!r} of label {label.name!r} never occurs in the training "
-                    "split; leave the label out with --labels, merge the class with another, or bring samples that have it"
+                    f"{self.address}: class {label.format(min(never))!r} of label {label.name!r} never occurs in the "
+                    "training split; leave the label out with --labels, merge the class with another, or bring labelled "
+                    "samples of it"
                 )
         return self
 

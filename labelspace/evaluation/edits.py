@@ -26,41 +26,54 @@ from labelspace.models.base import Model
 MODES = {"plain": False, "keep_detail": True}
 
 
-def flip(model: Model, data: Dataset, rows: np.ndarray, label: str, *, keep_detail: bool) -> tuple[Tensor, Tensor]:
-    """Every sample with a binary label set to its other value; the edited samples and the new values."""
+def flip(
+    model: Model, data: Dataset, rows: np.ndarray, label: str, *, keep_detail: bool, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Every sample with a discrete label set to another value (of several others, one drawn); edited samples and new values."""
     x, labels = data.samples(rows), data.labels(rows)
-    wanted = 1 - labels[0][:, data.schema.index(label)]
+    index, values = data.schema.index(label), len(data.schema[label].values)
+    shift = torch.from_numpy(np.random.default_rng(seed).integers(1, values, len(rows)))
+    wanted = (labels[0][:, index] + shift) % values
     edited = torch.empty_like(x)
-    for value in (0, 1):
+    for value in range(values):
         chosen = wanted == value
         if chosen.any():
             given = (labels[0][chosen], labels[1][chosen])
-            edited[chosen] = interventions.set(model, x[chosen], {label: value}, given, keep_detail=keep_detail).x
+            new = {label: data.schema[label].format(float(value))}
+            edited[chosen] = interventions.set(model, x[chosen], new, given, keep_detail=keep_detail).x
     return edited, wanted
 
 
 def measure_label(model: Model, data: Dataset, judge: Judge, rows: np.ndarray, label: str, progress=None) -> dict[str, Any]:
     """What flipping one binary label achieves: judge, side effects, and error to the truth, per mode and direction."""
     x = data.samples(rows)
-    values = data.labels(rows)[0][:, data.schema.index(label)]
-    truths = {v: data.counterfactuals(label, v, rows[values.numpy() != v], progress)[0] for v in (0, 1)}
-    nothing = {v: error_to_truth(x[values != v], truths[v]) for v in (0, 1)}
     out: dict[str, Any] = {}
     for mode, keep_detail in MODES.items():
         edited, wanted = flip(model, data, rows, label, keep_detail=keep_detail)
         effects = side_effects(judge, x, edited, label)
-        errors = {v: error_to_truth(edited[values != v], truths[v]) for v in (0, 1)}
         out[mode] = {
             "judge": hit_rate(judge, edited, label, wanted).to_dict(),
             "kept": {name: score.to_dict() for name, score in effects.kept.items()},
             "log_odds": {name: score.to_dict() for name, score in effects.log_odds.items()},
-            "error": {
-                "all": _error(np.concatenate(list(errors.values())), np.concatenate(list(nothing.values()))),
-                "adding": _error(errors[1], nothing[1]),
-                "removing": _error(errors[0], nothing[0]),
-            },
+            "error": errors(data, rows, label, x, edited, wanted, progress),
         }
     return out
+
+
+def errors(
+    data: Dataset, rows: np.ndarray, label: str, x: Tensor, edited: Tensor, wanted: Tensor, progress=None
+) -> dict[str, dict[str, Any]]:
+    """Error of flipped samples to their nearest truth, beside that of doing nothing: "all", "adding" and "removing"."""
+    made, nothing = {}, {}
+    for value in (0, 1):
+        mine = wanted == value
+        truths, _ = data.counterfactuals(label, value, rows[mine.numpy()], progress)
+        made[value], nothing[value] = error_to_truth(edited[mine], truths), error_to_truth(x[mine], truths)
+    return {
+        "all": _error(np.concatenate(list(made.values())), np.concatenate(list(nothing.values()))),
+        "adding": _error(made[1], nothing[1]),
+        "removing": _error(made[0], nothing[0]),
+    }
 
 
 def _error(errors: np.ndarray, nothing: np.ndarray) -> dict[str, Any]:

@@ -64,7 +64,11 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
     for key in arguments:
         if key not in known:
             raise unknown(f"argument of model {name!r}:", key, known)
-    given = {**cls.defaults(data.shape, len(data.schema)), **({"likelihood": data.likelihood} if data.likelihood else {}), **arguments}
+    given = {
+        **cls.defaults(data.shape, len(data.schema)),
+        **({"likelihood": data.likelihood} if data.likelihood else {}),
+        **arguments,
+    }
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
     x = data.samples(data.rows("train")[:_MEASURED])
     model.likelihood.check(x)

@@ -138,6 +138,7 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
+        self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
         self.epoch, self.progress = 0.0, 1.0
 
@@ -182,7 +183,7 @@ class Model(nn.Module):
     # -- what a model file defines ------------------------------------------------------------------------------------
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
-        """q(codes | x, y), block by block. Where ``completes_labels`` is set all labels must be observed (see :meth:`complete`)."""
+        """q(codes | x, y), block by block. With ``completes_labels`` all labels must be observed (see :meth:`complete`)."""
         raise NotImplementedError
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
@@ -313,7 +314,11 @@ class Model(nn.Module):
         return torch.logsumexp(torch.stack(weights), 0) - math.log(draws)
 
     def _log_weight(
-        self, x: Tensor, posterior: Latents[DiagonalGaussian], prior: Latents[DiagonalGaussian], generator: torch.Generator | None
+        self,
+        x: Tensor,
+        posterior: Latents[DiagonalGaussian],
+        prior: Latents[DiagonalGaussian],
+        generator: torch.Generator | None,
     ) -> Tensor:
         """log p(x, codes) / q(codes | x) of one draw of the codes, ``(n,)``."""
         codes = sample(posterior, generator)

@@ -7,7 +7,7 @@ Not for: keeping z free of the labels; the model does not ask for it, and its au
     p(x | z, z_1..z_L): likelihood of decoder(z, z_1..z_L); the decoder does not see y
     q(z, z_1..z_L | x): one encoder        q(y_i | z_i): the classifier, one weight and one bias for a binary label
 
-By Bayes' rule q(z_i | x, y_i) = w_i q(z_i | x) with w_i = q(y_i | z_i) / q(y_i | x) and q(y_i | x) = E_q(z_i | x)[q(y_i | z_i)].
+By Bayes' rule q(z_i | x, y_i) = w_i q(z_i | x), w_i = q(y_i | z_i) / q(y_i | x), q(y_i | x) = E_q(z_i | x)[q(y_i | z_i)].
 With w the product of the w_i of all known labels, the labelled bound (the paper's eq. 4) is
 
     E_q(z | x)[ w (log p(x | z) + log p(z | y) - log q(y | z) - log q(z | x)) ] + log q(y | x) + log p(y)
@@ -24,9 +24,13 @@ because w integrates to one over every block but its own. A missing label (eq. 5
 Gauss-Hermite quadrature, with all their gradients; those of larger blocks by ``samples`` draws. Codes for the decoder are drawn
 from q(z_i | x, y_i): one of ``samples`` draws of q(z_i | x), chosen with probability proportional to q(y_i | z_i). No weight w
 multiplies the reconstruction, so no sample outvotes the batch however many labels there are; as with a detached w, the choice
-passes no gradient. ``estimator="paper"`` is the first form as its authors released it: one draw for the bracket, ``samples`` joint
-draws for q(y | x), the classifier's input detached in the numerator of w and inside the bracket. It needs w to be of moderate
-size, and grows noisy with the number of labels. Missing labels are summed out exactly in both.
+passes no gradient. The bound alone teaches the classifier little from few labels: its log q(y | x) is cancelled by the bracket.
+The released code stops the bracket's gradient, so that log q(y | x) is felt in full; here it is a term of its own,
+``classification``, averaged over the samples that have the label, 1 in the constructor.
+
+``estimator="paper"`` is the first form as its authors released it: one draw for the bracket, ``samples`` joint draws for
+q(y | x), the classifier's input detached in the numerator of w and inside the bracket. It needs w to be of moderate size, and
+grows noisy with the number of labels. Missing labels are summed out exactly in both.
 
 Blocks: ``z``, free; ``z.<label>``, one coordinate for a binary or continuous label, one per class for a categorical one.
 Continuous labels: p(z_i | y_i) = N(a + b y_i, s^2) and q(y_i | z_i) = N(c + d z_i, t^2), all learned.
@@ -36,7 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -92,7 +96,9 @@ class CCVAE(Model):
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 27,
         subspace: int = 1,
+        classes: int = 4,
         estimator: Literal["quadrature", "paper"] = "quadrature",
+        classification: float | str = 1.0,
         samples: int = 32,
         hidden: int = 64,
         likelihood: str = "laplace",
@@ -104,11 +110,11 @@ class CCVAE(Model):
             raise unknown("estimator", estimator, ("quadrature", "paper"))
         if samples < 1:
             raise UserError(f"samples must be at least 1, got {samples}")
-        sizes = [subspace * label.features for label in schema]
+        sizes = [classes if label.kind == "categorical" else subspace for label in schema]
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         named = (Block(f"z.{label.name}", size, label.name) for label, size in zip(schema, sizes, strict=True))
         blocks = Blocks([Block("z", latent), *named])
-        super().__init__(shape, schema, frequencies, blocks, described, {})
+        super().__init__(shape, schema, frequencies, blocks, described, {"classification": classification})
         self.estimator, self.samples = estimator, samples
         self.trunk, features = networks.encoder(described.input_shape, network)
         self.head = Head(features, latent)
@@ -174,8 +180,11 @@ class CCVAE(Model):
         model = self._by_quadrature if self.estimator == "quadrature" else self._as_published
         return Losses({"model": lambda: model(batch, posterior, generator)}, self.weights())
 
-    def _by_quadrature(self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator) -> dict[str, Tensor]:
-        p_y, codes, kl_y = self.label_marginal(len(batch)), sample(posterior, generator), []
+    def _by_quadrature(
+        self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        p_y, codes = self.label_marginal(len(batch)), sample(posterior, generator)
+        kl_y, classification = [], []
         for i, block in enumerate(self.blocks[1:]):
             q, known, y = posterior[block.name], batch.observed[:, i], batch.values[:, i]
             draws, log_weights = self._points(q, generator)  # (n, k, size), (k,)
@@ -190,12 +199,14 @@ class CCVAE(Model):
             missing = log_q - evidence(self.label_prior, self.readers, i, draws, marginal, generator)
             missing = (log_weights.exp() * missing).sum(1)
             kl_y.append(torch.where(known, kl - p_y.log_prob(batch.values)[:, i], missing).mean())
+            classification.append(-(log_q_y_x[:, 0] * known).sum() / known.sum().clamp_min(1))
             chosen = self._tilted(i, q, y, draws, generator)
             codes = codes.replace({block.name: torch.where(known[:, None], chosen, codes[block.name])})
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
             "kl_z": posterior["z"].kl(DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)).mean(),
             "kl_y": torch.stack(kl_y),
+            "classification": torch.stack(classification),
         }
 
     def _points(self, q: DiagonalGaussian, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -236,7 +247,9 @@ class CCVAE(Model):
         log_q_y_x = drawn.logsumexp(0) - math.log(self.samples)
         return torch.stack([log_q_y(codes.map(Tensor.detach)) - log_q_y_x, log_q_y_x])
 
-    def _as_published(self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator) -> dict[str, Tensor]:
+    def _as_published(
+        self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
+    ) -> dict[str, Tensor]:
         p_y, codes = self.label_marginal(len(batch)), sample(posterior, generator)
         log_w, log_q_y_x = self.log_weight(batch, posterior, codes, generator)
         w = log_w.exp()

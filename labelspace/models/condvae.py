@@ -1,7 +1,7 @@
 """CondVAE, conditional beta-VAE (Sohn et al. 2015, as in Klys et al. 2018) and CondVAE-info (Creswell et al. 2017).
 
-For: generation under labels; a baseline that is told the label. Not for: styles of an attribute, or their transfer: all that the
-decoder hears of a label is its value.
+For: generation under labels; a baseline that is told the label. Not for: styles of an attribute, or their transfer: all that
+the decoder hears of a label is its value.
 
     p(z) = N(0, I)          p(x | z, y): likelihood of decoder(z, y)
     CondVAE        q(z | x, y) = N(mean(x, y), scale(x, y)^2)

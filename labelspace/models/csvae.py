@@ -25,8 +25,10 @@ reasons, :mod:`labelspace.models.balance` the parts.
 Blocks: ``z``, free; ``w.<label>``, two coordinates for a binary or continuous label, two for each class of a categorical one
 (the paper's one-hot treatment of exclusive classes). Continuous labels: p(w_i | y_i) = N(3 y_i, 0.3^2 I) with y_i standardised.
 
-Missing labels are drawn from a label head q(y | x) that is trained on the observed ones and touches nothing else; with all
-labels observed the objective is exactly the one above.
+Missing labels (the future work that the paper names) are summed out under a label head q(y | x), which is trained on the
+observed ones and touches nothing else: a sample counts once for every way of filling what is missing, weighted by q. Where
+there are more than 16 ways, and for continuous labels, one draw takes the place of the sum. With all labels observed the
+objective is exactly the one above.
 """
 
 from __future__ import annotations
@@ -46,8 +48,10 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.balance import SubspaceBalance, by_density
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.parts import Completions, cross_entropy
 
 OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
+_COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y), under balance
 _TYPICAL_FROM, _CANDIDATES, _TRIED_ON = 4000, 24, 96  # typical points: found among, points tried, samples tried on
 
@@ -78,7 +82,7 @@ class CSVAE(Model):
         purpose="change one attribute and keep the rest; several styles of having it; style transfer",
         avoid="you mainly predict labels, or only a few per cent of them are known",
         labels="binary, categorical, continuous",
-        missing="yes (a label head draws them)",
+        missing="yes (summed out under a label head)",
         blocks="z, w.<label>",
         adversaries="one on z (balance=dual: also one per w block)",
         paper="Klys, Snell, Zemel 2018",
@@ -179,12 +183,17 @@ class CSVAE(Model):
         return self._posterior(x, values)[0]
 
     def _posterior(self, x: Tensor, values: Tensor) -> tuple[Latents[DiagonalGaussian], Tensor, Tensor]:
-        """The posterior, the mean of z before erasure, and the features that the label head reads."""
-        z = self.head(self.trunk(self.likelihood.inputs(x)))
+        """The posterior, the mean of z before erasure, and the features that w's encoder and the label head read."""
+        x = self.likelihood.inputs(x)
+        z = self.head(self.trunk(x))
         raw = z.mean
         if self.balance is not None:
             z = DiagonalGaussian(self.balance.erasure(raw), z.scale)
-        features = self.label_trunk(self.likelihood.inputs(x))
+        features = self.label_trunk(x)
+        return self._latents(z, self._w_posterior(features, values)), raw, features
+
+    def _w_posterior(self, features: Tensor, values: Tensor) -> DiagonalGaussian:
+        """q(w | x, y), all blocks side by side."""
         y = self.schema.features(values)
         prior_mean, prior_scale = self._w_prior(y)
         # Relative to the prior: at initialisation q(w | x, y) is near p(w | y), whatever its mean and scale.
@@ -192,8 +201,7 @@ class CSVAE(Model):
         if self.balance is not None:  # near enough to the prior that the values of a label stay apart
             shift = _NEAR * torch.tanh(shift / _NEAR)
         floor = 1e-3 if self.balance is None else 0.08 + 0.22 * (prior_scale <= OFF_SCALE)
-        w = DiagonalGaussian(prior_mean + prior_scale * shift, prior_scale * (floor + nn.functional.softplus(spread - 1)))
-        return self._latents(z, w), raw, features
+        return DiagonalGaussian(prior_mean + prior_scale * shift, prior_scale * (floor + nn.functional.softplus(spread - 1)))
 
     def _latents(self, z: DiagonalGaussian, w: DiagonalGaussian) -> Latents[DiagonalGaussian]:
         parts = zip(w.mean.split(self.w_sizes, -1), w.scale.split(self.w_sizes, -1), strict=True)
@@ -218,11 +226,12 @@ class CSVAE(Model):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         balance = self.balance
-        values, seen = batch.values, batch.observed.float()
-        if not bool(batch.observed.all()):  # missing labels are drawn from the label head
+        values, every = batch.values, None
+        if not bool(batch.observed.all()):
             with torch.no_grad():
-                drawn = self.label_distribution(batch.x).sample(generator)
-            values = torch.where(batch.observed, batch.values, drawn)
+                answer = self.label_distribution(batch.x)
+                every = Completions.of(batch, answer, generator, _COMPLETIONS)
+                values = torch.where(batch.observed, batch.values, answer.sample(generator))
         posterior, raw, features = self._posterior(batch.x, values)
         prior, codes = self.prior(values), sample(posterior, generator)
         if balance is not None and self.training:
@@ -230,34 +239,41 @@ class CSVAE(Model):
             balance.clock(self.progress)
             balance.erasure.update(raw.detach(), known - self.label_features)
 
-        def cross_entropy(parameters: Tensor) -> Tensor:
-            """Cross entropy of an answer in nats, averaged over the samples that have each label, ``(labels,)``."""
-            log_prob = self.schema.distribution(parameters.float()).log_prob(batch.values)
-            return -(log_prob * seen).sum(0) / seen.sum(0).clamp_min(1)
+        def read(parameters: Tensor) -> Tensor:
+            return cross_entropy(self.schema.distribution(parameters.float()), batch.values, batch.observed)
 
         def labeller() -> dict[str, Tensor]:
-            return {"labeller": cross_entropy(self.labeller(features.detach()))}
+            return {"labeller": read(self.labeller(features.detach()))}
 
         def adversary() -> dict[str, Tensor]:
             assert self.adversary is not None
             if balance is None:
-                return {"adversary": cross_entropy(self.adversary(codes["z"].detach()))}
+                return {"adversary": read(self.adversary(codes["z"].detach()))}
             return balanced_adversary(self.adversary, balance)
 
         def balanced_adversary(on_z: nn.Module, balance: SubspaceBalance) -> dict[str, Tensor]:
             near = posterior.map(lambda part: balance.near(part.detach(), generator))
-            crossed = [cross_entropy(reader(near[b.name])) for reader, b in zip(balance.readers, self.blocks[1:], strict=True)]
+            crossed = [read(reader(near[b.name])) for reader, b in zip(balance.readers, self.blocks[1:], strict=True)]
             return {
-                "adversary": cross_entropy(on_z(near["z"])),
+                "adversary": read(on_z(near["z"])),
                 "block_adversary": torch.stack(crossed)[balance.others],
             }
 
         def model() -> dict[str, Tensor]:
-            opened = codes if balance is None else codes.replace({"z": balance.opening() * codes["z"]})
+            # the posterior of w, its prior and its codes, one row per way of filling missing labels
+            q, p, rows, weight = posterior, prior, slice(None), torch.ones_like(values[:, 0])
+            drawn = codes
+            if every is not None:
+                rows, weight, p = every.rows, every.weight, self.prior(every.values)
+                q = self._latents(posterior["z"][rows], self._w_posterior(features[rows], every.values))
+                drawn = sample(q, generator).replace({"z": codes["z"][rows]})
+            if balance is not None:
+                drawn = drawn.replace({"z": balance.opening() * drawn["z"]})
+            n = len(batch)
             terms = {
-                "reconstruction": -self.decode(opened).log_prob(batch.x).mean(),
+                "reconstruction": -(weight * self.decode(drawn).log_prob(batch.x[rows])).sum() / n,
                 "kl_z": posterior["z"].kl(prior["z"]).mean(),
-                "kl_w": torch.stack([posterior[b.name].kl(prior[b.name]).mean() for b in self.blocks[1:]]),
+                "kl_w": torch.stack([(weight * q[b.name].kl(p[b.name])).sum() / n for b in self.blocks[1:]]),
             }
             if self.adversary is None:
                 return terms

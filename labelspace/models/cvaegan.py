@@ -1,7 +1,7 @@
 """CVAE-GAN (Bao, Chen, Wen, Li, Hua, ICCV 2017).
 
-For: sharp samples under a class, and the baseline that Lr-LiVAE is compared with. Not for: styles of an attribute or their transfer
-(the label is one value), likelihoods of the decoder as a density, or quick training.
+For: sharp samples under a class, and the baseline that Lr-LiVAE is compared with. Not for: styles of an attribute or their
+transfer (the label is one value), or quick training.
 
     p(z) = N(0, I)     x = decoder(z, y)     q(z | x, y) = N(mean(x, y), scale(x, y)^2)
     D(x): real or made; C(y | x): a classifier of samples; f_D and f_C their last hidden layers

@@ -10,19 +10,19 @@ Not for: likelihoods (z_s is a deterministic code), numbers as labels, or severa
 
     encoder_s, means, precisions   gm * cross entropy of the logits + gaussian * -log p(z_s | y)
     encoder_s                      -log p(x | z_s, z_u) + pull * -log p(z_s | y), means and precisions held
-    encoder_u                      -log p(x | z_s, z_u) + kl_u KL(q(z_u | x) || p(z_u)) + leak * distance of C from the uniform answer
+    encoder_u                      -log p(x | z_s, z_u) + kl_u KL(q(z_u | x) || p(z_u)) + leak * KL(uniform || C), C frozen
     decoder                        -log p(x | z_s, z_u)  [+ gan * (-D of reconstructions and of prior samples)]
     C                              its cross entropy, z_u detached
     D                              the hinge loss: data against reconstructions and prior samples, each under its labels
 
-The Gaussians never see the reconstruction and the encoders never see the discriminator. D is a projection discriminator, spectrally
-normalised. Published weights, which the constructor has: 10 mean squared error of pictures in [-1, 1] (40 over the entries of x
+The Gaussians never see the reconstruction and the encoders never see the discriminator. D is a projection discriminator,
+spectrally normalised. Published weights, which the constructor has: 10 mean squared error of pictures in [-1, 1] (40 over the entries of x
 here, in [0, 1]), the mean KL over coordinates of z_u, CE + 0.1 -log p(z_s | y) in L_GM, 1 for the pull, the leak and D.
 
 Adapted: L_GM and everything else are one objective and one step on one batch (the published code takes three steps of L_GM on
 fresh batches first); likelihoods in log space (the published float32 densities vanish in high dimension); classes of several
-labels have one code each. Where a label is missing, its terms of L_GM and of C are left out, and D is told the class that z_s is
-nearest to.
+labels have one code each. Where a label is missing, its terms of L_GM and of C are left out, and D is told the class that
+z_s is nearest to.
 
 Blocks: ``z_u``, free; ``z_s.<label>``, ``subspace`` coordinates each.
 """
@@ -129,7 +129,15 @@ class LrLiVAE(Model):
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
-        balanced = {"reconstruction": 1.0, "kl_u": 1.0, "gm": 20.0, "gaussian": 2.0, "pull": 20.0, "leak": 20.0, "target": "marginal"}
+        balanced = {
+            "reconstruction": 1.0,
+            "kl_u": 1.0,
+            "gm": 20.0,
+            "gaussian": 2.0,
+            "pull": 20.0,
+            "leak": 20.0,
+            "target": "marginal",
+        }
         return {**super().defaults(shape, labels), **balanced, "subspace": 8 if len(shape) == 3 else 2}
 
     # -- p ------------------------------------------------------------------------------------------------------------
@@ -302,4 +310,6 @@ class LrLiVAEGAN(LrLiVAE):
                 drawn_made = self.discriminator(self.decode(prior).mean, y_drawn).mean()
             return plain() | {"gan": -made - drawn_made}
 
-        return Losses({"adversary": losses.objectives["adversary"], "discriminator": discriminator, "model": model}, self.weights())
+        return Losses(
+            {"adversary": losses.objectives["adversary"], "discriminator": discriminator, "model": model}, self.weights()
+        )

@@ -13,8 +13,8 @@ an edit can only exchange its value.
 Kingma's alpha = 0.1 N is ``classification = 0.1`` here, where everything is a mean over samples.
 
 Adapted: a sample may have some labels and lack others. What is missing is summed out exactly while there are at most
-``enumerate`` combinations of discrete values; otherwise, and for continuous labels, one relaxed draw of q(y | x) with a gradient
-takes the place of the sum (a biased estimate for discrete labels: the decoder sees a soft value).
+``enumerate`` combinations of discrete values; otherwise, and for continuous labels, one relaxed draw of q(y | x) with a
+gradient takes the place of the sum (a biased estimate for discrete labels: the decoder sees a soft value).
 
 Blocks: ``z``, free; ``y.<label>``, the label's value (0/1, one-hot or standardised).
 """
@@ -35,7 +35,7 @@ from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import cross_entropy, valued_blocks, valued_points
+from labelspace.models.parts import Completions, cross_entropy, valued_blocks, valued_points
 
 _TEMPERATURE = 0.67  # of relaxed draws
 
@@ -131,18 +131,12 @@ class M2(Model):
         answer = self.label_distribution(batch.x)
         prior = self.label_marginal(n)
 
-        # One row per sample and completion of its labels, weighted by q(completion | x).
-        with torch.no_grad():
-            drawn = answer.sample(generator)
-        rows, filled = self.schema.completions(batch.values, batch.observed, drawn, self.most)
-        discrete = torch.tensor([label.discrete for label in self.schema], device=filled.device)
-        alone = torch.bincount(rows, minlength=n)[rows] == 1
-        summed = ~batch.observed[rows] & discrete & ~alone[:, None]
-        weight = torch.where(summed, answer.rows(rows).log_prob(filled), 0.0).sum(1).exp()
-
-        # What was drawn instead of summed out is relaxed, so that the classifier hears from the decoder.
-        relaxed = self.schema.spread(~batch.observed[rows] & ~summed)
-        y = torch.where(relaxed, answer.relaxed(_TEMPERATURE, generator)[rows], self.schema.features(filled))
+        # One row per sample and completion of its labels, weighted by q(completion | x). What was drawn instead of summed out
+        # is relaxed, so that the classifier hears from the decoder.
+        every = Completions.of(batch, answer, generator, self.most)
+        rows, weight = every.rows, every.weight
+        soft = answer.relaxed(_TEMPERATURE, generator)[rows]
+        y = torch.where(self.schema.spread(every.drawn), soft, self.schema.features(every.values))
 
         posterior = self._posterior(self.trunk(self.likelihood.inputs(batch.x))[rows], y)
         standard = DiagonalGaussian.standard(len(rows), self.blocks[0].size, batch.x)

@@ -8,7 +8,8 @@ Not for: edits of one attribute: there is no block for a label, so an edit moves
 
 a product of Gaussians, whose precisions add up. An ELBO of what is seen, from what is seen, for each view of a sample:
 
-    ELBO(view) = E_q(z | view)[ sum over the view of log p(part | z) ] - beta KL(q(z | view) || p(z)),   label parts times ``label_weight``
+    ELBO(view) = E_q(z | view)[ sum over the view of log p(part | z) ] - beta KL(q(z | view) || p(z)),
+                 where log p(y_i | z) counts ``label_weight`` times
 
 The loss is the negative sum of ELBO(all that is known) + ELBO(x) + sum_i ELBO(y_i) + ELBO(a random part of what is known).
 Published weights: labels 10, x 1, KL annealed over 20 epochs.
@@ -144,7 +145,7 @@ class MVAE(Model):
         return Losses({"model": lambda: self._model(batch, generator)}, self.weights())
 
     def _model(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        n, labels = batch.observed.shape
+        n = len(batch)
         experts = [self.head(self.trunk(self.likelihood.inputs(batch.x))), *self._label_experts(batch.values)]
         known = torch.cat([torch.ones_like(batch.observed[:, :1]), batch.observed], 1)  # x first
         # A random part of what is known: each view's share is random too, as in drawing a subset of a random size.
@@ -178,7 +179,9 @@ class MVAE(Model):
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative sum of all ELBOs, without annealing."""
         weight = self.schedules["labels"](self.epoch)
-        return sum((terms[name] for name in ("reconstruction", "kl_z", "reconstruction_views", "kl_views")), weight * terms["labels"])
+        return sum(
+            (terms[name] for name in ("reconstruction", "kl_z", "reconstruction_views", "kl_views")), weight * terms["labels"]
+        )
 
     # -- edits --------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,40 @@ def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor]
             if sweep == 1:
                 parameters.append(Schema([label]).weighed(option[:, None], scores))
     return torch.cat(parameters, 1)
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Every way of filling the missing labels of the samples of a batch, weighted, one row each.
+
+    Attributes:
+        rows: ``(m,)`` which sample a row is of, in order.
+        values: ``(m, labels)``.
+        weight: ``(m,)`` q(what was filled in | x); the rows of a sample sum to 1.
+        drawn: ``(m, labels)`` bool, entries that were drawn from q(y | x) instead of summed out.
+    """
+
+    rows: Tensor
+    values: Tensor
+    weight: Tensor
+    drawn: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, answer: LabelDistribution, generator: torch.Generator, most: int) -> Completions:
+        """All completions under q(y | x) where a sample has at most ``most``, and one draw where it has more.
+
+        Values of continuous labels are always drawn.
+        """
+        schema = answer.schema
+        with torch.no_grad():
+            drawn = answer.sample(generator)
+        rows, values = schema.completions(batch.values, batch.observed, drawn, most)
+        discrete = torch.tensor([label.discrete for label in schema], device=values.device)
+        several = torch.bincount(rows, minlength=len(batch))[rows] > 1
+        missing = ~batch.observed[rows]
+        summed = missing & discrete & several[:, None]
+        weight = torch.where(summed, answer.rows(rows).log_prob(values), 0.0).sum(1).exp()
+        return cls(rows, values, weight, missing & ~summed)
 
 
 # -- codes given labels, labels given codes ---------------------------------------------------------------------------

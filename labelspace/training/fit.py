@@ -128,10 +128,12 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
     """The resolved configuration of a run, as ``config.yaml`` holds it."""
     arguments = saving.configuration(model)["arguments"]
     own = {name: value for name, value in arguments.items() if name not in ("shape", "frequencies")}
+    source = {"labels": list(data.schema.names), "seed": data.seed, "supervision": data.supervision}
     return {
-        "data": {"address": data.address, "labels": list(data.schema.names), "seed": data.seed},
+        "data": {"address": data.address, **source},
         "model": {"name": name_of(model), **own},
         "training": asdict(options),
+        **({"init_from": model.started_from} if model.started_from else {}),
     }
 
 
@@ -169,7 +171,15 @@ class _Loop:
         # Gathering ahead pays where another device computes; on the CPU it would only take cores away from the computation.
         ahead = 2 if on_gpu else 0
         self.batches = Batches(
-            data, "train", options.batch_size, seed=options.seed, rank=rank, world=world, prefetch=ahead, pin=on_gpu
+            data,
+            "train",
+            options.batch_size,
+            seed=options.seed,
+            rank=rank,
+            world=world,
+            prefetch=ahead,
+            pin=on_gpu,
+            labelled=options.labelled,
         )
         self.steps = len(self.batches)
         # Each device draws its own noise; the first rank's generator is what a single device uses.
@@ -449,4 +459,6 @@ def open_run(home: str | Path) -> tuple[Model, Dataset]:
     """
     run = Run(home)
     found = run.read_config()["data"]
-    return saving.load(run.home), sources.open(found["address"], found["labels"], seed=found["seed"])
+    return saving.load(run.home), sources.open(
+        found["address"], found["labels"], seed=found["seed"], supervision=found.get("supervision", 1.0)
+    )

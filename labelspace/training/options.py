@@ -24,6 +24,7 @@ class Options:
         floor: see ``decay``.
         clip: largest gradient norm of a player; 0 does not clip.
         patience: stop after so many epochs without a better validation score; 0 never stops early.
+        labelled: where fewer samples have labels, this share of each batch is drawn from those that have; 0 never does.
         seed: seed of weights' noise, batch order and everything else that is random.
         precision: "32-true", "bf16-mixed", "16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
         accelerator: "auto", "cpu", "cuda", ...
@@ -41,6 +42,7 @@ class Options:
     floor: float = 0.02
     clip: float = 1000.0
     patience: int = 0
+    labelled: float = 0.2
     seed: int = 0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: str = "auto"
@@ -57,9 +59,11 @@ class Options:
             and self.matrix_rate >= 0
             and self.clip >= 0
             and 0 <= self.decay <= 1
+            and 0 <= self.labelled < 1
         ):
             raise UserError(
-                "learning_rate and reader_rate must be positive, matrix_rate and clip at least 0, decay between 0 and 1"
+                "learning_rate and reader_rate must be positive, matrix_rate and clip at least 0, decay between 0 and 1, "
+                "labelled at least 0 and below 1"
             )
 
     def pace(self, step: int, steps: int) -> float:

@@ -54,13 +54,17 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def open(address: str, labels: Iterable[str] | None = None, *, seed: int = 0, progress=None) -> Dataset:
+def open(
+    address: str, labels: Iterable[str] | None = None, *, seed: int = 0, supervision: float = 1.0, progress=None
+) -> Dataset:
     """Opens a data set by its address.
 
     Args:
         address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all.
         labels: names of the labels to keep, in this order; all by default.
         seed: seed of the splits where the source has none of its own, and of generated data.
+        supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
+            are hidden, as if they were missing.
         progress: called with samples read and samples in all, where reading takes a while.
 
     Raises:
@@ -92,7 +96,7 @@ def open(address: str, labels: Iterable[str] | None = None, *, seed: int = 0, pr
     if takes_path:
         arguments["path"] = path
     data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
-    return replace(data, seed=seed).select(labels).check()
+    return replace(data, seed=seed).select(labels).hide(supervision, seed).check()
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

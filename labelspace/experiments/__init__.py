@@ -1,0 +1,1 @@
+"""Experiments: recipes that train, measure, and print a table."""
