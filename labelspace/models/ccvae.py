@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -67,8 +67,10 @@ class CCVAE(Model):
         schema: the labels, of any kind.
         frequencies: label frequencies p(y).
         latent: coordinates of ``z``.
-        subspace: coordinates of the block of a binary or continuous label (the paper's 1), and of each class.
+        subspace: coordinates of the block of a binary or continuous label (the paper's 1).
+        categorical: coordinates of the block of a categorical label; 0 is one per class.
         estimator: "quadrature" or "paper"; see the module.
+        classification: weight of -log q(y | x) beside the bound (quadrature only), a number or a schedule.
         samples: draws per label and sample (quadrature, for the decoder's codes and for blocks of several coordinates) or
             for all labels together (paper, K).
         hidden: hidden units of the classifier of a categorical label; 0 makes it linear.
@@ -88,6 +90,8 @@ class CCVAE(Model):
         paper="Joy, Schmon, Torr, Siddharth, Rainforth 2021",
     )
     completes_labels = False
+    nodes: Tensor
+    log_weights: Tensor
 
     def __init__(
         self,
@@ -96,7 +100,7 @@ class CCVAE(Model):
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 27,
         subspace: int = 1,
-        classes: int = 4,
+        categorical: int = 0,
         estimator: Literal["quadrature", "paper"] = "quadrature",
         classification: float | str = 1.0,
         samples: int = 32,
@@ -110,7 +114,7 @@ class CCVAE(Model):
             raise unknown("estimator", estimator, ("quadrature", "paper"))
         if samples < 1:
             raise UserError(f"samples must be at least 1, got {samples}")
-        sizes = [classes if label.kind == "categorical" else subspace for label in schema]
+        sizes = [(categorical or label.features) if label.kind == "categorical" else subspace for label in schema]
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         named = (Block(f"z.{label.name}", size, label.name) for label, size in zip(schema, sizes, strict=True))
         blocks = Blocks([Block("z", latent), *named])
@@ -128,8 +132,10 @@ class CCVAE(Model):
         log_weights = torch.tensor(np.log(weights / weights.sum()), dtype=torch.float32)
         self.register_buffer("log_weights", log_weights, persistent=False)
 
-    nodes: Tensor
-    log_weights: Tensor
+    @classmethod
+    def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        # The bound is worth hundreds of nats or more; a classifier that is to be heard beside it needs as much.
+        return {**super().defaults(shape, labels), "classification": 50.0 if len(shape) == 3 else 5.0}
 
     @torch.no_grad()
     def _start_readers_at_bayes(self) -> None:
@@ -266,15 +272,15 @@ class CCVAE(Model):
             "reconstruction": -(w * self.decode(codes).log_prob(batch.x)).mean(),
             "kl_z": (w * kl_z).mean(),
             "kl_y": torch.stack(kl_y),
-            "classification": -log_q_y_x.mean(),
+            "joint_classification": -log_q_y_x.mean(),
         }
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative bound."""
-        return super().score(terms) + terms.get("classification", torch.zeros(()))
+        return super().score(terms) + terms.get("joint_classification", torch.zeros(()))
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
-        return {"kl_y": self.schema.names}
+        return {"kl_y": self.schema.names, "classification": self.schema.names}
 
 
 def _log_density(gaussian: DiagonalGaussian, points: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ Not for: likelihoods (z_s is a deterministic code), numbers as labels, or severa
     D                              the hinge loss: data against reconstructions and prior samples, each under its labels
 
 The Gaussians never see the reconstruction and the encoders never see the discriminator. D is a projection discriminator,
-spectrally normalised. Published weights, which the constructor has: 10 mean squared error of pictures in [-1, 1] (40 over the entries of x
-here, in [0, 1]), the mean KL over coordinates of z_u, CE + 0.1 -log p(z_s | y) in L_GM, 1 for the pull, the leak and D.
+spectrally normalised. Published weights, which the constructor has: 10 times the mean squared error of pictures in [-1, 1] (40
+times that of pictures in [0, 1]), the mean KL over coordinates of z_u, CE + 0.1 * -log p(z_s | y) in L_GM, 1 for the pull, the
+leak and D.
 
 Adapted: L_GM and everything else are one objective and one step on one batch (the published code takes three steps of L_GM on
 fresh batches first); likelihoods in log space (the published float32 densities vanish in high dimension); classes of several
