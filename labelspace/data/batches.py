@@ -68,7 +68,7 @@ class Batches:
         labelled: float = 0.0,
     ) -> None:
         self.rows = data.rows(split)
-        found = self.rows[data.observed[self.rows].any(axis=1)]
+        found = self.rows[data.observed[self.rows].any(axis=1)] if labelled else self.rows
         rare = shuffle and 0 < len(found) < labelled * len(self.rows)
         # of each batch, so many samples are drawn from the labelled ones
         self.extra = min(round(labelled * batch_size), batch_size - 1) if rare else 0

@@ -115,6 +115,9 @@ class Model(nn.Module):
             bound.apply_defaults()
             arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
             cls.accept(arguments["schema"])
+            for weight in cls.weight_arguments():
+                if arguments[weight] is not None:
+                    _check_weight(weight, arguments[weight])
             make(self, *args, **given)
             if type(self) is cls:
                 self.arguments = arguments
@@ -133,7 +136,7 @@ class Model(nn.Module):
         super().__init__()
         self.shape, self.schema, self.blocks = tuple(shape), schema, blocks
         self.likelihood = likelihood
-        self.schedules = {name: self._schedule(name, weight) for name, weight in weights.items()}
+        self.schedules = {name: schedules.parse(weight) for name, weight in weights.items()}
         if frequencies is None:
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
@@ -156,6 +159,12 @@ class Model(nn.Module):
                 )
 
     @classmethod
+    def weight_arguments(cls) -> list[str]:
+        """Names of the constructor's arguments that are weights: numbers or texts of schedules."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return [parameter.name for parameter in parameters if "float | str" in str(parameter.annotation)]
+
+    @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
         """Arguments that suit data of a shape with so many labels, where they differ from the constructor's own."""
         latent = 64 if len(shape) == 3 else max(2, min(16, shape[0] - 1))
@@ -172,13 +181,6 @@ class Model(nn.Module):
         if len(shape) == 1:
             return {"epochs": max(20, epochs)}
         return {"epochs": max(8, epochs), "learning_rate": 3e-3, "reader_rate": 3e-3, "matrix_rate": 1e-2, "decay": 0.75}
-
-    @staticmethod
-    def _schedule(name: str, weight: float | str) -> schedules.Schedule:
-        try:
-            return schedules.parse(weight)
-        except UserError as error:
-            raise UserError(f"weight {name}: {error}") from None
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 
@@ -343,6 +345,13 @@ class Model(nn.Module):
         if observed is not None:
             values = torch.where(observed, values, drawn)
         return self.decode(sample(self.prior(values), generator)).mean
+
+
+def _check_weight(name: str, weight: float | str) -> None:
+    try:
+        schedules.parse(weight)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 class Head(nn.Module):

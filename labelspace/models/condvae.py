@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from labelspace import networks
+from labelspace import networks, schedules
 from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
@@ -170,7 +170,7 @@ class CondVAEInfo(CondVAE):
         network: networks.Network = networks.Network(),
     ) -> None:
         super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
-        self.schedules["leak"] = self._schedule("info", info)
+        self.schedules["leak"] = schedules.parse(info)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
 
     def players(self) -> dict[str, Player]:

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labelspace import networks
+from labelspace import networks, schedules
 from labelspace.blocks import Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
@@ -84,7 +84,7 @@ class CVAEGAN(CondVAE):
     ) -> None:
         super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
         for name, weight in {"features": features, "matching_d": matching_d, "matching_c": matching_c}.items():
-            self.schedules[name] = self._schedule(name, weight)
+            self.schedules[name] = schedules.parse(weight)
         small = network.narrowed(self.shape)
         self.discriminator = Discriminator(self.shape, 0, small)
         self.classifier = Discriminator(self.shape, 0, small)

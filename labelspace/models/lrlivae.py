@@ -37,7 +37,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from labelspace import networks
+from labelspace import networks, schedules
 from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
@@ -272,7 +272,7 @@ class LrLiVAEGAN(LrLiVAE):
             shape, schema, frequencies, latent, subspace, reconstruction, kl_u, gm, gaussian, pull, leak, target, likelihood,
             scale, learn_scale, network,
         )  # fmt: skip
-        self.schedules["gan"] = self._schedule("gan", gan)
+        self.schedules["gan"] = schedules.parse(gan)
         self.discriminator = Discriminator(self.shape, schema.width, network.narrowed(self.shape))
 
     @classmethod

@@ -58,7 +58,7 @@ class MVAE(Model):
         frequencies: label frequencies; kept for generation under drawn labels.
         latent: coordinates of ``z``.
         beta: weight of every KL, a number or a schedule (published: ``linear:0->1@20``).
-        label_weight: weight of every log p(y_i | z).
+        label_weight: weight of every log p(y_i | z), a number or a schedule.
         likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | z).
         learn_scale: learn that scale.
@@ -83,7 +83,7 @@ class MVAE(Model):
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 100,
         beta: float | str = 1.0,
-        label_weight: float = 10.0,
+        label_weight: float | str = 10.0,
         likelihood: str = "bernoulli",
         scale: float = 0.1,
         learn_scale: bool = False,

@@ -243,7 +243,7 @@ class AttributeVectors(nn.Module):
     def measure(self, batches: Iterable[Batch], encode: Callable[[Batch], Tensor]) -> None:
         """Least squares of the mean code on the label features, one label at a time: class means for discrete labels."""
         width, size = self.vectors.shape
-        owner = torch.repeat_interleave(torch.arange(len(self.schema)), torch.tensor(self.schema.feature_widths))
+        owner = torch.arange(len(self.schema)).repeat_interleave(torch.tensor(self.schema.feature_widths, dtype=torch.long))
         sums = torch.zeros(4, width, size, dtype=torch.float64)  # per feature: sum fz, sum f, sum z, sum f^2
         counts = torch.zeros(width, 1, dtype=torch.float64)
         for batch in batches:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,11 @@ from labelspace.blocks import sample
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.labels import Schema, binary, categorical, continuous
-from labelspace.models import MODELS
+from labelspace.distributions import Point
+from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
 from labelspace.networks import Network
+from labelspace.training.progress import Silent
 
 SCHEMAS = {
     "one": Schema([binary("a")]),
@@ -64,8 +68,9 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
 
 
 @pytest.fixture(params=sorted(SCHEMAS))
-def schema(request: pytest.FixtureRequest) -> Schema:
-    return SCHEMAS[request.param]
+def schema(request: pytest.FixtureRequest, name: str) -> Schema:
+    """Labels of every kind that the model takes."""
+    return Schema(label for label in SCHEMAS[request.param] if label.kind in model_class(name).takes)
 
 
 def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[int, ...], schema: Schema) -> None:
@@ -77,11 +82,19 @@ def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[in
     for block in model.blocks:
         assert posterior[block.name].mean.shape == (4, block.size)
         assert prior[block.name].mean.shape == (4, block.size)
-        assert bool((posterior[block.name].scale > 0).all())
+        assert isinstance(posterior[block.name], Point) or bool((posterior[block.name].scale > 0).all())
     assert model.decode(sample(posterior)).mean.shape == batch.x.shape
     assert model.decode(sample(posterior)).log_prob(batch.x).shape == (4,)
     assert model.generate(batch.values).shape == batch.x.shape
-    assert model.log_likelihood(batch.x, batch.values, draws=3).shape == (4,)
+    pairs = [(posterior[block.name], prior[block.name]) for block in model.blocks]
+    if any(isinstance(q, Point) and not isinstance(p, Point) for q, p in pairs):
+        with pytest.raises(ls.UserError, match="deterministic"):
+            model.log_likelihood(batch.x, batch.values, draws=3)
+    else:
+        for known in (None, batch.observed, torch.zeros_like(batch.observed)):
+            estimate = model.log_likelihood(batch.x, batch.values, known, draws=3)
+            assert estimate.shape == (4,)
+            assert bool(torch.isfinite(estimate).all())
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
@@ -198,6 +211,99 @@ def test_odd_image_sizes(name: str, side: int) -> None:
     model = make(name, data)
     batch = batch_of(data, 2)
     assert model.decode(sample(model.encode(batch.x, batch.values, batch.observed))).mean.shape == batch.x.shape
+
+
+def test_batches_without_any_label_train(name: str, schema: Schema) -> None:
+    data = make_data((5,), schema, n=400)
+    rows = data.rows("train")
+    observed = data.observed.copy()
+    observed[rows[4:]] = False  # one in a hundred
+    rare = replace(data, observed=observed, values=np.where(observed, data.values, 0).astype(np.float32))
+    model = make(name, data)
+    seen = [bool(batch.observed.any()) for batch in Batches(rare, "train", 16, prefetch=0)]
+    assert not all(seen)
+    fitted = ls.fit(model, rare, epochs=1, batch_size=16, labelled=0.0)
+    assert np.isfinite(fitted.best_score)
+
+
+class _Interrupt(Silent):
+    """Stops training after an epoch, as a keyboard does."""
+
+    def epoch(self, row: dict) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(name: str, tmp_path) -> None:
+    data = make_data((1, 8, 8), SCHEMAS["one"], n=80, missing=0.3)
+    options = {"epochs": 2, "batch_size": 16}
+    whole = ls.fit(make(name, data), data, out=tmp_path / "whole", **options).model.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        ls.fit(make(name, data), data, out=tmp_path / "cut", watcher=_Interrupt(), **options)
+    again = ls.fit(make(name, data), data, out=tmp_path / "cut", resume=True, **options).model.state_dict()
+    for key, tensor in whole.items():
+        assert torch.equal(tensor.nan_to_num(), again[key].nan_to_num()), key
+
+
+def test_every_intervention_answers(name: str, shape: tuple[int, ...], schema: Schema) -> None:
+    data = make_data(shape, schema)
+    model = make(name, data).eval()
+    model.calibrate(lambda: Batches(data, "train", 32, shuffle=False, prefetch=0))
+    batch = batch_of(data, 3)
+    labels = (batch.values, batch.observed)
+    i = ls.interventions
+    for label in schema:
+        new = label.format(1.0)
+        assert i.set(model, batch.x, {label.name: new}, labels).x.shape == batch.x.shape
+        if any(block.label == label.name for block in model.blocks):
+            assert i.transfer(model, batch.x, batch.x.flip(0), label.name, labels, labels).x.shape == batch.x.shape
+            assert i.traverse(model, batch.x[0], label.name, steps=3).x.shape == (3, *shape)
+            assert i.resample(model, batch.x[0], label.name, n=2).x.shape == (2, *shape)
+    assert i.interpolate(model, batch.x[0], batch.x[1], steps=3).x.shape == (3, *shape)
+    assert i.generate(model, {schema.labels[0].name: 1}, 4).x.shape == (4, *shape)
+    hole = torch.zeros(shape, dtype=torch.bool)
+    hole[..., :2] = True
+    filled = i.inpaint(model, batch.x, hole, labels)
+    assert torch.equal(filled.x[..., 2:], batch.x[..., 2:])
+    assert not torch.equal(filled.x[..., :2], batch.x[..., :2])
+
+
+def test_setting_a_label_has_an_effect_after_a_little_training(name: str) -> None:
+    schema = SCHEMAS["one"]
+    data = make_data((5,), schema, n=200)
+    x = (data.x + 3 * data.values).astype(np.float32)  # the label is plain to see
+    data = replace(data, x=x)
+    model = ls.fit(make(name, data), data, epochs=3, batch_size=16, warmup=5, learning_rate=1e-2).model
+    rows = data.rows("test")
+    labels = data.labels(rows)
+    on = ls.interventions.set(model, data.samples(rows), {"a": 1}, labels).x
+    off = ls.interventions.set(model, data.samples(rows), {"a": 0}, labels).x
+    assert float((on - off).abs().mean()) > 1e-3  # how much, and which way, is the evaluation's business
+
+
+def test_kinds_that_a_model_is_not_defined_for_are_refused_by_name(name: str) -> None:
+    taken = model_class(name).takes
+    for schema in SCHEMAS.values():
+        for label in schema:
+            if label.kind not in taken:
+                with pytest.raises(ls.UserError, match=rf"'{label.name}' is {label.kind}"):
+                    make(name, make_data((5,), schema))
+
+
+def test_a_negative_weight_is_refused_by_name(name: str) -> None:
+    data = make_data((5,), SCHEMAS["one"])
+    for weight in model_class(name).weight_arguments():
+        with pytest.raises(ls.UserError, match=f"{weight}.*negative"):
+            ls.build(name, data, **{weight: -1.0})
+
+
+def test_data_without_labels(name: str) -> None:
+    data = make_data((5,), SCHEMAS["one"])
+    bare = data.select([])
+    if model_class(name).requires_labels:
+        with pytest.raises(ls.UserError, match="needs at least one label"):
+            make(name, bare)
+    else:
+        assert np.isfinite(ls.fit(make(name, bare), bare, epochs=1).best_score)
 
 
 def test_the_model_says_what_it_is_for(name: str) -> None:

@@ -35,7 +35,7 @@ def test_a_run_directory_holds_everything(tmp_path) -> None:
     for name in ("config.yaml", "schema.json", "config.json", "model.safetensors", "metrics.jsonl", "environment.json"):
         assert (home / name).exists(), name
     config = yaml.safe_load((home / "config.yaml").read_text())
-    assert config["data"] == {"address": "swiss-roll:n=300", "labels": ["side"], "seed": 0}
+    assert config["data"] == {"address": "swiss-roll:n=300", "labels": ["side"], "seed": 0, "supervision": 1.0}
     assert config["training"]["epochs"] == 2
     rows = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
