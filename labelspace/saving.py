@@ -89,10 +89,12 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     if not (home / "model.safetensors").exists():
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs, _ = files.read_tensors(home / "model.safetensors")
-    own = model.state_dict()
+    settings = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     taken, left = [], {}
-    for name, tensor in own.items():
-        if name not in theirs:
+    for name, tensor in model.state_dict().items():
+        if name in settings:
+            left[name] = "a setting"
+        elif name not in theirs:
             left[name] = "not there"
         elif theirs[name].shape != tensor.shape:
             left[name] = f"shape {_size(theirs[name])} there and {_size(tensor)} here"

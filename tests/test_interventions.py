@@ -191,3 +191,32 @@ def test_mistakes_are_named(model: Model, data: Dataset, call, said: str) -> Non
     with pytest.raises(UserError, match=said) as error:
         call(model, some(data)[0])
     assert "\n" not in str(error.value)
+
+
+# -- inpaint ----------------------------------------------------------------------------------------------------------
+
+
+def test_inpainting_fills_the_hole_from_the_rest_and_keeps_the_rest(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    hole = torch.zeros(8, 8, dtype=torch.bool)
+    hole[2:5, 3:6] = True
+    filled = iv.inpaint(model, x, hole, labels)
+    assert torch.equal(filled.x[..., ~hole], x[..., ~hole])
+    other = x.clone()
+    other[..., hole] = torch.rand_like(other[..., hole])
+    assert torch.equal(iv.inpaint(model, other, hole, labels).x, filled.x)  # what was in the hole does not matter
+    assert filled.record.kind == "inpaint"
+    assert filled.record.options["hole"] == pytest.approx(9 / 64)
+    again = iv.inpaint(model, x, hole, labels, rounds=3).x
+    assert not torch.equal(again, filled.x)
+    assert iv.inpaint(model, x[0], hole, (labels[0][:1], labels[1][:1])).x.shape == (1, 8, 8)
+
+
+def test_holes_that_do_not_fit_are_refused(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    with pytest.raises(UserError, match="does not fit samples"):
+        iv.inpaint(model, x, torch.ones(3, 3, dtype=torch.bool), labels)
+    with pytest.raises(UserError, match="empty"):
+        iv.inpaint(model, x, torch.zeros(8, 8, dtype=torch.bool), labels)
+    with pytest.raises(UserError, match="at least one round"):
+        iv.inpaint(model, x, torch.ones(8, 8, dtype=torch.bool), labels, rounds=0)

@@ -11,6 +11,8 @@ import torch
 import labelspace as ls
 from labelspace import files
 from labelspace.errors import UserError
+from labelspace.networks import Network
+from labelspace.saving import warm_start
 
 
 @pytest.fixture
@@ -87,3 +89,42 @@ def test_loading_does_not_move_the_random_state(home: Path) -> None:
 def test_a_pickle_is_never_read(home: Path) -> None:
     torch.save({"x": torch.zeros(1)}, home / "model.safetensors")
     refused(home, "not a safetensors file")
+
+
+# -- warm start -------------------------------------------------------------------------------------------------------
+
+
+def test_a_warm_start_takes_what_fits_by_place_and_shape_and_says_what_not(tmp_path: Path) -> None:
+    data = ls.open("swiss-roll:n=100")
+    torch.manual_seed(0)
+    theirs = ls.build("vae", data)
+    home = ls.save(theirs, tmp_path / "vae")
+    torch.manual_seed(1)
+    model = ls.build("csvae", data)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    started = warm_start(model, home)
+    source, after = theirs.state_dict(), model.state_dict()
+    assert {"trunk.1.0.weight", "head.linear.weight"} <= set(started.taken)
+    assert "decoder.0.0.weight" in started.left  # its input is wider: z and w
+    assert set(started.taken) | set(started.left) == set(after)
+    for name, tensor in after.items():
+        expected = source[name] if name in started.taken else before[name]
+        assert torch.equal(tensor.nan_to_num(), expected.nan_to_num()), name
+    said = "\n".join(started.lines())
+    assert said.startswith("taken: trunk (")
+    assert "not taken, not there: " in said
+    assert "shape 256x2 there and 256x6 here" in said
+
+
+def test_a_warm_start_from_the_same_class_takes_everything(tmp_path: Path) -> None:
+    data = ls.open("swiss-roll:n=100")
+    home = ls.save(ls.build("ccvae", data), tmp_path / "ccvae")
+    assert set(warm_start(ls.build("ccvae", data), home).left) == {"likelihood.log_scale"}  # a setting, not learnt here
+
+
+def test_a_warm_start_from_nothing_that_fits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no model to start from"):
+        warm_start(ls.build("vae", ls.open("swiss-roll:n=100")), tmp_path)
+    home = ls.save(ls.build("vae", ls.open("swiss-roll:n=100"), network=Network(width=8)), tmp_path / "small")
+    with pytest.raises(UserError, match="nothing in .* fits"):
+        warm_start(ls.build("vae", ls.open("digits"), latent=5), home)

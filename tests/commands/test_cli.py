@@ -171,3 +171,64 @@ def test_diverging_exits_with_1_and_names_the_term(capsys) -> None:
     arguments = ["train", "swiss-roll:n=300", "--model", "vae", "--set", "likelihood=gaussian", "--out", "run"]
     assert main([*arguments, "--set", "learning_rate=1e30", "--set", "warmup=0"]) == 1
     assert "became NaN or infinite in epoch 1" in capsys.readouterr().err.splitlines()[-1]
+
+
+# -- few labels, warm starts, holes, comparisons ----------------------------------------------------------------------
+
+_SMALL = ["--set", "network.width=8", "--set", "batch_size=256"]
+
+
+def test_supervision_hides_labels_and_is_kept_by_resume_and_config(capsys) -> None:
+    arguments = ["train", "digits", "--model", "ccvae", "--epochs", "1", *_SMALL]
+    assert main([*arguments, "--supervision", "0.1", "--out", "a"]) == 0
+    assert "labels of 144 of 1,437 training samples are used (supervision 0.1, seed 0)" in " ".join(capsys.readouterr().err.split())
+    assert "supervision: 0.1" in Path("a/config.yaml").read_text()
+    assert main(["train", "--config", "a/config.yaml", "--out", "b"]) == 0
+    assert "supervision: 0.1" in Path("b/config.yaml").read_text()
+    assert main(["train", "--resume", "--out", "a"]) == 0
+    fails(["train", "--resume", "--out", "a", "--supervision", "0.5"], capsys, "--supervision 0.1, not 0.5")
+    fails([*arguments, "--supervision", "1.5", "--out", "c"], capsys, "above 0 up to 1", "1.5")
+    fails([*arguments, "--supervision", "0.003", "--out", "c"], capsys, "label 'digit'")
+
+
+def test_init_from_says_what_it_took(run: Path, capsys) -> None:
+    assert main(["train", "digits", "--model", "vae", "--epochs", "1", *_SMALL, "--out", "vae", "--init-from", str(run)]) == 0
+    said = capsys.readouterr().err
+    assert "taken: trunk (" in said
+    assert "not taken, shape" in said
+    assert "init_from:" in Path("vae/config.yaml").read_text()
+    fails(["train", "digits", "--epochs", "1", "--out", "x", "--init-from", "nowhere"], capsys, "holds no model to start from")
+
+
+def test_inpaint_writes_a_picture(run: Path, capsys) -> None:
+    assert main(["inpaint", str(run), "test:0", "--hole", "2,2,3,4", "--out", "whole.png", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"]["hole"] == pytest.approx(12 / 64)
+    assert Path("whole.png").stat().st_size > 0
+    fails(["inpaint", str(run), "test:0", "--hole", "6,6,4,4"], capsys, "does not lie inside", "8 x 8")
+    fails(["inpaint", str(run), "test:0", "--hole", "two"], capsys, "LEFT,TOP,WIDTH,HEIGHT")
+
+
+def test_bench_compares_models_and_keeps_finished_runs(capsys) -> None:
+    arguments = ["bench", "digits", "--models", "condvae,ccvae,lr-livae,classifier", "--epochs", "1", *_SMALL, "--out", "cmp"]
+    assert main([*arguments, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [r["model"] for r in first["runs"]] == ["condvae", "ccvae", "lr-livae", "classifier"]
+    for row in first["runs"]:
+        assert 0 <= row["accuracy"]["digit"]["value"] <= 1
+        if row["model"] != "classifier":
+            assert row["edits"]["digit"]["judge"]["n"] == 180
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "predicts digit" in " ".join(out.split()) or "predicts" in out
+    assert Path("cmp/table.md").read_text().count("|\n") == 6
+    assert json.loads(Path("cmp/results.json").read_text())["runs"][:3] == first["runs"][:3]
+    fails(["bench", "digits", "--models", "cvae"], capsys, "unknown model 'cvae'")
+    fails(["bench", "digits", "--models", "vae", "--set", "latnet=3"], capsys, "'latnet'", "latent")
+
+
+def test_bench_says_which_models_do_not_take_the_labels(tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "dose.npz", x=rng.normal(size=(120, 4)), dose=rng.normal(size=120), on=rng.integers(0, 2, 120))
+    models = ["--models", "condvae,lr-livae", "--epochs", "1", *_SMALL]
+    assert main(["bench", f"npz:{tmp_path / 'dose.npz'}", *models, "--out", "cmp"]) == 0
+    assert "lr-livae is left out: LrLiVAE takes binary and categorical labels; 'dose' is continuous" in capsys.readouterr().out

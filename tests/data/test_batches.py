@@ -246,3 +246,41 @@ def test_random_splits_are_disjoint_complete_and_reproducible(n: int, seed: int)
     assert sorted(rows.tolist()) == list(range(n))
     assert all(len(part) >= 1 for part in splits.values())
     assert all(np.array_equal(splits[name], again[name]) for name in splits)
+
+
+# -- rare labels ------------------------------------------------------------------------------------------------------
+
+
+def rarely_labelled(n: int = 60, labelled: int = 3) -> Dataset:
+    data = numbered(n)
+    observed = np.zeros_like(data.observed)
+    observed[:labelled] = True
+    return replace(data, observed=observed)
+
+
+def test_rare_labels_fill_a_share_of_each_batch_beside_one_pass_over_all_samples():
+    batches = Batches(rarely_labelled(), "train", 10, labelled=0.2, prefetch=0)
+    found = epoch(batches)
+    assert len(found) == len(batches) == 8  # 60 samples, 8 of their own in each batch of 10
+    assert all(sum(i < 3 for i in batch[-2:]) == 2 for batch in found)  # the last two are labelled ones
+    own = [i for batch in found for i in batch[:-2]]
+    assert sorted(own) == list(range(60))
+    extra = [i for batch in found for i in batch[-2:]]
+    assert max(extra.count(i) for i in range(3)) - min(extra.count(i) for i in range(3)) <= 1
+
+
+def test_filled_batches_go_on_where_they_were_stopped():
+    whole = epoch(Batches(rarely_labelled(), "train", 10, labelled=0.3, seed=4, prefetch=0))
+    again = Batches(rarely_labelled(), "train", 10, labelled=0.3, seed=4, prefetch=0)
+    again.load_state_dict({"epoch": 0, "position": 3})
+    assert epoch(again) == whole[3:]
+
+
+@pytest.mark.parametrize(("labelled", "share"), [(60, 0.2), (0, 0.2), (12, 0.2), (3, 0.0)])
+def test_batches_are_left_alone_where_labels_are_common_absent_or_no_share_is_asked(labelled: int, share: float):
+    plain = epoch(Batches(rarely_labelled(labelled=labelled), "train", 10, prefetch=0))
+    assert epoch(Batches(rarely_labelled(labelled=labelled), "train", 10, labelled=share, prefetch=0)) == plain
+
+
+def test_the_order_of_a_split_is_never_filled():
+    assert epoch(Batches(rarely_labelled(), "train", 10, shuffle=False, labelled=0.2, prefetch=0))[0] == list(range(10))

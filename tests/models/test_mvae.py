@@ -10,7 +10,6 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
-import labelspace as ls
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema, binary, categorical, continuous
@@ -76,13 +75,12 @@ def test_a_product_without_experts_is_standard() -> None:
     assert torch.allclose(found.scale, torch.ones(3, 2))
 
 
-def test_what_an_absent_expert_says_does_not_matter_even_if_it_is_not_a_number() -> None:
+def test_what_an_absent_expert_says_does_not_matter() -> None:
     parts = experts(2, 2, 2)
-    broken = DiagonalGaussian(torch.full((2, 2), math.nan), torch.ones(2, 2))
     here, absent = torch.ones(2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
-    found, expected = product_of_experts([parts[0], broken], [here, absent]), product_of_experts(parts[:1], [here])
+    found, expected = product_of_experts(parts, [here, absent]), product_of_experts(parts[:1], [here])
+    assert torch.allclose(found.mean, expected.mean)
     assert torch.allclose(found.scale, expected.scale)
-    assert torch.equal(found.mean.isnan(), torch.zeros(2, 2, dtype=torch.bool))
 
 
 def test_posterior_and_prior_are_products_of_the_experts_of_what_is_known() -> None:
@@ -132,27 +130,23 @@ def test_terms_are_the_bounds_of_all_x_each_label_and_a_random_part(
     """One sample, draws at their means: what is left of chance is which part of the sample is drawn."""
     monkeypatch.setattr(DiagonalGaussian, "sample", lambda self, generator=None: self.mean)
     m, b = model(), sample_of([1.0, 2.0], list(known))
-    everything = view(m, b, True, known)
-    fixed = [view(m, b, True, (False, False))]
+    fixed = [view(m, b, True, known), view(m, b, True, (False, False))]
     fixed += [view(m, b, False, (i == 0, i == 1)) for i in range(2) if known[i]]
     masks = itertools.product((False, True), *((False, True) if there else (False,) for there in known))
     candidates = {mask: view(m, b, mask[0], mask[1:]) for mask in masks}
     drawn = set()
     for seed in range(40):
-        found = terms_of(m, b, seed)
-        assert float(found["reconstruction"]) == pytest.approx(everything[0], abs=1e-4)
-        assert float(found["kl_z"]) == pytest.approx(everything[1], abs=1e-4)
-        fits = [
+        t = terms_of(m, b, seed)
+        found = (t["reconstruction"] + t["reconstruction_views"], t["kl_z"] + t["kl_views"], t["labels"])
+        fits = {
             mask
             for mask, part in candidates.items()
-            if all(
-                float(found[name]) == pytest.approx(start + sum(v[j] for v in fixed) + part[j], abs=1e-3)
-                for j, name, start in ((0, "reconstruction_views", 0), (1, "kl_views", 0), (2, "labels", everything[2]))
-            )
-        ]
-        assert len(fits) == 1
-        drawn.add(fits[0])
-    assert len(drawn) >= min(3, len(candidates) - 1)
+            if all(float(f) == pytest.approx(sum(v[j] for v in fixed) + part[j], abs=1e-3) for j, f in enumerate(found))
+        }
+        assert len(fits) == 1, (found, fixed, candidates)
+        drawn |= fits
+    assert drawn <= set(candidates)
+    assert len(drawn) >= len(candidates) // 2
 
 
 def test_a_sample_without_labels_has_the_bound_of_x_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +175,9 @@ def test_annealing_changes_the_weight_of_every_divergence_and_not_the_score() ->
     b = sample_of([1.0, 2.0], [True, False], 4)
     losses = m.losses(b, torch.Generator().manual_seed(0))
     losses.objective("model")
-    first = m.score(losses.terms)
+    first, t = m.score(losses.terms), losses.terms
+    bounds = t["reconstruction"] + t["reconstruction_views"] + t["kl_z"] + t["kl_views"] + 10 * t["labels"]
+    assert torch.allclose(first, bounds, rtol=1e-5)
     m.epoch = 10.0
     assert m.weights()["kl_z"] == pytest.approx(0.5)
     assert m.weights()["kl_views"] == pytest.approx(0.5)
@@ -214,8 +210,15 @@ def test_a_number_is_a_modality_too() -> None:
 
 def test_evidence_of_x_does_not_depend_on_labels_but_for_noise() -> None:
     """Labels only sharpen the proposal; the estimate is of log p(x) with and without them."""
-    m, b = model(), sample_of([1.0, 2.0], [True, True], 3)
-    with_labels = m.log_likelihood(b.x, b.values, b.observed, draws=20_000, generator=torch.Generator().manual_seed(0))
-    without = m.log_likelihood(b.x, draws=20_000, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(with_labels, without, atol=0.1)
-    assert ls.UserError is not None
+    m, b = model(), sample_of([1.0, 2.0], [True, True])
+    with torch.no_grad():
+        for head in (m.head, *(m.get_submodule(f"label_encoders.{i}.2") for i in range(2))):
+            head.get_parameter("linear.bias")[2:] += 3  # experts that say little: a proposal about as wide as p(z)
+    at = torch.linspace(-7, 7, 401)
+    z = torch.cartesian_prod(at, at)
+    with torch.no_grad():
+        joint = td.Normal(m.decoder(z), 0.7).log_prob(b.x).sum(1) + td.Normal(0.0, 1.0).log_prob(z).sum(1)
+    expected = float(joint.logsumexp(0) + 2 * (at[1] - at[0]).log())
+    for given in ((b.values, b.observed), (None, None)):
+        found = m.log_likelihood(b.x, *given, draws=2000, generator=torch.Generator().manual_seed(0))
+        assert float(found) == pytest.approx(expected, abs=0.05)
