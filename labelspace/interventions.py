@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from labelspace.blocks import Blocks, Latents, modes, sample
+from labelspace.distributions import Point
 from labelspace.errors import UserError, unknown
 from labelspace.models.base import Model
 
@@ -216,7 +217,8 @@ def traverse(
         block: name of a block, instead of a label.
         coordinates: one or two coordinates of the block; the others stay as encoded.
         steps: points along each.
-        span: where a walk starts and ends: "prior" is two standard deviations around the mean of p(block | value);
+        span: where a walk starts and ends: "prior" is two standard deviations around the mean of p(block | value), and for
+            a block that is the label's own value all of its values;
             "data" is the central 96% of ``data_codes``; or two numbers.
         value: the label's value whose prior is walked through; a binary label is walked through where it is on.
         data_codes: codes of a data set, for ``span="data"`` (:func:`encode_all` makes them).
@@ -518,6 +520,10 @@ def _ends(model, name, label, coordinates, span, value, data_codes, before) -> l
         elif kind.kind == "binary":
             values[:, index] = 1.0
     prior = model.prior(values)[name]
+    if label is not None and isinstance(prior, Point):  # the label's own value: from its smallest to its largest
+        options = model.schema.candidates(label, values.device)
+        points = model.prior(*model.only(label, options))[name].mean
+        return [(float(points[:, c].min()), float(points[:, c].max())) for c in coordinates]
     return [
         (float(prior.mean[0, c] - 2 * prior.scale[0, c]), float(prior.mean[0, c] + 2 * prior.scale[0, c])) for c in coordinates
     ]

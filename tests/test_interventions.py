@@ -193,6 +193,16 @@ def test_mistakes_are_named(model: Model, data: Dataset, call, said: str) -> Non
     assert "\n" not in str(error.value)
 
 
+def test_a_walk_through_a_label_that_is_its_own_value_goes_from_its_smallest_to_its_largest(data: Dataset) -> None:
+    torch.manual_seed(0)
+    made = ls.build("condvae", data, latent=3, network=Network(width=8)).eval()
+    walk = iv.traverse(made, data.samples([0])[0], "a", steps=3)
+    assert walk.record.options["axes"] == [[0.0, 0.5, 1.0]]
+    assert walk.codes["y.a"][:, 0].tolist() == [0.0, 0.5, 1.0]
+    given = iv.transfer(made, data.samples([0])[0], data.samples([1])[0], "a", data.labels([0]), data.labels([1]))
+    assert given.codes["y.a"][0].tolist() == [float(data.values[1, 0]), 0.0]
+
+
 # -- inpaint ----------------------------------------------------------------------------------------------------------
 
 

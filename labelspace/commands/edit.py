@@ -14,6 +14,7 @@ from labelspace import interventions, saving, terminal
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import SPLITS, Dataset, as_float
 from labelspace.data.images import read_for
+from labelspace.distributions import Point
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels
 from labelspace.labels import parse_assignments
@@ -51,8 +52,10 @@ def transfer(given: argparse.Namespace) -> None:
 def traverse(given: argparse.Namespace) -> None:
     """Walks through a label's block."""
     model, get = _open(given.run_directory)
-    size = model.blocks.of(given.label).size if given.label in model.schema.names else 0
-    model.schema.index(given.label)
+    kind = model.schema[given.label]
+    block = model.blocks.of(given.label)
+    known = isinstance(model.prior(torch.zeros(1, len(model.schema)))[block.name], Point)
+    size = kind.features if known else block.size  # what follows a label's own value in its block is a flag
     x, labels = get(given.sample)
     if given.coordinates:
         try:

@@ -181,7 +181,9 @@ _SMALL = ["--set", "network.width=8", "--set", "batch_size=256"]
 def test_supervision_hides_labels_and_is_kept_by_resume_and_config(capsys) -> None:
     arguments = ["train", "digits", "--model", "ccvae", "--epochs", "1", *_SMALL]
     assert main([*arguments, "--supervision", "0.1", "--out", "a"]) == 0
-    assert "labels of 144 of 1,437 training samples are used (supervision 0.1, seed 0)" in " ".join(capsys.readouterr().err.split())
+    assert "labels of 144 of 1,437 training samples are used (supervision 0.1, seed 0)" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert "supervision: 0.1" in Path("a/config.yaml").read_text()
     assert main(["train", "--config", "a/config.yaml", "--out", "b"]) == 0
     assert "supervision: 0.1" in Path("b/config.yaml").read_text()

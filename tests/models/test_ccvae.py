@@ -228,7 +228,9 @@ def test_quadrature_is_accurate_for_steep_classifiers(
         assert float(found["kl_y"][0].detach()) == pytest.approx(float(cost.detach()), abs=0.05, rel=0.02)
 
 
-def test_the_weight_correlates_with_the_bracket_so_an_analytic_divergence_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weight_correlates_with_the_bracket_so_an_analytic_divergence_would_be_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """One label, prior N(2, 1.3133^2) where it is on, slope 1: the bracket's log p - log q under the weight."""
     m = model()
     with torch.no_grad():
@@ -348,9 +350,7 @@ def nudged(p: Tensor, function, step: float = 1e-3) -> Tensor:
     return slopes.reshape(p.shape).float()
 
 
-@pytest.mark.parametrize(
-    ("estimator", "value"), [("quadrature", None), ("quadrature", 0), ("quadrature", 1), ("paper", None)]
-)
+@pytest.mark.parametrize(("estimator", "value"), [("quadrature", None), ("quadrature", 0), ("quadrature", 1), ("paper", None)])
 def test_the_classifier_and_the_prior_feel_the_gradient_of_the_exact_bound(
     estimator: str, value: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,7 +372,9 @@ def test_the_classifier_and_the_prior_feel_the_gradient_of_the_exact_bound(
 
 
 @pytest.mark.parametrize("value", [None, 1])
-def test_the_encoder_feels_the_gradient_of_the_exact_cost_of_a_block(value: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoder_feels_the_gradient_of_the_exact_cost_of_a_block(
+    value: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     m = model()
     code = torch.tensor([[0.6, 0.8]], requires_grad=True)
     standard = DiagonalGaussian.standard(2, 1)
@@ -507,7 +509,10 @@ def test_a_new_models_classifier_of_a_binary_label_is_bayes_rule(frequency: floa
 
 
 def test_the_decoder_sees_codes_alone_and_the_encoder_no_label() -> None:
-    m, b = model(TWO), Batch(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)), torch.ones(4, 2), torch.ones(4, 2) > 0)
+    m, b = (
+        model(TWO),
+        Batch(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)), torch.ones(4, 2), torch.ones(4, 2) > 0),
+    )
     one, other = (m.posterior(b.x, values, b.observed) for values in (b.values, 1 - b.values))
     assert all(torch.equal(one[name].mean, other[name].mean) for name in one)
     codes = sample(one, torch.Generator().manual_seed(0))

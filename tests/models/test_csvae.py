@@ -205,6 +205,32 @@ def test_running_statistics_of_erasure_approach_the_exact_ones() -> None:
     assert torch.allclose(running.projection, exact.projection, atol=0.15)
 
 
+def test_missing_labels_are_summed_out_under_the_label_head() -> None:
+    torch.manual_seed(0)
+    schema = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
+    m = CSVAE((4,), schema, latent=3, network=Network(width=8, depth=1)).train()
+    x = torch.randn(5, 4)
+    values = torch.tensor([[1.0, 0], [0, 2], [0, 0], [0, 0], [1, 1]])
+    observed = torch.tensor([[True, True], [False, True], [True, False], [False, False], [True, True]])
+    terms = m.losses(Batch(x, values, observed), torch.Generator().manual_seed(0)).objectives["model"]()
+    probability = [m.label_distribution(x).log_table(i).exp() for i in (0, 1)]
+    expected = torch.zeros(2)
+    for row in range(5):
+        for a in (0, 1):
+            for k in (0, 1, 2):
+                if (observed[row, 0] and values[row, 0] != a) or (observed[row, 1] and values[row, 1] != k):
+                    continue
+                weight = torch.ones(())
+                if not observed[row, 0]:
+                    weight = weight * probability[0][row, a]
+                if not observed[row, 1]:
+                    weight = weight * probability[1][row, k]
+                y = torch.tensor([[float(a), float(k)]])
+                q, p = m.posterior(x[row : row + 1], y, torch.ones(1, 2, dtype=torch.bool)), m.prior(y)
+                expected += weight * torch.cat([q[b].kl(p[b]) for b in ("w.a", "w.k")])
+    assert torch.allclose(terms["kl_w"], expected / 5, rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_balance_keeps_labels_out_of_z_and_in_w_on_the_swiss_roll() -> None:
     from labelspace.evaluation.edits import leakage

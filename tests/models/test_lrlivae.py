@@ -68,7 +68,12 @@ def reached(term: Tensor, m: LrLiVAE) -> set[str]:
     return {n.split(".")[0] for n, g in zip(names, slopes, strict=True) if g is not None and bool((g != 0).any())}
 
 
-ENCODER_S, ENCODER_U, GAUSSIANS, DECODER = {"label_trunk", "label_head"}, {"trunk", "head"}, {"means", "raw_precisions"}, {"decoder"}
+ENCODER_S, ENCODER_U, GAUSSIANS, DECODER = (
+    {"label_trunk", "label_head"},
+    {"trunk", "head"},
+    {"means", "raw_precisions"},
+    {"decoder"},
+)
 
 
 # -- the classes as Gaussians ------------------------------------------------------------------------------------------
@@ -152,7 +157,9 @@ def test_terms_by_hand(missing: bool) -> None:
     z_u = q_u.mean + q_u.scale * torch.empty_like(q_u.mean).normal_(generator=torch.Generator().manual_seed(0))
     raw = m.decoder(torch.cat([z_u, q["z_s.a"].mean, q["z_s.k"].mean], 1))
     assert torch.allclose(found["reconstruction"], -td.Normal(raw, 0.7).log_prob(b.x).sum(1).mean(), atol=1e-4)
-    assert torch.allclose(found["kl_u"], td.kl_divergence(td.Normal(q_u.mean, q_u.scale), td.Normal(0.0, 1.0)).sum(1).mean(), atol=1e-5)
+    assert torch.allclose(
+        found["kl_u"], td.kl_divergence(td.Normal(q_u.mean, q_u.scale), td.Normal(0.0, 1.0)).sum(1).mean(), atol=1e-5
+    )
     adversary = terms_of(m, b, "adversary")["adversary"]
     read = m.adversary(z_u)
     tables = [torch.stack([torch.zeros(4), read[:, 0]], 1).log_softmax(1), read[:, 1:].log_softmax(1)]
@@ -259,7 +266,9 @@ def test_the_decoder_raises_the_verdicts_on_reconstructions_and_on_prior_samples
     made = m.decode(modes(m.posterior(b.x, b.values, b.observed))).mean
     assert torch.allclose(x[:4], made, atol=1e-5)
     assert torch.equal(y[:4], SCHEMA.features(b.values))
-    codes = torch.stack([torch.cat([torch.zeros(2), m.means[0][int(row[0])], m.means[1][int(row[1:].argmax())]]) for row in y[4:]])
+    codes = torch.stack(
+        [torch.cat([torch.zeros(2), m.means[0][int(row[0])], m.means[1][int(row[1:].argmax())]]) for row in y[4:]]
+    )
     assert torch.allclose(x[4:], m.decoder(codes), atol=1e-5)  # each from the Gaussians of the labels that D is told
 
 

@@ -54,7 +54,9 @@ def partly_labelled(draw: st.DrawFn, continuous_too: bool = False) -> tuple[Sche
         for i, w in enumerate(widths)
     ]
     n = draw(st.integers(1, 4))
-    observed = torch.tensor(draw(st.lists(st.lists(st.booleans(), min_size=len(widths), max_size=len(widths)), min_size=n, max_size=n)))
+    observed = torch.tensor(
+        draw(st.lists(st.lists(st.booleans(), min_size=len(widths), max_size=len(widths)), min_size=n, max_size=n))
+    )
     values = torch.stack([torch.randint(0, max(w, 2), (n,), generator=generator(draw(st.integers(0, 99)))) for w in widths], 1)
     return Schema(labels), torch.where(observed, values.float(), 0.0), observed
 
@@ -96,7 +98,9 @@ def test_completions_draw_numbers_and_samples_with_too_many_ways(case: tuple[Sch
 @given(partly_labelled(continuous_too=True), st.integers(1, 40), st.integers(0, 99))
 def test_weights_of_a_samples_completions_sum_to_one(case: tuple[Schema, Tensor, Tensor], most: int, seed: int) -> None:
     schema, values, observed = case
-    done = Completions.of(Batch(torch.zeros(len(values), 2), values, observed), answers(schema, len(values)), generator(seed), most)
+    done = Completions.of(
+        Batch(torch.zeros(len(values), 2), values, observed), answers(schema, len(values)), generator(seed), most
+    )
     total = torch.zeros(len(values)).index_add(0, done.rows, done.weight)
     assert torch.allclose(total, torch.ones(len(values)), atol=1e-5)
     assert bool((done.values[observed[done.rows]] == values[done.rows][observed[done.rows]]).all())
@@ -110,9 +114,7 @@ def test_a_completion_weighs_what_the_answer_gives_to_the_filled_in_values() -> 
     done = Completions.of(Batch(torch.zeros(3, 2), values, observed), answer, generator(), 32)
     assert torch.bincount(done.rows).tolist() == [6, 6, 1]
     for row, filled, weight in zip(done.rows.tolist(), done.values, done.weight, strict=True):
-        q = math.prod(
-            float(answer.log_table(i)[row, int(filled[i])].exp()) for i in range(3) if not bool(observed[row, i])
-        )
+        q = math.prod(float(answer.log_table(i)[row, int(filled[i])].exp()) for i in range(3) if not bool(observed[row, i]))
         assert float(weight) == pytest.approx(q, rel=1e-5)
 
 
@@ -222,7 +224,11 @@ def test_a_valued_block_is_the_labels_value_and_a_flag_for_missing() -> None:
     values, observed = torch.tensor([[1.0, 2.0, 5.0], [0.0, 0.0, 0.0]]), torch.tensor([[True] * 3, [False] * 3])
     prior = MIXED.prior_features([[0.7, 0.3], [0.5, 0.3, 0.2], []])
     features = MIXED.features(values, observed, prior)
-    assert [(b.name, b.size, b.label) for b in valued_blocks(MIXED, flags=True)] == [("y.a", 2, "a"), ("y.k", 4, "k"), ("y.c", 2, "c")]
+    assert [(b.name, b.size, b.label) for b in valued_blocks(MIXED, flags=True)] == [
+        ("y.a", 2, "a"),
+        ("y.k", 4, "k"),
+        ("y.c", 2, "c"),
+    ]
     assert [b.size for b in valued_blocks(MIXED, flags=False)] == [1, 3, 1]
     points = valued_points(MIXED, features, observed)
     assert torch.allclose(points["y.a"].mean, torch.tensor([[1.0, 0.0], [0.3, 1.0]]))
