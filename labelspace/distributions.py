@@ -47,6 +47,8 @@ class DiagonalGaussian:
 
     def kl_per_dimension(self, other: DiagonalGaussian) -> Tensor:
         """KL(self || other) in nats of each coordinate, ``(n, d)``."""
+        if isinstance(other, Point):
+            return torch.full_like(self.mean, torch.inf)
         ratio = self.scale / other.scale
         return 0.5 * (ratio**2 + ((self.mean - other.mean) / other.scale) ** 2 - 1) - torch.log(ratio)
 

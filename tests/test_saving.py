@@ -126,5 +126,5 @@ def test_a_warm_start_from_nothing_that_fits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no model to start from"):
         warm_start(ls.build("vae", ls.open("swiss-roll:n=100")), tmp_path)
     home = ls.save(ls.build("vae", ls.open("swiss-roll:n=100"), network=Network(width=8)), tmp_path / "small")
-    with pytest.raises(UserError, match="nothing in .* fits"):
+    with pytest.raises(UserError, match=r"nothing in .* fits"):
         warm_start(ls.build("vae", ls.open("digits"), latent=5), home)

@@ -205,8 +205,14 @@ class Model(nn.Module):
         return {"model": Player(list(self.parameters()))}
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
-        """What is compared to find the best epoch, from validation terms; lower is better. The default: the negative ELBO."""
-        return torch.stack([term.sum() for name, term in terms.items() if name.startswith(("reconstruction", "kl_"))]).sum()
+        """What is compared to find the best epoch, from validation terms; lower is better.
+
+        The default: the negative ELBO, and the classification of models that are trained for it, at its weight.
+        """
+        score = torch.stack([term.sum() for name, term in terms.items() if name.startswith(("reconstruction", "kl_"))]).sum()
+        if "classification" in terms:
+            score = score + self.weights()["classification"] * terms["classification"].sum()
+        return score
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
         """Names of the entries of every vector term, for logs."""

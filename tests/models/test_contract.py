@@ -14,8 +14,8 @@ from labelspace import saving
 from labelspace.blocks import sample
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset, random_splits
-from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.distributions import Point
+from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
 from labelspace.networks import Network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -34,6 +35,10 @@ def model(schema: Schema = SCHEMA, **changes) -> M2:
     return m
 
 
+def weights_of_z(m: M2) -> Tensor:
+    return m.decoder.get_parameter("weight")[:, :2]
+
+
 def batch(rows: slice = slice(None)) -> Batch:
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
     return Batch(x[rows], torch.where(OBSERVED, VALUES, 0.0)[rows], OBSERVED[rows])
@@ -55,7 +60,7 @@ def labelled_bound(m: M2, x: Tensor, way: tuple[float, ...], noise: bool) -> tup
     mean = m.decoder(torch.cat([q.mean, m.schema.features(values)], 1))
     reconstruction = -td.Normal(mean, SCALE).log_prob(x).sum(1)
     if noise:
-        reconstruction = reconstruction + (q.scale**2 @ m.decoder.weight[:, :2].square().sum(0)) / (2 * SCALE**2)
+        reconstruction = reconstruction + (q.scale**2 @ weights_of_z(m).square().sum(0)) / (2 * SCALE**2)
     kl = td.kl_divergence(td.Normal(q.mean, q.scale), td.Normal(0.0, 1.0)).sum(1)
     p_y = torch.tensor([FREQUENCIES[i][int(v)] for i, v in enumerate(way)])
     return reconstruction, kl, -p_y.log().sum().expand(len(x))
@@ -200,7 +205,7 @@ def test_a_missing_number_is_drawn_with_a_gradient_and_its_bound_is_unbiased() -
         x, y = b.x.expand(len(grid), -1), grid[:, None]
         z = m.posterior(x, y, torch.ones_like(y, dtype=torch.bool))["z"]
         mean = m.decoder(torch.cat([z.mean, (y - 2) / 3], 1))
-        spread = (z.scale**2 @ m.decoder.weight[:, :2].square().sum(0)) / (2 * SCALE**2)
+        spread = (z.scale**2 @ weights_of_z(m).square().sum(0)) / (2 * SCALE**2)
         lost = -td.Normal(mean, SCALE).log_prob(x).sum(1) + spread
         expected = torch.trapezoid(q.log_prob(grid).exp() * lost, grid)
     assert float(terms["reconstruction"].detach()) == pytest.approx(float(expected), rel=0.02)
@@ -216,3 +221,51 @@ def test_the_encoder_of_z_reads_the_labels() -> None:
     assert not torch.allclose(
         m.posterior(b.x, VALUES, full)["z"].mean, m.posterior(b.x, VALUES.flip(0), full)["z"].mean, atol=1e-3
     )
+
+
+def test_classes_are_summed_and_numbers_drawn_where_a_sample_lacks_both() -> None:
+    """One way of filling in per value of the binary label, each with its own or a shared draw of the number."""
+    schema = Schema([binary("a"), continuous("c", 2.0, 3.0)])
+    torch.manual_seed(0)
+    m = M2(
+        (3,), schema, None, latent=2, enumerate=32, likelihood="gaussian", scale=SCALE, network=Network(width=8, depth=1)
+    ).eval()
+    m.decoder = nn.Linear(4, 3)
+    n = 20_000
+    x = torch.randn(1, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = terms_of(m, Batch(x.expand(n, -1), torch.zeros(n, 2), torch.zeros(n, 2, dtype=torch.bool)))
+        answer = m.label_distribution(x)
+        table, log_q = answer.table()["c"], answer.log_table(0)[0]
+        q = td.Normal(float(table["mean"][0]), float(table["sd"][0]))
+        grid = torch.linspace(-30, 34, 2001)
+        expected = torch.zeros(())
+        for a in (0, 1):
+            y = torch.stack([torch.full_like(grid, float(a)), grid], 1)
+            z = m.posterior(x.expand(len(grid), -1), y, torch.ones_like(y, dtype=torch.bool))["z"]
+            mean = m.decoder(torch.cat([z.mean, schema.features(y)], 1))
+            spread = (z.scale**2 @ weights_of_z(m).square().sum(0)) / (2 * SCALE**2)
+            lost = -td.Normal(mean, SCALE).log_prob(x).sum(1) + spread
+            expected = expected + log_q[a].exp() * torch.trapezoid(q.log_prob(grid).exp() * lost, grid)
+        divergence = (log_q.exp() * (log_q - math.log(0.5))).sum() + td.kl_divergence(q, td.Normal(2.0, 3.0))
+    assert float(found["reconstruction"]) == pytest.approx(float(expected), rel=0.02)
+    assert float(found["kl_y"].sum()) == pytest.approx(float(divergence), abs=0.05)
+
+
+@pytest.mark.parametrize("row", [0, 1, 3])
+def test_log_likelihood_of_a_linear_model_is_that_of_its_mixture_of_gaussians(row: int) -> None:
+    m, b = model(), batch(slice(row, row + 1))
+    with torch.no_grad():
+        m.head.linear.weight.zero_()
+        m.head.linear.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 1.0]))  # proposals a little wider than p(z)
+        covariance = weights_of_z(m) @ weights_of_z(m).T + SCALE**2 * torch.eye(3)
+        parts = []
+        for way in itertools.product(range(2), range(3)):
+            if bool(torch.where(b.observed, b.values == torch.tensor([way]), True).all()):
+                y = SCHEMA.features(torch.tensor([way]).float())
+                mean = m.decoder(torch.cat([torch.zeros(1, 2), y], 1))
+                p_y = [math.log(FREQUENCIES[i][v]) for i, v in enumerate(way) if not bool(b.observed[0, i])]
+                parts.append(td.MultivariateNormal(mean[0], covariance).log_prob(b.x[0]) + sum(p_y))
+    many = [part.expand(200, -1) for part in (b.x, b.values, b.observed)]
+    found = m.log_likelihood(*many, draws=30, generator=torch.Generator().manual_seed(0)).logsumexp(0) - math.log(200)
+    assert float(found) == pytest.approx(float(torch.stack(parts).logsumexp(0)), abs=0.06)
