@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from dataclasses import asdict
 
 from labelspace import terminal
 from labelspace.models import MODELS, model_class
+
+_TITLES = {
+    "purpose": "for",
+    "avoid": "not when",
+    "labels": "labels",
+    "missing": "missing labels",
+    "blocks": "blocks",
+    "adversaries": "adversaries",
+}
 
 
 def models(given: argparse.Namespace) -> None:
@@ -15,5 +25,8 @@ def models(given: argparse.Namespace) -> None:
     if given.json:
         terminal.emit(about)
         return
-    columns = ["model", "for", "not when", "labels", "missing labels", "blocks", "adversaries", "paper"]
-    terminal.table(columns, [(name, *row.values()) for name, row in about.items()])
+    for name, row in about.items():
+        print(f"{name}  ({row['paper']})")
+        for key, title in _TITLES.items():
+            print(textwrap.fill(row[key], 100, initial_indent=f"  {title:<16}", subsequent_indent=" " * 18))
+        print()

@@ -288,7 +288,7 @@ class CSVAE(Model):
                 ]
                 terms["block_leak"] = torch.stack(crossed)[balance.others]
             if balance.is_consistent_now:
-                terms |= self._consistency(posterior, codes, values, generator)
+                terms |= self._consistency(batch.x, posterior, codes, values, generator)
             return terms
 
         players = {"labeller": labeller, "model": model}
@@ -307,7 +307,12 @@ class CSVAE(Model):
         return torch.where(discrete, -answer.entropy().mean(0), marginal)
 
     def _consistency(
-        self, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor], values: Tensor, generator: torch.Generator
+        self,
+        x: Tensor,
+        posterior: Latents[DiagonalGaussian],
+        codes: Latents[Tensor],
+        values: Tensor,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """What the encoders make of the model's own counterfactuals.
 
@@ -325,7 +330,7 @@ class CSVAE(Model):
             new_values[:, i] = torch.where(swap[:, 0], values[donors, i], values[:n, i])
         made = half.map(Tensor.detach).replace(changed)
         # The decoder is in this graph: it must draw pictures that show the w that it was given.
-        picture = self.decode(made).mean
+        picture = self.decode(made).mean_like(x[:n])
         picture = picture.clamp(0, 1) if len(self.shape) == 3 else picture
         again, _, _ = self._posterior(picture, new_values)
         distance = (again["z"].mean - made["z"]) / posterior["z"].scale[:n].detach()

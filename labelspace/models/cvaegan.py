@@ -36,7 +36,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models.base import About, Losses, Player, frozen
 from labelspace.models.condvae import CondVAE
-from labelspace.models.parts import Discriminator, cross_entropy
+from labelspace.models.parts import Discriminator, cross_entropy, needs_numbers
 
 
 class CVAEGAN(CondVAE):
@@ -85,6 +85,7 @@ class CVAEGAN(CondVAE):
         super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
         for name, weight in {"features": features, "matching_d": matching_d, "matching_c": matching_c}.items():
             self.schedules[name] = schedules.parse(weight)
+        needs_numbers("CVAE-GAN", self.likelihood)
         small = network.narrowed(self.shape)
         self.discriminator = Discriminator(self.shape, 0, small)
         self.classifier = Discriminator(self.shape, 0, small)

@@ -45,7 +45,7 @@ from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
-from labelspace.models.parts import Discriminator, cross_entropy, hinge
+from labelspace.models.parts import Discriminator, cross_entropy, hinge, needs_numbers
 
 
 class LrLiVAE(Model):
@@ -273,6 +273,7 @@ class LrLiVAEGAN(LrLiVAE):
             scale, learn_scale, network,
         )  # fmt: skip
         self.schedules["gan"] = schedules.parse(gan)
+        needs_numbers("Lr-LiVAE-GAN", self.likelihood)
         self.discriminator = Discriminator(self.shape, schema.width, network.narrowed(self.shape))
 
     @classmethod

@@ -15,7 +15,9 @@ from labelspace import networks
 from labelspace.blocks import Block
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution, Schema
+from labelspace.likelihoods import Likelihood
 
 # -- labels as blocks -------------------------------------------------------------------------------------------------
 
@@ -272,6 +274,15 @@ class AttributeVectors(nn.Module):
 
 
 # -- discriminators ---------------------------------------------------------------------------------------------------
+
+
+def needs_numbers(model: str, likelihood: Likelihood) -> None:
+    """Raises UserError where samples are not numbers that a discriminator could compare with generated ones."""
+    if not likelihood.additive:
+        raise UserError(
+            f"{model} has a discriminator, which reads samples as numbers; counts and tables need a model without one "
+            "(labelspace models)"
+        )
 
 
 class Discriminator(nn.Module):

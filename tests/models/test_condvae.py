@@ -208,3 +208,28 @@ def test_with_all_labels_missing_nobody_plays() -> None:
     unseen = Batch(b.x, torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.bool))
     assert torch.equal(terms_of(m, unseen)["leak"], torch.zeros(2))
     assert torch.equal(terms_of(m, unseen, "adversary")["adversary"], torch.zeros(2))
+
+
+@pytest.mark.parametrize("row", [0, 1, 3])
+@pytest.mark.parametrize("kind", [CondVAE, CondVAEInfo])
+def test_log_likelihood_of_a_linear_model_is_that_of_its_mixture_of_gaussians(kind: type[CondVAE], row: int) -> None:
+    """Missing labels are integrated out under their frequencies; none is left with its flag set."""
+    m, full = model(kind), batch(missing=True)
+    b = Batch(*(part[[row]] for part in (full.x, full.values, full.observed)))
+    m.decoder = torch.nn.Linear(8, 3)
+    with torch.no_grad():
+        m.head.linear.weight.zero_()
+        m.head.linear.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 1.0]))  # proposals a little wider than p(z)
+        weight = m.decoder.weight[:, :2]
+        covariance = weight @ weight.T + 0.7**2 * torch.eye(3)
+        parts = []
+        for way in WAYS:
+            if bool(torch.where(b.observed, b.values == torch.tensor([way]), True).all()):
+                k = torch.nn.functional.one_hot(torch.tensor(int(way[1])), 3)
+                mean = m.decoder(torch.cat([torch.tensor([0.0, 0.0, way[0], 0.0]), k, torch.zeros(1)]))
+                p_y = [FREQUENCIES[i][int(v)] for i, v in enumerate(way) if not bool(b.observed[0, i])]
+                log_p = td.MultivariateNormal(mean, covariance).log_prob(b.x[0])
+                parts.append(log_p + torch.tensor(p_y).log().sum())
+    many = [part.expand(200, -1) for part in (b.x, b.values, b.observed)]
+    found = m.log_likelihood(*many, draws=30, generator=torch.Generator().manual_seed(0)).exp().mean().log()
+    assert float(found) == pytest.approx(float(torch.stack(parts).logsumexp(0)), abs=0.06)

@@ -280,6 +280,34 @@ def test_setting_a_label_has_an_effect_after_a_little_training(name: str) -> Non
     assert float((on - off).abs().mean()) > 1e-3  # how much, and which way, is the evaluation's business
 
 
+@pytest.mark.parametrize("what", ["counts", "table"])
+def test_counts_and_tables_with_missing_cells_train(name: str, what: str) -> None:
+    data = make_data((5,), SCHEMAS["one"], n=100, missing=0.2)
+    rng = np.random.default_rng(0)
+    if what == "counts":
+        data = replace(data, x=rng.poisson(5, data.x.shape).astype(np.float32), likelihood="negative-binomial")
+    else:
+        x = data.x.copy()
+        x[:, 1], x[:, 2] = rng.integers(0, 3, len(x)), rng.poisson(4, len(x))
+        x[rng.random(x.shape) < 0.1] = np.nan
+        data = replace(data, x=x, likelihood="table(continuous,categorical:3,count,continuous,continuous)")
+    torch.manual_seed(0)
+    if any("on samples" in part for part in [model_class(name).about.adversaries]):
+        with pytest.raises(ls.UserError, match="has a discriminator"):
+            ls.build(name, data, latent=3, network=SMALL)
+        return
+    model = ls.fit(ls.build(name, data, latent=3, network=SMALL), data, epochs=2, batch_size=16).model
+    batch = batch_of(data, 3)
+    labels = (batch.values, torch.ones_like(batch.observed))
+    edited = ls.interventions.set(model, batch.x, {"a": 1}, labels).x
+    assert bool(torch.isfinite(edited).all())  # missing cells are filled
+    with pytest.raises(ls.UserError, match="keep_detail"):
+        ls.interventions.set(model, batch.x, {"a": 1}, labels, keep_detail=True)
+    if what == "counts":
+        assert torch.allclose(edited.sum(1), batch.x.sum(1), rtol=1e-3)  # a sample keeps its total
+    assert bool(torch.isfinite(model.generate(batch.values)).all())
+
+
 def test_kinds_that_a_model_is_not_defined_for_are_refused_by_name(name: str) -> None:
     taken = model_class(name).takes
     for schema in SCHEMAS.values():
