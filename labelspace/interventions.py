@@ -240,7 +240,7 @@ def traverse(
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")
     encoded, before = _encode(model, batch, labels)
-    ends = _ends(model, place.name, place.label, coordinates, span, value, data_codes, before[0])
+    ends = _ends(model, place.name, place.label, coordinates, span, value, data_codes, _completed(model, batch[:1], before))
     axes = [torch.linspace(low, high, steps, device=batch.device) for low, high in ends]
     points = torch.cartesian_prod(*axes).view(-1, len(coordinates))  # (steps^k, k)
     walked = encoded[place.name].repeat_interleave(len(points), 0)
@@ -347,7 +347,8 @@ def resample(
     encoded, before = _encode(model, batch, labels)
     rows = torch.arange(len(batch), device=batch.device).repeat_interleave(n)
     repeated = encoded.rows(rows)
-    drawn = sample(model.prior(before[0][rows]), generator)[place.name]
+    given = _completed(model, batch, before)
+    drawn = sample(model.prior(given[0][rows], given[1][rows]), generator)[place.name]
     codes = repeated.replace({place.name: drawn})
     out = _decode(model, codes, repeated, batch[rows], keep_detail).view(len(batch), n, *model.shape)
     values = _values(model, before, [place.label] if place.label else [])
@@ -378,6 +379,8 @@ def generate(
     """
     if n < 1:
         raise UserError(f"generate needs at least one sample, got {n}")
+    if values and not model.conditional:
+        raise UserError(f"{type(model).__name__} does not generate under labels; leave them out, or use a model that has them")
     schema, device = model.schema, model.label_parameters.device
     asked = schema.distribution(model.label_parameters.expand(n, -1)).sample(generator) if len(schema) else torch.zeros(n, 0)
     asked = asked.to(device)
@@ -478,6 +481,14 @@ def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Ten
     return modes(model.encode(x, values, observed)), (values, observed)
 
 
+def _completed(model: Model, x: Tensor, labels: Labels) -> Labels:
+    """Labels of the first ``len(x)`` samples with what is missing predicted, where p(codes | y) depends on it."""
+    values, observed = labels[0][: len(x)], labels[1][: len(x)]
+    if not model.conditional or bool(observed.all()):
+        return values, observed
+    return model.complete(x, values, observed), torch.ones_like(observed)
+
+
 def _put(model: Model, codes, label: str, new: Tensor, old: Tensor, point: str, generator) -> Latents[Tensor]:
     if point == "typical" or not any(b.label == label for b in model.blocks):
         return model.place(codes, label, new, old)
@@ -512,14 +523,14 @@ def _ends(model, name, label, coordinates, span, value, data_codes, before) -> l
         code = data_codes[name].float()
         tails = torch.tensor([_TAIL, 1 - _TAIL], device=code.device)
         return [tuple(torch.quantile(code[:, c], tails).tolist()) for c in coordinates]  # type: ignore[misc]
-    values = before[:1].clone()
+    values = before[0][:1].clone()
     if label is not None:
         index, kind = model.schema.index(label), model.schema[label]
         if value is not None:
             values[:, index] = kind.parse(value)
         elif kind.kind == "binary":
             values[:, index] = 1.0
-    prior = model.prior(values)[name]
+    prior = model.prior(values, before[1][:1])[name]
     if label is not None and isinstance(prior, Point):  # the label's own value: from its smallest to its largest
         options = model.schema.candidates(label, values.device)
         points = model.prior(*model.only(label, options))[name].mean

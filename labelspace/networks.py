@@ -79,8 +79,14 @@ def mlp(inputs: int, hidden: list[int], outputs: int, activation: str = "silu") 
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
 
-def encoder(shape: tuple[int, ...], network: Network) -> tuple[nn.Module, int]:
-    """A trunk ``(n, *shape) -> (n, features)`` and its number of features; heads are put on top of it."""
+def encoder(
+    shape: tuple[int, ...], network: Network, edges: Literal["replicate", "constant"] = "replicate"
+) -> tuple[nn.Module, int]:
+    """A trunk ``(n, *shape) -> (n, features)`` and its number of features; heads are put on top of it.
+
+    Images whose sides are no multiple of the network's stride are padded: their border is repeated ("replicate"), or zeros
+    are put around them ("constant").
+    """
     activation = ACTIVATIONS[network.activation]
     if network.resolve(shape) == "mlp":
         width = network.width_for(shape)
@@ -88,7 +94,7 @@ def encoder(shape: tuple[int, ...], network: Network) -> tuple[nn.Module, int]:
         return nn.Sequential(nn.Flatten(), body, activation()), width
     plan = _Plan.of(shape, network.width_for(shape))
     layers: list[nn.Module] = [
-        _Pad(plan.padding, plan.patch * 2**plan.halvings),
+        _Pad(plan.padding, edges),
         nn.PixelUnshuffle(plan.patch),
         nn.Conv2d(shape[0] * plan.patch**2, plan.channels[0], 3, padding=1),
         activation(),
@@ -150,14 +156,14 @@ class _Plan:
 
 
 class _Pad(nn.Module):
-    """Repeats the border so that both sides are whole multiples of the network's stride."""
+    """Makes both sides whole multiples of the network's stride."""
 
-    def __init__(self, padding: tuple[int, int, int, int], stride: int) -> None:
+    def __init__(self, padding: tuple[int, int, int, int], mode: str) -> None:
         super().__init__()
-        self.padding, self.stride = padding, stride
+        self.padding, self.mode = padding, mode
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, mode="replicate") if any(self.padding) else x
+        return F.pad(x, self.padding, mode=self.mode) if any(self.padding) else x
 
 
 class _Crop(nn.Module):

@@ -47,8 +47,8 @@ class Losses:
     """The terms of one batch.
 
     Each player has an objective: a function that computes the player's raw terms (nats per sample: summed over dimensions,
-    averaged over the batch) from one shared forward pass. It may be called several times; a player that takes three
-    steps calls it three times. A term is a scalar, or a vector whose entries :meth:`Model.term_names` names.
+    averaged over the batch), where it can from one shared forward pass. It may be called several times; a player that takes
+    three steps calls it three times. A term is a scalar, or a vector whose entries :meth:`Model.term_names` names.
 
     Attributes:
         objectives: player name -> function that returns the player's terms.
@@ -226,7 +226,7 @@ class Model(nn.Module):
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Raises UserError where the model does not define one."""
-        raise UserError(f"{type(self).__name__} does not predict labels; ccvae, m2 and csvae do")
+        raise UserError(f"{type(self).__name__} does not predict labels; every model with blocks for labels does")
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Codes with one label moved to new values: the point of the block's prior, unless a model knows better.

@@ -20,17 +20,18 @@ because w integrates to one over every block but its own. A missing label (eq. 5
 
     E_q(z_i | x)[log q(z_i | x) + sum_y q(y | z_i) (log q(y | z_i) - log p(z_i | y) - log p(y))]
 
-``estimator="quadrature"`` (ours, the default) takes the second form. The terms of a block of one coordinate are computed by
-Gauss-Hermite quadrature, with all their gradients; those of larger blocks by ``samples`` draws. Codes for the decoder are drawn
-from q(z_i | x, y_i): one of ``samples`` draws of q(z_i | x), chosen with probability proportional to q(y_i | z_i). No weight w
-multiplies the reconstruction, so no sample outvotes the batch however many labels there are; as with a detached w, the choice
-passes no gradient. The bound alone teaches the classifier little from few labels: its log q(y | x) is cancelled by the bracket.
-The released code stops the bracket's gradient, so that log q(y | x) is felt in full; here it is a term of its own,
-``classification``, averaged over the samples that have the label, 1 in the constructor.
+``estimator="quadrature"`` (ours, the default) takes the second form. The terms of a block of one coordinate are sums over a
+fine grid, and its code for the decoder is a draw of q(z_i | x, y_i) by inverting its distribution function on that grid, all
+with their true gradients. (Gauss-Hermite nodes are too few once the classifier is steep against the width of q.) For larger
+blocks the sums are over ``samples`` draws of q(z_i | x), and the code is one of them, chosen with probability proportional to
+q(y_i | z_i); as with a detached w, the choice passes no gradient. No weight w multiplies the reconstruction, so no sample
+outvotes the batch however many labels there are. The bound alone teaches the encoder little from few labels: its log q(y | x)
+is cancelled by the bracket. The authors' first code stops the bracket's gradient, so that the encoder feels log q(y | x) in
+full; here it is a term of its own, ``classification``, averaged over the samples that have the label, 1 in the constructor.
 
 ``estimator="paper"`` is the first form as its authors released it: one draw for the bracket, ``samples`` joint draws for
 q(y | x), the classifier's input detached in the numerator of w and inside the bracket. It needs w to be of moderate size, and
-grows noisy with the number of labels. Missing labels are summed out exactly in both.
+grows noisy with the number of labels. Missing discrete labels are summed out exactly in both.
 
 Blocks: ``z``, free; ``z.<label>``, one coordinate for a binary or continuous label, one per class for a categorical one.
 Continuous labels: p(z_i | y_i) = N(a + b y_i, s^2) and q(y_i | z_i) = N(c + d z_i, t^2), all learned.
@@ -42,7 +43,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,7 +56,7 @@ from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
 from labelspace.models.parts import LabelPrior, LabelReaders, evidence
 
-_NODES = 24  # of the Gauss-Hermite quadrature
+_REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
 
 
 class CCVAE(Model):
@@ -71,8 +71,8 @@ class CCVAE(Model):
         categorical: coordinates of the block of a categorical label; 0 is one per class.
         estimator: "quadrature" or "paper"; see the module.
         classification: weight of -log q(y | x) beside the bound (quadrature only), a number or a schedule.
-        samples: draws per label and sample (quadrature, for the decoder's codes and for blocks of several coordinates) or
-            for all labels together (paper, K).
+        samples: draws per label and sample (quadrature, for blocks of several coordinates) or for all labels together
+            (paper, K); None is 32 for quadrature and the published 100 for paper.
         hidden: hidden units of the classifier of a categorical label; 0 makes it linear.
         likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
@@ -103,7 +103,7 @@ class CCVAE(Model):
         categorical: int = 0,
         estimator: Literal["quadrature", "paper"] = "quadrature",
         classification: float | str = 1.0,
-        samples: int = 32,
+        samples: int | None = None,
         hidden: int = 64,
         likelihood: str = "laplace",
         scale: float = 1.0,
@@ -112,6 +112,7 @@ class CCVAE(Model):
     ) -> None:
         if estimator not in ("quadrature", "paper"):
             raise unknown("estimator", estimator, ("quadrature", "paper"))
+        samples = {"quadrature": 32, "paper": 100}[estimator] if samples is None else samples
         if samples < 1:
             raise UserError(f"samples must be at least 1, got {samples}")
         sizes = [(categorical or label.features) if label.kind == "categorical" else subspace for label in schema]
@@ -127,15 +128,16 @@ class CCVAE(Model):
         self.readers = LabelReaders(schema, sizes, [hidden if label.kind == "categorical" else 0 for label in schema])
         self._start_readers_at_bayes()
         self.decoder = networks.decoder(blocks.size, described.output_shape, network)
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-        self.register_buffer("nodes", torch.tensor(nodes, dtype=torch.float32), persistent=False)
-        log_weights = torch.tensor(np.log(weights / weights.sum()), dtype=torch.float32)
-        self.register_buffer("log_weights", log_weights, persistent=False)
+        nodes = torch.linspace(-_REACH, _REACH, _NODES)
+        self.register_buffer("nodes", nodes, persistent=False)
+        self.register_buffer("log_weights", (-0.5 * nodes**2).log_softmax(0), persistent=False)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
         # The bound is worth hundreds of nats or more; a classifier that is to be heard beside it needs as much.
-        return {**super().defaults(shape, labels), "classification": 50.0 if len(shape) == 3 else 5.0}
+        # And z must not be so sharp that the decoder has no use for the label's block.
+        image = {"classification": 50.0, "scale": 0.3}
+        return {**super().defaults(shape, labels), **(image if len(shape) == 3 else {"classification": 5.0})}
 
     @torch.no_grad()
     def _start_readers_at_bayes(self) -> None:
@@ -145,7 +147,8 @@ class CCVAE(Model):
                 table, linear = self.label_prior.table(i), self.readers.networks[i][0]  # type: ignore[index]
                 precision = table.scale**-2
                 linear.weight.copy_(table.mean[1:] * precision[1:] - table.mean[:1] * precision[:1])
-                linear.bias.zero_()
+                # the means lie at opposite points and the scales are equal, so only the frequencies are left
+                linear.bias.copy_(self.schema.distribution(self.label_parameters).log_table(i).diff())
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class CCVAE(Model):
             missing = (log_weights.exp() * missing).sum(1)
             kl_y.append(torch.where(known, kl - p_y.log_prob(batch.values)[:, i], missing).mean())
             classification.append(-(log_q_y_x[:, 0] * known).sum() / known.sum().clamp_min(1))
-            chosen = self._tilted(i, q, y, draws, generator)
+            chosen = self._tilted(q, draws, tilt, generator)
             codes = codes.replace({block.name: torch.where(known[:, None], chosen, codes[block.name])})
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
@@ -226,12 +229,25 @@ class CCVAE(Model):
         noise = torch.randn(len(q.mean), self.samples, q.mean.shape[1], generator=generator, device=q.mean.device)
         return q.mean[:, None] + q.scale[:, None] * noise
 
-    def _tilted(self, i: int, q: DiagonalGaussian, y: Tensor, points: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw of q(z_i | x, y_i), ``(n, size)``: one of many draws of q(z_i | x), chosen by how it answers y_i."""
-        draws = self._draws(q, generator) if q.mean.shape[1] == 1 else points
-        with torch.no_grad():
-            chosen = torch.multinomial(self._log_reader(i, draws, y).softmax(1), 1, generator=generator)
-        return draws.gather(1, chosen[..., None].expand(-1, 1, draws.shape[2]))[:, 0]
+    def _tilted(self, q: DiagonalGaussian, points: Tensor, tilt: Tensor, generator: torch.Generator) -> Tensor:
+        """A draw of q(z_i | x, y_i), ``(n, size)``, from the points of q(z_i | x) and their probabilities given y_i.
+
+        On the line the distribution function is inverted, piecewise linear between grid points; its gradient is the draw's.
+        In several dimensions one of the points is chosen, and the choice has no gradient.
+        """
+        n, _, size = points.shape
+        if size > 1:
+            chosen = torch.multinomial(tilt.detach(), 1, generator=generator)
+            return points.gather(1, chosen[..., None].expand(-1, 1, size))[:, 0]
+        # Far tails are cut off (a thousandth of the draws moves): there the gradient is a ratio of tiny numbers.
+        level = torch.rand(n, 1, generator=generator, device=points.device).double() * 0.999 + 0.0005
+        mass = tilt.double()
+        below = mass.cumsum(1) - mass  # at the left edge of each point's cell
+        cell = torch.searchsorted(below.detach(), level, right=True) - 1
+        step = float(self.nodes[1] - self.nodes[0])
+        inside = (level - below.gather(1, cell)) / mass.gather(1, cell).clamp_min(1e-12)
+        noise = self.nodes[cell[:, 0]][:, None] + step * (inside.float() - 0.5)
+        return q.mean + q.scale * noise
 
     def _log_reader(self, i: int, codes: Tensor, y: Tensor) -> Tensor:
         """log q(y_i | code) of ``codes (n, k, size)`` at values ``y (n,)``; ``(n, k)``."""
@@ -276,7 +292,7 @@ class CCVAE(Model):
         }
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
-        """The negative bound."""
+        """The negative bound, and the classification at its weight."""
         return super().score(terms) + terms.get("joint_classification", torch.zeros(()))
 
     def term_names(self) -> dict[str, tuple[str, ...]]:

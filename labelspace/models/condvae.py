@@ -23,6 +23,7 @@ the values under which the ELBO of x plus log p(y) is largest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -172,6 +173,11 @@ class CondVAEInfo(CondVAE):
         super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
         self.schedules["leak"] = schedules.parse(info)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
+
+    @classmethod
+    def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        # In nats beside a sharp reconstruction; at 1 the encoder would not notice the adversary.
+        return {**super().defaults(shape, labels), "info": 200.0 if len(shape) == 3 else 5.0}
 
     def players(self) -> dict[str, Player]:
         adversary = Player(list(self.adversary.parameters()), reader=True)

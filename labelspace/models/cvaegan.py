@@ -10,7 +10,7 @@ transfer (the label is one value), or quick training.
     decoder    the same without the KL, and mean feature matching on prior samples x'' = decoder(z, y), z ~ p(z):
                matching_d * |mean f_D(x) - mean f_D(x'')|^2 / 2  +  matching_c * sum over label values of
                |mean f_C(x) - mean f_C(x'')|^2 / 2, means over the samples that have the value
-    D          cross entropy: x real, x' and x'' made         C   cross entropy with y on real samples
+    D          cross entropy: x real, x' and x'' made, half each    C   cross entropy with y on real samples
 
 x' is the reconstruction. The losses are asymmetric: D and C minimise cross entropies, the decoder matches their mean features.
 Squared errors are Gaussian log-densities here. D and C are spectrally normalised (ours; it keeps D from running away).
@@ -36,7 +36,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models.base import About, Losses, Player, frozen
 from labelspace.models.condvae import CondVAE
-from labelspace.models.parts import Discriminator, cross_entropy, needs_numbers
+from labelspace.models.parts import Discriminator, SpectralFeatures, cross_entropy, needs_numbers
 
 
 class CVAEGAN(CondVAE):
@@ -88,7 +88,7 @@ class CVAEGAN(CondVAE):
         needs_numbers("CVAE-GAN", self.likelihood)
         small = network.narrowed(self.shape)
         self.discriminator = Discriminator(self.shape, 0, small)
-        self.classifier = Discriminator(self.shape, 0, small)
+        self.classifier = SpectralFeatures(self.shape, small)
         self.answer = nn.Linear(128, schema.parameters)
 
     @classmethod
@@ -97,7 +97,7 @@ class CVAEGAN(CondVAE):
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """C(y | x), the classifier of samples."""
-        return self.schema.distribution(self.answer(self.classifier.features(x)).float())
+        return self.schema.distribution(self.answer(self.classifier(x)).float())
 
     def players(self) -> dict[str, Player]:
         classifier = [*self.classifier.parameters(), *self.answer.parameters()]
@@ -131,10 +131,10 @@ class CVAEGAN(CondVAE):
     ) -> dict[str, Tensor]:
         data, sampled = self.decode(codes), self.decode(drawn).mean
         with torch.no_grad():
-            real_d, real_c = self.discriminator.features(batch.x).float(), self.classifier.features(batch.x).float()
+            real_d, real_c = self.discriminator.features(batch.x).float(), self.classifier(batch.x).float()
         with frozen(self.discriminator, self.classifier):
-            again_d, again_c = (m.features(data.mean).float() for m in (self.discriminator, self.classifier))
-            made_d, made_c = (m.features(sampled).float() for m in (self.discriminator, self.classifier))
+            again_d, again_c = (read(data.mean).float() for read in (self.discriminator.features, self.classifier))
+            made_d, made_c = (read(sampled).float() for read in (self.discriminator.features, self.classifier))
         pairwise = ((real_d - again_d) ** 2).sum(1) + ((real_c - again_c) ** 2).sum(1)
         per_value = [
             ((mark @ (real_c - made_c) / mark.sum().clamp_min(1)) ** 2).sum() * 0.5

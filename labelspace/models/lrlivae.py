@@ -31,7 +31,7 @@ Blocks: ``z_u``, free; ``z_s.<label>``, ``subspace`` coordinates each.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -46,6 +46,8 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import Discriminator, cross_entropy, hinge, needs_numbers
+
+_SHARPEST = 1e4  # precision; without a bound the density at a deterministic code has none
 
 
 class LrLiVAE(Model):
@@ -153,7 +155,7 @@ class LrLiVAE(Model):
 
     def _classes(self, i: int) -> DiagonalGaussian:
         """The Gaussians of a label's values, ``(values, subspace)``."""
-        precision = nn.functional.softplus(self.raw_precisions[i]) + 1e-6
+        precision = nn.functional.softplus(self.raw_precisions[i]).clamp(1e-6, _SHARPEST)
         return DiagonalGaussian(self.means[i], precision**-0.5)
 
     def decode(self, codes: Latents[Tensor]) -> DataDistribution:
@@ -188,12 +190,15 @@ class LrLiVAE(Model):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)
-        codes = sample(posterior, generator)
+        return Losses(self._objectives(batch, posterior, sample(posterior, generator)), self.weights())
 
+    def _objectives(
+        self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]
+    ) -> dict[str, Callable[[], dict[str, Tensor]]]:
         def adversary() -> dict[str, Tensor]:
             return {"adversary": cross_entropy(self._read(codes["z_u"].detach()), batch.values, batch.observed)}
 
-        return Losses({"adversary": adversary, "model": lambda: self._model(batch, posterior, codes)}, self.weights())
+        return {"adversary": adversary, "model": lambda: self._model(batch, posterior, codes)}
 
     def _read(self, z_u: Tensor) -> LabelDistribution:
         return self.schema.distribution(self.adversary(z_u).float())
@@ -286,13 +291,13 @@ class LrLiVAEGAN(LrLiVAE):
         return {**players, "model": Player(self.apart(*readers.values()))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
-        losses = super().losses(batch, generator)
-        plain = losses.objectives["model"]
+        posterior = self.posterior(batch.x, batch.values, batch.observed)
+        codes = sample(posterior, generator)
+        plain = self._objectives(batch, posterior, codes)
+        # No gradient on the codes: the discriminator's verdicts reach the decoder alone.
+        codes = codes.map(Tensor.detach)
         with torch.no_grad():
-            posterior = self.posterior(batch.x, batch.values, batch.observed)
-            codes = sample(posterior, generator)
-            guessed = self.classify(codes).mode()
-            values = torch.where(batch.observed, batch.values, guessed)
+            values = torch.where(batch.observed, batch.values, self.classify(codes).mode())
             # classes of prior samples are drawn uniformly, as published
             uniform = self.schema.distribution(torch.zeros_like(self.label_parameters).expand(len(batch), -1))
             drawn = uniform.sample(generator)
@@ -306,12 +311,9 @@ class LrLiVAEGAN(LrLiVAE):
             return {"discriminator": hinge(real, self.discriminator(fakes[0], y), self.discriminator(fakes[1], y_drawn))}
 
         def model() -> dict[str, Tensor]:
-            # codes carry no gradient here: the verdicts reach the decoder alone
             with frozen(self.discriminator):
                 made = self.discriminator(self.decode(codes).mean, y).mean()
                 drawn_made = self.discriminator(self.decode(prior).mean, y_drawn).mean()
-            return plain() | {"gan": -made - drawn_made}
+            return plain["model"]() | {"gan": -made - drawn_made}
 
-        return Losses(
-            {"adversary": losses.objectives["adversary"], "discriminator": discriminator, "model": model}, self.weights()
-        )
+        return Losses({"adversary": plain["adversary"], "discriminator": discriminator, "model": model}, self.weights())

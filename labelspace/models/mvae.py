@@ -11,7 +11,8 @@ a product of Gaussians, whose precisions add up. An ELBO of what is seen, from w
     ELBO(view) = E_q(z | view)[ sum over the view of log p(part | z) ] - beta KL(q(z | view) || p(z)),
                  where log p(y_i | z) counts ``label_weight`` times
 
-The loss is the negative sum of ELBO(all that is known) + ELBO(x) + sum_i ELBO(y_i) + ELBO(a random part of what is known).
+The loss is the negative sum of ELBO(all that is known) + ELBO(x) + sum_i ELBO(y_i) + ELBO(a random part of what is known);
+of a sample without labels, all that is known is x.
 Published weights: labels 10, x 1, KL annealed over 20 epochs.
 
 Blocks: ``z``, free. ``prior(y)`` is the product of p(z) and the experts of the known labels; with nothing known it is p(z).
@@ -20,6 +21,7 @@ Blocks: ``z``, free. ``prior(y)`` is the product of p(z) and the experts of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +59,7 @@ class MVAE(Model):
         schema: the labels, of any kind.
         frequencies: label frequencies; kept for generation under drawn labels.
         latent: coordinates of ``z``.
-        beta: weight of every KL, a number or a schedule (published: ``linear:0->1@20``).
+        beta: weight of every KL, a number or a schedule.
         label_weight: weight of every log p(y_i | z), a number or a schedule.
         likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | z).
@@ -82,7 +84,7 @@ class MVAE(Model):
         schema: Schema,
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 100,
-        beta: float | str = 1.0,
+        beta: float | str = "linear:0->1@20",
         label_weight: float | str = 10.0,
         likelihood: str = "bernoulli",
         scale: float = 0.1,
@@ -100,6 +102,10 @@ class MVAE(Model):
         self.decoder = networks.decoder(latent, described.output_shape, network)
         self.label_decoders = nn.ModuleList(networks.mlp(latent, [64], label.parameters) for label in schema)
         self.attributes = AttributeVectors(schema, latent)
+
+    @classmethod
+    def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
+        return {**super().defaults(shape, labels), "beta": 1.0}  # recipes have fewer epochs than the annealing
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +193,7 @@ class MVAE(Model):
 
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Measures the attribute vectors that edits move along."""
-        self.attributes.measure(batches(), lambda batch: self.encode(batch.x)["z"].mean)
+        self.attributes.measure(batches(), lambda batch: self.posterior(batch.x, batch.values, batch.observed)["z"].mean)
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Moves z along the label's attribute vector."""

@@ -285,11 +285,33 @@ def needs_numbers(model: str, likelihood: Likelihood) -> None:
         )
 
 
-class Discriminator(nn.Module):
-    """A projection discriminator (Miyato & Koyama 2018): D(x, y) = f(h(x)) + <W y, h(x)>, spectrally normalised throughout.
+class SpectralFeatures(nn.Module):
+    """Features h(x) of samples, ``(n, 128)``, by a spectrally normalised network.
 
     Every matrix and every kernel, seen as a matrix, has spectral norm 1, so h changes at most as fast as x for vectors, and at
     most three times as fast for images (their first kernel is 3x3 and overlaps itself; all others are 1x1).
+
+    Args:
+        shape: shape of one sample.
+        network: size of its trunk.
+    """
+
+    def __init__(self, shape: tuple[int, ...], network: networks.Network) -> None:
+        super().__init__()
+        # relu has Lipschitz constant 1; and zeros around an image add nothing, where a repeated border would count twice
+        trunk, features = networks.encoder(shape, replace(network, activation="relu"), "constant")
+        for module in trunk.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                spectral_norm(module)
+        self.trunk = trunk
+        self.hidden = nn.Sequential(spectral_norm(nn.Linear(features, 128)), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hidden(self.trunk(x))
+
+
+class Discriminator(nn.Module):
+    """A projection discriminator (Miyato & Koyama 2018): D(x, y) = f(h(x)) + <W y, h(x)>, spectrally normalised throughout.
 
     Args:
         shape: shape of one sample.
@@ -299,19 +321,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int, network: networks.Network) -> None:
         super().__init__()
-        # relu has Lipschitz constant 1; what is normalised stays bounded through it.
-        trunk, features = networks.encoder(shape, replace(network, activation="relu"))
-        for module in trunk.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                spectral_norm(module)
-        self.trunk = trunk
-        self.hidden = nn.Sequential(spectral_norm(nn.Linear(features, 128)), nn.ReLU())
+        self.features = SpectralFeatures(shape, network)
         self.out = spectral_norm(nn.Linear(128, 1))
         self.projection = spectral_norm(nn.Linear(width, 128, bias=False)) if width else None
-
-    def features(self, x: Tensor) -> Tensor:
-        """The last hidden layer h(x), ``(n, 128)``."""
-        return self.hidden(self.trunk(x))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """How real samples look under label features ``y (n, width)``; ``(n,)``."""

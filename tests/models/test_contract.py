@@ -235,11 +235,11 @@ class _Interrupt(Silent):
 
 def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(name: str, tmp_path) -> None:
     data = make_data((1, 8, 8), SCHEMAS["one"], n=80, missing=0.3)
-    options = {"epochs": 2, "batch_size": 16}
-    whole = ls.fit(make(name, data), data, out=tmp_path / "whole", **options).model.state_dict()
+    options = ls.Options(epochs=2, batch_size=16)
+    whole = ls.fit(make(name, data), data, options, out=tmp_path / "whole").model.state_dict()
     with pytest.raises(KeyboardInterrupt):
-        ls.fit(make(name, data), data, out=tmp_path / "cut", watcher=_Interrupt(), **options)
-    again = ls.fit(make(name, data), data, out=tmp_path / "cut", resume=True, **options).model.state_dict()
+        ls.fit(make(name, data), data, options, out=tmp_path / "cut", watcher=_Interrupt())
+    again = ls.fit(make(name, data), data, options, out=tmp_path / "cut", resume=True).model.state_dict()
     for key, tensor in whole.items():
         assert torch.equal(tensor.nan_to_num(), again[key].nan_to_num()), key
 
@@ -259,7 +259,12 @@ def test_every_intervention_answers(name: str, shape: tuple[int, ...], schema: S
             assert i.traverse(model, batch.x[0], label.name, steps=3).x.shape == (3, *shape)
             assert i.resample(model, batch.x[0], label.name, n=2).x.shape == (2, *shape)
     assert i.interpolate(model, batch.x[0], batch.x[1], steps=3).x.shape == (3, *shape)
-    assert i.generate(model, {schema.labels[0].name: 1}, 4).x.shape == (4, *shape)
+    if model.conditional:
+        assert i.generate(model, {schema.labels[0].name: 1}, 4).x.shape == (4, *shape)
+    else:
+        with pytest.raises(ls.UserError, match="does not generate under labels"):
+            i.generate(model, {schema.labels[0].name: 1}, 4)
+    assert i.generate(model, n=4).x.shape == (4, *shape)
     hole = torch.zeros(shape, dtype=torch.bool)
     hole[..., :2] = True
     filled = i.inpaint(model, batch.x, hole, labels)

@@ -85,7 +85,7 @@ def test_feature_matching_by_hand(missing: bool, monkeypatch: pytest.MonkeyPatch
     m, b = model(), batch(missing)
     found, drawn = watched_terms(m, b)
     again, fresh = made(m, b, drawn)
-    f_d, f_c = m.discriminator.features, m.classifier.features
+    f_d, f_c = m.discriminator.features, m.classifier
     assert torch.allclose(found["reconstruction"], -td.Normal(again, 0.7).log_prob(b.x).sum(1).mean(), atol=1e-4)
     pairs = (squared(f_d(b.x), f_d(again)) + squared(f_c(b.x), f_c(again))) / 2
     assert torch.allclose(found["features"], pairs.mean(), atol=1e-5)
@@ -148,7 +148,7 @@ def test_the_discriminator_tells_data_from_both_kinds_of_made_samples(monkeypatc
 def test_the_classifier_learns_from_real_samples_that_have_the_label(missing: bool) -> None:
     m, b = model(), batch(missing)
     found = terms_of(m, b, "classifier")["classifier"]
-    raw = m.answer(m.classifier.features(b.x))
+    raw = m.answer(m.classifier(b.x))
     tables = [torch.stack([torch.zeros(6), raw[:, 0]], 1).log_softmax(1), raw[:, 1:].log_softmax(1)]
     expected = [-tables[i].gather(1, b.values[:, [i]].long())[b.observed[:, i]].mean() for i in range(2)]
     assert torch.allclose(found, torch.stack(expected), atol=1e-5)
