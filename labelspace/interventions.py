@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from labelspace.blocks import Blocks, Latents, modes, sample
+from labelspace.blocks import Block, Blocks, Latents, modes, sample
 from labelspace.distributions import Point
 from labelspace.errors import UserError, unknown
 from labelspace.models.base import Model
@@ -229,9 +229,7 @@ def traverse(
         batch's dimension in front for a batch.
     """
     batch, single = _batch(model, x)
-    if (label is None) == (block is None):
-        raise UserError("traverse needs a label or the name of a block, one of them")
-    place = model.blocks.of(label) if label is not None else model.blocks.named(str(block))
+    place = _place(model, "traverse", label, block)
     coordinates = tuple(coordinates)
     if len(coordinates) not in (1, 2) or len({*coordinates}) != len(coordinates):
         raise UserError(f"traverse takes one or two different coordinates, got {coordinates}")
@@ -339,11 +337,9 @@ def resample(
         ``x`` of shape ``(n, *shape)``, with the batch's dimension in front for a batch.
     """
     batch, single = _batch(model, x)
-    if (label is None) == (block is None):
-        raise UserError("resample needs a label or the name of a block, one of them")
     if n < 1:
         raise UserError(f"resample needs at least one draw, got {n}")
-    place = model.blocks.of(label) if label is not None else model.blocks.named(str(block))
+    place = _place(model, "resample", label, block)
     encoded, before = _encode(model, batch, labels)
     rows = torch.arange(len(batch), device=batch.device).repeat_interleave(n)
     repeated = encoded.rows(rows)
@@ -468,6 +464,13 @@ def _batch(model: Model, x: Tensor) -> tuple[Tensor, bool]:
     if len(batch) == 0:
         raise UserError("there is no sample to work on")
     return batch.to(model.label_parameters.device), single
+
+
+def _place(model: Model, intervention: str, label: str | None, block: str | None) -> Block:
+    """The block that is meant by a label or by a block's name."""
+    if (label is None) == (block is None):
+        raise UserError(f"{intervention} needs a label or the name of a block, one of them")
+    return model.blocks.of(label) if label is not None else model.blocks.named(str(block))
 
 
 def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Labels]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from labelspace import schedules
-from labelspace.blocks import Blocks, Latents, modes, sample
+from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
@@ -99,6 +99,7 @@ class Model(nn.Module):
     completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
     conditional: ClassVar[bool] = True  # whether p(codes | y) depends on y
     arguments: dict[str, Any]
+    decoder: nn.Module
     label_features: Tensor
     label_parameters: Tensor
 
@@ -193,8 +194,8 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        """p(x | codes)."""
-        raise NotImplementedError
+        """p(x | codes): the likelihood of what ``decoder`` makes of all blocks side by side."""
+        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         """The terms of a batch for every player."""
@@ -245,6 +246,14 @@ class Model(nn.Module):
     def label_marginal(self, n: int) -> LabelDistribution:
         """p(y), the label frequencies, for ``n`` samples."""
         return self.schema.distribution(self.label_parameters.expand(n, -1))
+
+    def likely(self, values: Tensor, observed: Tensor | None) -> Tensor:
+        """``values`` with every missing entry filled by the label's most frequent value (a number's mean)."""
+        return values if observed is None else torch.where(observed, values, self.label_marginal(len(values)).mode())
+
+    def free_prior(self, like: Tensor) -> DiagonalGaussian:
+        """N(0, I) over the first block, for as many samples as ``like`` has."""
+        return DiagonalGaussian.standard(len(like), self.blocks[0].size, like)
 
     def apart(self, *modules: nn.Module) -> list[nn.Parameter]:
         """The model's parameters that are not in these modules."""

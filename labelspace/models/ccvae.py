@@ -47,14 +47,14 @@ import torch
 from torch import Tensor
 
 from labelspace import networks
-from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import LabelPrior, LabelReaders, evidence
+from labelspace.models.parts import LabelPrior, LabelReaders, evidence, split
 
 _REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
 
@@ -154,14 +154,10 @@ class CCVAE(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
-        if observed is not None:
-            values = torch.where(observed, values, self.label_marginal(len(values)).mode())
-        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        values = self.likely(values, observed)
+        standard = self.free_prior(values)
         labelled = {b.name: self.label_prior.given(i, values[:, i]) for i, b in enumerate(self.blocks[1:])}
         return Latents(self.blocks, {"z": standard, **labelled})
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -169,18 +165,12 @@ class CCVAE(Model):
         """q(z, z_1..z_L | x); labels are not read."""
         features = self.trunk(self.likelihood.inputs(x))
         labelled = self.label_head(features)
-        sizes = [block.size for block in self.blocks[1:]]
-        parts = zip(labelled.mean.split(sizes, -1), labelled.scale.split(sizes, -1), strict=True)
-        named = {block.name: DiagonalGaussian(*part) for block, part in zip(self.blocks[1:], parts, strict=True)}
-        return Latents(self.blocks, {"z": self.head(features), **named})
+        return Latents(self.blocks, {"z": self.head(features), **split(self.blocks[1:], labelled)})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y_i | z_i) at the mean of q(z_i | x)."""
         posterior = self.posterior(x, *self.known(x, None, None))
-        return self._answer(posterior.map(lambda part: part.mean))
-
-    def _answer(self, codes: Latents[Tensor]) -> LabelDistribution:
-        return self.schema.distribution(self.readers.parameters_of([codes[block.name] for block in self.blocks[1:]]))
+        return self.readers.answer(posterior.map(lambda part: part.mean))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -213,7 +203,7 @@ class CCVAE(Model):
             codes = codes.replace({block.name: torch.where(known[:, None], chosen, codes[block.name])})
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
-            "kl_z": posterior["z"].kl(DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)).mean(),
+            "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
             "kl_y": torch.stack(kl_y),
             "classification": torch.stack(classification),
         }
@@ -263,7 +253,7 @@ class CCVAE(Model):
         seen = batch.observed.to(batch.x.dtype)
 
         def log_q_y(parts: Latents[Tensor]) -> Tensor:
-            return (self._answer(parts).log_prob(batch.values) * seen).sum(1)
+            return (self.readers.answer(parts).log_prob(batch.values) * seen).sum(1)
 
         drawn = torch.stack([log_q_y(sample(posterior, generator)) for _ in range(self.samples)])
         log_q_y_x = drawn.logsumexp(0) - math.log(self.samples)
@@ -276,7 +266,7 @@ class CCVAE(Model):
         log_w, log_q_y_x = self.log_weight(batch, posterior, codes, generator)
         w = log_w.exp()
         prior, kl_y = self.prior(batch.values), []
-        answer = self._answer(codes.map(Tensor.detach)).log_prob(batch.values)
+        answer = self.readers.answer(codes.map(Tensor.detach)).log_prob(batch.values)
         for i, block in enumerate(self.blocks[1:]):
             q, code, known = posterior[block.name], codes[block.name], batch.observed[:, i]
             bracket = q.log_prob(code) + answer[:, i] - prior[block.name].log_prob(code)

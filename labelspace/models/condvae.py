@@ -29,11 +29,11 @@ import torch
 from torch import Tensor
 
 from labelspace import networks, schedules
-from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
+from labelspace.blocks import Block, Blocks, Latents, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import by_bounds, cross_entropy, valued_blocks, valued_points
 
@@ -88,15 +88,12 @@ class CondVAE(Model):
     # -- p ------------------------------------------------------------------------------------------------------------
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
-        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        standard = self.free_prior(values)
         return Latents(self.blocks, {"z": standard, **self._points(values, observed)})
 
     def _points(self, values: Tensor, observed: Tensor | None):
         observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
         return valued_points(self.schema, self.schema.features(values, observed, self.label_features), observed)
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -118,7 +115,7 @@ class CondVAE(Model):
         def bound(y: Tensor) -> Tensor:
             y = y.to(x.device)
             posterior = self._posterior(features, y, all_seen)
-            kl = posterior["z"].kl(DiagonalGaussian.standard(len(x), self.blocks[0].size, x))
+            kl = posterior["z"].kl(self.free_prior(x))
             return self.decode(modes(posterior)).log_prob(x) - kl
 
         return self.schema.distribution(by_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
@@ -131,7 +128,7 @@ class CondVAE(Model):
         return Losses({"model": lambda: self._elbo(batch, posterior, codes)}, self.weights())
 
     def _elbo(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]) -> dict[str, Tensor]:
-        prior = DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.values)
+        prior = self.free_prior(batch.values)
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
             "kl_z": posterior["z"].kl(prior).mean(),

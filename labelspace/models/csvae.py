@@ -48,7 +48,7 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models.balance import SubspaceBalance, by_density
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
-from labelspace.models.parts import Completions, cross_entropy
+from labelspace.models.parts import Completions, cross_entropy, split
 
 OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
@@ -155,7 +155,7 @@ class CSVAE(Model):
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z) and p(w_i | y_i); for a missing label, the prior at its prior mean."""
         mean, scale = self._w_prior(self.schema.features(values, observed, self.label_features))
-        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        standard = self.free_prior(values)
         return self._latents(standard, DiagonalGaussian(mean, scale))
 
     def _w_prior(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,9 +204,7 @@ class CSVAE(Model):
         return DiagonalGaussian(prior_mean + prior_scale * shift, prior_scale * (floor + nn.functional.softplus(spread - 1)))
 
     def _latents(self, z: DiagonalGaussian, w: DiagonalGaussian) -> Latents[DiagonalGaussian]:
-        parts = zip(w.mean.split(self.w_sizes, -1), w.scale.split(self.w_sizes, -1), strict=True)
-        named = {block.name: DiagonalGaussian(*part) for block, part in zip(self.blocks[1:], parts, strict=True)}
-        return Latents(self.blocks, {"z": z, **named})
+        return Latents(self.blocks, {"z": z, **split(self.blocks[1:], w)})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y | x) of the label head."""

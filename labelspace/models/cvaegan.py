@@ -141,7 +141,7 @@ class CVAEGAN(CondVAE):
             for i, label in enumerate(self.schema)
             for mark in ((batch.values[:, i] == v).float() * batch.observed[:, i] for v in range(len(label.values)))
         ]
-        standard = DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)
+        standard = self.free_prior(batch.x)
         return {
             "reconstruction": -data.log_prob(batch.x).mean(),
             "kl_z": posterior["z"].kl(standard).mean(),

@@ -27,13 +27,13 @@ import torch
 from torch import Tensor
 
 from labelspace import networks
-from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import LabelPrior, LabelReaders, cross_entropy, evidence
+from labelspace.models.parts import LabelPrior, LabelReaders, cross_entropy, evidence, split
 
 
 class DIVA(Model):
@@ -100,14 +100,10 @@ class DIVA(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
-        if observed is not None:
-            values = torch.where(observed, values, self.label_marginal(len(values)).mode())
-        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        values = self.likely(values, observed)
+        standard = self.free_prior(values)
         labelled = {b.name: self.label_prior.given(i, values[:, i]) for i, b in enumerate(self.blocks[1:])}
         return Latents(self.blocks, {"z": standard, **labelled})
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -115,18 +111,12 @@ class DIVA(Model):
         """q(z | x) and q(z_i | x); labels are not read."""
         x = self.likelihood.inputs(x)
         labelled = self.label_head(self.label_trunk(x))
-        sizes = [block.size for block in self.blocks[1:]]
-        parts = zip(labelled.mean.split(sizes, -1), labelled.scale.split(sizes, -1), strict=True)
-        named = {block.name: DiagonalGaussian(*part) for block, part in zip(self.blocks[1:], parts, strict=True)}
-        return Latents(self.blocks, {"z": self.head(self.trunk(x)), **named})
+        return Latents(self.blocks, {"z": self.head(self.trunk(x)), **split(self.blocks[1:], labelled)})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y_i | z_i) at the mean of q(z_i | x)."""
         posterior = self.posterior(x, *self.known(x, None, None))
-        return self._answer(posterior.map(lambda part: part.mean))
-
-    def _answer(self, codes: Latents[Tensor]) -> LabelDistribution:
-        return self.schema.distribution(self.readers.parameters_of([codes[block.name] for block in self.blocks[1:]]))
+        return self.readers.answer(posterior.map(lambda part: part.mean))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -144,9 +134,9 @@ class DIVA(Model):
                 kl_y.append(torch.where(batch.observed[:, i], known, missing).mean())
             return {
                 "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
-                "kl_z": posterior["z"].kl(DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)).mean(),
+                "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
                 "kl_y": torch.stack(kl_y),
-                "classification": cross_entropy(self._answer(codes), batch.values, batch.observed),
+                "classification": cross_entropy(self.readers.answer(codes), batch.values, batch.observed),
             }
 
         return Losses({"model": model}, self.weights())

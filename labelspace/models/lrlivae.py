@@ -38,12 +38,12 @@ import torch
 from torch import Tensor, nn
 
 from labelspace import networks, schedules
-from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import Discriminator, cross_entropy, hinge, needs_numbers
 
@@ -147,9 +147,8 @@ class LrLiVAE(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z_u) and p(z_s | y); for a missing label, that of its most probable value."""
-        if observed is not None:
-            values = torch.where(observed, values, self.label_marginal(len(values)).mode())
-        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        values = self.likely(values, observed)
+        standard = self.free_prior(values)
         labelled = {b.name: self._classes(i)[values[:, i].long()] for i, b in enumerate(self.blocks[1:])}
         return Latents(self.blocks, {"z_u": standard, **labelled})
 
@@ -157,9 +156,6 @@ class LrLiVAE(Model):
         """The Gaussians of a label's values, ``(values, subspace)``."""
         precision = nn.functional.softplus(self.raw_precisions[i]).clamp(1e-6, _SHARPEST)
         return DiagonalGaussian(self.means[i], precision**-0.5)
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +200,7 @@ class LrLiVAE(Model):
         return self.schema.distribution(self.adversary(z_u).float())
 
     def _model(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]) -> dict[str, Tensor]:
-        standard = DiagonalGaussian.standard(len(batch), self.blocks[0].size, batch.x)
+        standard = self.free_prior(batch.x)
         seen = batch.observed.float()
         gaussian, pull = [], []
         for i, block in enumerate(self.blocks[1:]):

@@ -28,12 +28,12 @@ import torch
 from torch import Tensor
 
 from labelspace import networks
-from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
 from labelspace.models.parts import Completions, cross_entropy, valued_blocks, valued_points
 
@@ -100,12 +100,9 @@ class M2(Model):
     # -- p ------------------------------------------------------------------------------------------------------------
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
-        standard = DiagonalGaussian.standard(len(values), self.blocks[0].size, values)
+        standard = self.free_prior(values)
         y = self.schema.features(values, observed, self.label_features)
         return Latents(self.blocks, {"z": standard, **valued_points(self.schema, y, None)})
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -139,7 +136,7 @@ class M2(Model):
         y = torch.where(self.schema.spread(every.drawn), soft, self.schema.features(every.values))
 
         posterior = self._posterior(self.trunk(self.likelihood.inputs(batch.x))[rows], y)
-        standard = DiagonalGaussian.standard(len(rows), self.blocks[0].size, batch.x)
+        standard = self.free_prior(rows)
         log_p = self.decode(sample(posterior, generator)).log_prob(batch.x[rows])
         return {
             "reconstruction": -(weight * log_p).sum() / n,

@@ -31,7 +31,7 @@ from labelspace.blocks import Block, Blocks, Latents
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
 from labelspace.models.parts import AttributeVectors
 
@@ -113,9 +113,6 @@ class MVAE(Model):
         """p(z) times the experts of the observed labels."""
         observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
         return Latents(self.blocks, {"z": product_of_experts(self._label_experts(values), list(observed.T))})
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(codes["z"]).float())
 
     def _labels(self, z: Tensor) -> LabelDistribution:
         """p(y | z)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from labelspace import networks
-from labelspace.blocks import Block
+from labelspace.blocks import Block, Latents
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
@@ -40,6 +40,13 @@ def valued_points(schema: Schema, features: Tensor, observed: Tensor | None) -> 
         flags = (~observed).to(features.dtype)
         parts = [torch.cat([part, flags[:, i : i + 1]], -1) for i, part in enumerate(parts)]
     return {f"y.{label.name}": Point.at(part) for label, part in zip(schema, parts, strict=True)}
+
+
+def split(blocks: Sequence[Block], gaussian: DiagonalGaussian) -> dict[str, DiagonalGaussian]:
+    """A Gaussian over several blocks side by side, block by block."""
+    sizes = [block.size for block in blocks]
+    parts = zip(gaussian.mean.split(sizes, -1), gaussian.scale.split(sizes, -1), strict=True)
+    return {block.name: DiagonalGaussian(*part) for block, part in zip(blocks, parts, strict=True)}
 
 
 def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor], Tensor], n: int, most: int = 64) -> Tensor:
@@ -169,7 +176,7 @@ class LabelReaders(nn.Module):
 
     def __init__(self, schema: Schema, sizes: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
-        self.schemas = [Schema([label]) for label in schema]
+        self.schema = schema
         self.networks = nn.ModuleList(
             networks.mlp(size, [units] if units else [], label.parameters)
             for label, size, units in zip(schema, sizes, hidden, strict=True)
@@ -177,11 +184,12 @@ class LabelReaders(nn.Module):
 
     def read(self, i: int, codes: Tensor) -> LabelDistribution:
         """q(label i | code), for ``codes (..., size)``."""
-        return self.schemas[i].distribution(self.networks[i](codes).float())
+        return Schema([self.schema.labels[i]]).distribution(self.networks[i](codes).float())
 
-    def parameters_of(self, codes: Sequence[Tensor]) -> Tensor:
-        """Raw parameters of all labels from the codes of their blocks, ``(n, schema.parameters)``."""
-        return torch.cat([network(code).float() for network, code in zip(self.networks, codes, strict=True)], -1)
+    def answer(self, codes: Latents[Tensor]) -> LabelDistribution:
+        """q(y | codes) of all labels, each from the block of its own."""
+        own = [codes[codes.blocks.of(label.name).name] for label in self.schema]
+        return self.schema.distribution(torch.cat([f(code).float() for f, code in zip(self.networks, own, strict=True)], -1))
 
 
 def evidence(

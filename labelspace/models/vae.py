@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from labelspace import networks
-from labelspace.blocks import Block, Blocks, Latents, concatenate, sample
+from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model, kl_terms
 from labelspace.models.parts import AttributeVectors
 
@@ -76,11 +76,8 @@ class VAE(Model):
         return Latents(self.blocks, {"z": self.head(self.trunk(self.likelihood.inputs(x)))})
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
-        standard = DiagonalGaussian.standard(len(values), self.blocks.size, values)
+        standard = self.free_prior(values)
         return Latents(self.blocks, {"z": standard})
-
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self.likelihood(self.decoder(concatenate(codes)).float())
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)

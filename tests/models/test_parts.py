@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from labelspace.blocks import Block, Blocks
 from labelspace.data.batches import Batch
 from labelspace.labels import LabelDistribution, Schema, binary, categorical, continuous
 from labelspace.models.parts import (
@@ -273,10 +274,11 @@ def test_readers_answer_label_by_label_from_their_own_block() -> None:
     torch.manual_seed(0)
     readers = LabelReaders(MIXED, [2, 3, 1], hidden=[8, 0, 8])
     codes = [torch.randn(6, size, generator=generator(size)) for size in (2, 3, 1)]
-    together = MIXED.distribution(readers.parameters_of(codes))
+    blocks = Blocks(Block(f"z.{label.name}", size, label.name) for label, size in zip(MIXED, (2, 3, 1), strict=True))
+    together = readers.answer(blocks.split(torch.cat(codes, 1)))
     for i in range(2):
         assert torch.allclose(together.log_table(i), readers.read(i, codes[i]).log_table(0), atol=1e-6)
-    changed = MIXED.distribution(readers.parameters_of([codes[0] + 1, codes[1], codes[2]]))
+    changed = readers.answer(blocks.split(torch.cat([codes[0] + 1, codes[1], codes[2]], 1)))
     assert torch.equal(changed.log_table(1), together.log_table(1))
     assert not torch.equal(changed.log_table(0), together.log_table(0))
 

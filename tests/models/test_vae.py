@@ -86,7 +86,7 @@ def test_attribute_vectors_are_differences_of_class_means() -> None:
 def test_labels_are_not_predicted() -> None:
     d = data()
     model = ls.build("vae", d, likelihood="gaussian", network=Network(width=8))
-    with pytest.raises(UserError, match="csvae"):
+    with pytest.raises(UserError, match="does not predict labels"):
         model.predict(d.samples([0]))
 
 
