@@ -109,10 +109,11 @@ class Model(nn.Module):
         if "__init__" not in cls.__dict__:
             return
         make = cls.__init__
+        signature = _whole_signature(cls)
 
         @functools.wraps(make)
         def recorded(self, *args: Any, **given: Any) -> None:
-            bound = inspect.signature(make).bind(self, *args, **given)
+            bound = signature.bind(self, *args, **given)
             bound.apply_defaults()
             arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
             cls.accept(arguments["schema"])
@@ -123,6 +124,9 @@ class Model(nn.Module):
             if type(self) is cls:
                 self.arguments = arguments
 
+        recorded.__signature__ = signature  # type: ignore[attr-defined]
+        annotated = {name: parameter.annotation for name, parameter in signature.parameters.items() if name != "self"}
+        recorded.__annotations__ = annotated
         cls.__init__ = recorded  # type: ignore[method-assign]
 
     def __init__(
@@ -360,6 +364,17 @@ class Model(nn.Module):
         if observed is not None:
             values = torch.where(observed, values, drawn)
         return self.decode(sample(self.prior(values), generator)).mean
+
+
+def _whole_signature(cls: type) -> inspect.Signature:
+    """The signature of a constructor; one that hands arguments on (``*args, **rest``) has its base class's too."""
+    own = inspect.signature(cls.__dict__["__init__"])
+    handed_on = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    added = [parameter for parameter in own.parameters.values() if parameter.kind not in handed_on]
+    if len(added) == len(own.parameters):
+        return own
+    inherited = inspect.signature(cls.__mro__[1].__init__).parameters.values()
+    return inspect.Signature([*inherited, *added[1:]])  # without a second self
 
 
 def _check_weight(name: str, weight: float | str) -> None:

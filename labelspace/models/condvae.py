@@ -139,7 +139,7 @@ class CondVAEInfo(CondVAE):
     """CondVAE-info; see the module for the objective.
 
     Args:
-        shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network: as in :class:`CondVAE`.
+        *args, **rest: the arguments of :class:`CondVAE`.
         info: weight of the adversary's term in the encoder's objective, a number or a schedule.
     """
 
@@ -154,22 +154,10 @@ class CondVAEInfo(CondVAE):
     )
     encoder_sees_labels = False
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        schema: Schema,
-        frequencies: Sequence[Sequence[float]] | None = None,
-        latent: int = 32,
-        beta: float | str = 1.0,
-        info: float | str = 1.0,
-        likelihood: str = "bernoulli",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
-    ) -> None:
-        super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
+    def __init__(self, *args: Any, info: float | str = 1.0, **rest: Any) -> None:
+        super().__init__(*args, **rest)
         self.schedules["leak"] = schedules.parse(info)
-        self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
+        self.adversary = networks.mlp(self.blocks[0].size, [256, 256], self.schema.parameters)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:

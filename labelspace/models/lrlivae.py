@@ -117,7 +117,7 @@ class LrLiVAE(Model):
         }
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         super().__init__(shape, schema, frequencies, Blocks([Block("z_u", latent), *named]), described, weights)
-        self.target = target
+        self.target, self.network = target, network
         self.trunk, features = networks.encoder(described.input_shape, network)
         self.head = Head(features, latent)
         self.label_trunk, features = networks.encoder(described.input_shape, network)
@@ -234,8 +234,7 @@ class LrLiVAEGAN(LrLiVAE):
     """Lr-LiVAE with a projection discriminator on samples; see the module for the objective.
 
     Args:
-        shape, schema, frequencies, latent, subspace, reconstruction, kl_u, gm, gaussian, pull, leak, target, likelihood,
-            scale, learn_scale, network: as in :class:`LrLiVAE`.
+        *args, **rest: the arguments of :class:`LrLiVAE`.
         gan: weight of the discriminator's verdicts in the decoder's objective.
     """
 
@@ -249,33 +248,11 @@ class LrLiVAEGAN(LrLiVAE):
         paper="Zheng & Sun 2019",
     )
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        schema: Schema,
-        frequencies: Sequence[Sequence[float]] | None = None,
-        latent: int = 100,
-        subspace: int = 32,
-        reconstruction: float | str | None = None,
-        kl_u: float | str | None = None,
-        gm: float | str = 1.0,
-        gaussian: float | str = 0.1,
-        pull: float | str = 1.0,
-        leak: float | str = 1.0,
-        target: Literal["uniform", "marginal"] = "uniform",
-        gan: float | str = 1.0,
-        likelihood: str = "gaussian",
-        scale: float = 1.0,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
-    ) -> None:
-        super().__init__(
-            shape, schema, frequencies, latent, subspace, reconstruction, kl_u, gm, gaussian, pull, leak, target, likelihood,
-            scale, learn_scale, network,
-        )  # fmt: skip
+    def __init__(self, *args: Any, gan: float | str = 1.0, **rest: Any) -> None:
+        super().__init__(*args, **rest)
         self.schedules["gan"] = schedules.parse(gan)
         needs_numbers("Lr-LiVAE-GAN", self.likelihood)
-        self.discriminator = Discriminator(self.shape, schema.width, network.narrowed(self.shape))
+        self.discriminator = Discriminator(self.shape, self.schema.width, self.network.narrowed(self.shape))
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
