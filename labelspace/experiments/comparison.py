@@ -24,7 +24,7 @@ from labelspace.experiments import classifier
 from labelspace.labels import LabelDistribution
 from labelspace.models import MODELS, build
 from labelspace.models.base import Model
-from labelspace.training.fit import fit
+from labelspace.training.fit import configuration, fit
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run
 
@@ -108,6 +108,8 @@ def run(
                 skipped[name] = str(error)  # the model is not defined for these labels or data
                 tell(f"{name} is left out: {error}")
             files.write_json(home / "results.json", _whole(plan, shown, results, skipped))
+    if not results:
+        raise UserError("no model could be trained: " + "; ".join(f"{name}: {reason}" for name, reason in skipped.items()))
     found = _whole(plan, shown, results, skipped)
     header, rows = table(found)
     files.write(home / "table.md", markdown(header, rows))
@@ -146,12 +148,15 @@ def _one(
     )
     torch.manual_seed(seed)
     model = build(name, data, **resolved.arguments)
-    resume = Run(place).exists
-    done = place / "bench.json"
-    fitted = fit(model, data, resolved.options, out=place, resume=resume, watcher=watcher())
+    started, done = Run(place), place / "bench.json"
+    if started.exists and started.read_config() != json.loads(json.dumps(configuration(model, data, resolved.options))):
+        raise UserError(f"{place} holds a run with other settings; choose another --out")
+    fit(model, data, resolved.options, out=place, resume=started.exists, watcher=watcher())
     if done.exists():
         return json.loads(done.read_text())
-    result: dict[str, Any] = {"model": name, "seed": seed, "seconds": fitted.seconds, "epochs": resolved.options.epochs}
+    rates = [json.loads(line)["samples_per_second"] for line in started.metrics_file.read_text().splitlines()]
+    seconds = sum(len(data.rows("train")) / rate for rate in rates)  # also right for a run that was interrupted
+    result: dict[str, Any] = {"model": name, "seed": seed, "seconds": seconds, "epochs": resolved.options.epochs}
     rows = known.rows("test")[: plan.most]
     x = known.samples(rows)
     with torch.no_grad():

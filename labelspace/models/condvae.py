@@ -113,7 +113,6 @@ class CondVAE(Model):
         all_seen = torch.ones(len(x), len(self.schema), dtype=torch.bool, device=x.device)
 
         def bound(y: Tensor) -> Tensor:
-            y = y.to(x.device)
             posterior = self._posterior(features, y, all_seen)
             kl = posterior["z"].kl(self.free_prior(x))
             return self.decode(modes(posterior)).log_prob(x) - kl

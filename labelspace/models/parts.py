@@ -65,12 +65,12 @@ def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor]
     Returns:
         Raw parameters ``(n, schema.parameters)``; see :meth:`Schema.distribution`.
     """
-    options = [schema.candidates(label.name) for label in schema]
+    values, parameters = prior.mode(), []
+    options = [schema.candidates(label.name, values.device) for label in schema]
     if math.prod(len(option) for option in options) <= most:
         combinations = torch.cartesian_prod(*options).view(-1, len(schema))
         scores = [bound(y.expand(n, -1)) + prior.log_prob(y.expand(n, -1)).sum(1) for y in combinations]
         return schema.weighed(combinations, torch.stack(scores, 1))
-    values, parameters = prior.mode(), []
     for sweep in range(2):
         for i, (label, option) in enumerate(zip(schema, options, strict=True)):
             trials = [torch.cat([values[:, :i], v.expand(n, 1), values[:, i + 1 :]], 1) for v in option]
