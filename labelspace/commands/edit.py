@@ -157,14 +157,10 @@ def _finish(given: argparse.Namespace, done: Intervention, name: str) -> None:
     changes = ", ".join(
         f"{label} {done.record.source.get(label, ['?'])[0]} -> {values[0]}" for label, values in done.record.target.items()
     )
-    what = (
-        changes
-        if changes and name in ("edit", "transfer")
-        else name
-        if name == "inpaint"
-        else f"{name} of {', '.join(done.record.changed) or 'nothing'}"
-    )
-    terminal.say(
-        f"{what}; changed {', '.join(done.record.changed) or 'nothing'}; held {', '.join(done.record.held) or 'nothing'}"
-    )
+    held, changed = (", ".join(names) or "nothing" for names in (done.record.held, done.record.changed))
+    if name == "inpaint":
+        terminal.say(f"filled {100 * done.record.options['hole']:.0f}% of the picture; the rest is as it was")
+    else:
+        what = changes if changes and name in ("edit", "transfer") else f"{name} of {changed}"
+        terminal.say(f"{what}; changed {changed}; held {held}")
     terminal.say(f"written to {written}")
