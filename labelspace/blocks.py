@@ -25,6 +25,10 @@ class Block:
     size: int
     label: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"latent block {self.name!r} needs at least one coordinate, got {self.size}")
+
 
 class Blocks(tuple[Block, ...]):
     """The ordered blocks of a model."""

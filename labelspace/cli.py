@@ -25,7 +25,10 @@ def _nearest(message: str) -> str:
     given = message.split("invalid choice: ")[1].split("'")[1]
     known = [part.strip(" '()") for part in message.split("choose from", 1)[1].split(",")]
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    return f"unknown command {given!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+    what = (
+        "command" if message.startswith("argument COMMAND") else f"value of {message.split(':')[0].removeprefix('argument ')}"
+    )
+    return f"unknown {what} {given!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", help=sample)
     c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
-    c.add_argument("--rounds", type=int, default=1, help="times that the filled picture is encoded again (default: 1)")
+    c.add_argument("--rounds", type=int, default=1, help="passes; after the first the filled picture is encoded (default: 1)")
     c.add_argument("--out", help="file to write (image)")
 
     c = add("generate", "new samples under labels", "edit:generate")

@@ -104,7 +104,8 @@ def set(
         labels: the samples' own labels where known; missing ones are predicted by the model where its encoder needs them.
         point: where in the label's block the new value is: "typical" (the model's own choice, measured on training
             data; without one, the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
-        others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018).
+        others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018): the
+            first class of a categorical label, the mean of a number.
         keep_detail: add to the result what the model could not reconstruct: x + decode(edited) - decode(encoded).
         generator: for ``point="draw"``.
 
@@ -121,15 +122,20 @@ def set(
     if missing := [name for name, value in parsed.items() if math.isnan(value)]:
         raise UserError(f"label {missing[0]!r} was set to nothing; expected a value")
     encoded, before = _encode(model, batch, labels)
+    blockless = [name for name in parsed if not any(b.label == name for b in model.blocks)]
+    if blockless:  # these edits move from the label's own value
+        before = _completed(model, batch, before)
     codes = encoded
     if others == "zero":
-        off = modes(model.prior(torch.zeros_like(before[0])))
+        means = torch.tensor([label.mean for label in model.schema], device=batch.device)  # 0 but for numbers
+        off = modes(model.prior(means.expand_as(before[0])))
         codes = codes.replace({b.name: off[b.name] for b in model.blocks if b.label is not None and b.label not in parsed})
     for name, value in parsed.items():
         index = model.schema.index(name)
-        if not (bool(before[1][:, index].all()) or any(b.label == name for b in model.blocks)):
+        if name in blockless and not bool(before[1][:, index].all()):
             raise UserError(
-                f"this model has no block for {name!r} and moves from its own value, which is not known; give labels"
+                f"this model has no block for {name!r} and moves from its own value, which is not known: give labels, or "
+                "name a sample of the run's data (test:0)"
             )
         new = torch.full((len(batch),), value, device=batch.device)
         codes = _put(model, codes, name, new, before[0][:, index], point, generator)
@@ -432,7 +438,7 @@ def inpaint(model: Model, x: Tensor, hole: Tensor, labels: Labels | None = None,
     before = _encode(model, filled, labels)[1]
     for _ in range(rounds):
         codes, _ = _encode(model, filled, before)
-        filled = torch.where(mask, model.decode(codes).mean_like(batch), batch)
+        filled = torch.where(mask, model.decode(codes).fill(batch, ~mask), batch)
     known = _values(model, before, model.schema.names)
     share = float(mask.float().mean())
     names = tuple(block.name for block in model.blocks)

@@ -317,7 +317,8 @@ class Schema:
         """
         sizes = torch.tensor([len(label.values) if label.discrete else 1 for label in self.labels], device=values.device)
         ways = torch.where(observed, 1, sizes)
-        ways = torch.where(ways.double().prod(1, keepdim=True) <= most, ways, 1)
+        few = ways.float().log().sum(1, keepdim=True) <= math.log(most) + 1e-4  # a product might overflow
+        ways = torch.where(few, ways, 1)
         rows = torch.repeat_interleave(torch.arange(len(values), device=values.device), ways.prod(1))
         first = torch.cumsum(ways.prod(1), 0) - ways.prod(1)
         place = torch.arange(len(rows), device=values.device) - first[rows]
@@ -361,6 +362,13 @@ class Schema:
         return LabelDistribution(self, parameters)
 
 
+_LEAST_LOG_SCALE = -4.0  # of a number's distribution, in its own standard deviations
+
+
+def _floored(part: Tensor) -> Tensor:
+    return torch.cat([part[..., :1], part[..., 1:].clamp_min(_LEAST_LOG_SCALE)], -1)
+
+
 class LabelDistribution:
     """Independent distributions over the labels of a schema: Bernoulli, categorical, or Gaussian of the standardised value.
 
@@ -371,7 +379,10 @@ class LabelDistribution:
 
     def __init__(self, schema: Schema, parameters: Tensor) -> None:
         self.schema = schema
-        self._parts = parameters.split([label.parameters for label in schema.labels], dim=-1)
+        self._empty = parameters[..., :0]
+        parts = parameters.split([label.parameters for label in schema.labels], dim=-1)
+        # A number's density would have no bound where a few samples can be learnt by heart.
+        self._parts = [p if y.discrete else _floored(p) for y, p in zip(schema.labels, parts, strict=True)]
 
     def rows(self, rows: Tensor) -> LabelDistribution:
         """The distributions of some samples: anything that indexes the first dimension."""
@@ -398,7 +409,7 @@ class LabelDistribution:
                 mean, log_scale = self._parts[i].unbind(-1)
                 z = ((values[:, i] - label.mean) / label.scale - mean) * torch.exp(-log_scale)
                 columns.append(-0.5 * z**2 - log_scale - 0.5 * math.log(2 * math.pi))
-        return torch.stack(columns, 1)
+        return torch.stack(columns, 1) if columns else self._empty
 
     def entropy(self) -> Tensor:
         """Entropy (nats) per label, ``(n, labels)``."""
@@ -431,7 +442,7 @@ class LabelDistribution:
                 columns.append(self.log_table(i).argmax(-1).to(self._parts[i].dtype))
             else:
                 columns.append(self._parts[i][..., 0] * label.scale + label.mean)
-        return torch.stack(columns, -1)
+        return torch.stack(columns, -1) if columns else self._empty
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One draw of the values, ``(n, labels)``."""
@@ -443,7 +454,7 @@ class LabelDistribution:
             else:
                 noise = torch.randn(part.shape[0], generator=generator, device=part.device, dtype=part.dtype)
                 columns.append((part[:, 0] + noise * part[:, 1].exp()) * label.scale + label.mean)
-        return torch.stack(columns, 1)
+        return torch.stack(columns, 1) if columns else self._empty
 
     def relaxed(self, temperature: float, generator: torch.Generator | None = None) -> Tensor:
         """One draw as label features ``(n, width)`` with a gradient: a softened draw for discrete labels (the concrete

@@ -42,6 +42,10 @@ class DataDistribution:
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError
 
+    def fill(self, x: Tensor, known: Tensor) -> Tensor:
+        """The mean for samples of which only the entries where ``known`` is True count as circumstances."""
+        return self.mean_like(x)
+
 
 class Likelihood(nn.Module):
     """Turns a decoder's raw output into a distribution over data, and data into what an encoder reads.
@@ -175,6 +179,11 @@ class _CountData(DataDistribution):
 
     def mean_like(self, x: Tensor) -> Tensor:
         return _totals(x) * self.log_proportions.exp()
+
+    def fill(self, x: Tensor, known: Tensor) -> Tensor:
+        proportions = self.log_proportions.exp()
+        total = (x * known).sum(1, keepdim=True) / (proportions * known).sum(1, keepdim=True).clamp_min(1e-6)
+        return total * proportions
 
     def log_prob(self, x: Tensor) -> Tensor:
         return _log_negative_binomial(x, self.log_proportions + _totals(x).log(), self.log_theta).sum(1)

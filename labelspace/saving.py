@@ -53,6 +53,10 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
         raise UserError(f"{path} does not fit model {name!r}: {error}") from None
 
 
+_ABOUT_DATA = ("trunk.", "head.", "label_trunk.", "decoder.", "likelihood.")  # parts that do not speak of certain labels
+_MEASURED = ("points", "balance.erasure.", "balance.leak.", "balance.block_leak.", "attributes.")
+
+
 @dataclasses.dataclass(frozen=True)
 class WarmStart:
     """What a model took from another one.
@@ -89,11 +93,19 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     if not (home / "model.safetensors").exists():
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs, _ = files.read_tensors(home / "model.safetensors")
+    try:
+        same_labels = Schema.from_json((home / "schema.json").read_text(encoding="utf-8")) == model.schema
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{home / 'schema.json'} cannot be read: {error}") from None
     settings = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     taken, left = [], {}
     for name, tensor in model.state_dict().items():
         if name in settings:
             left[name] = "a setting"
+        elif name.startswith(_MEASURED):
+            left[name] = "measured in training"
+        elif not same_labels and not name.startswith(_ABOUT_DATA):
+            left[name] = "the labels there are others"
         elif name not in theirs:
             left[name] = "not there"
         elif theirs[name].shape != tensor.shape:

@@ -122,3 +122,8 @@ def test_errors_name_the_block():
         codes().take(["w_hut"])
     with pytest.raises(UserError, match="'w_hut'"):
         codes()["w_hut"]
+
+
+def test_a_block_has_at_least_one_coordinate():
+    with pytest.raises(UserError, match="'z' needs at least one coordinate, got 0"):
+        Block("z", 0)

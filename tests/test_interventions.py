@@ -230,3 +230,27 @@ def test_holes_that_do_not_fit_are_refused(model: Model, data: Dataset) -> None:
         iv.inpaint(model, x, torch.zeros(8, 8, dtype=torch.bool), labels)
     with pytest.raises(UserError, match="at least one round"):
         iv.inpaint(model, x, torch.ones(8, 8, dtype=torch.bool), labels, rounds=0)
+
+
+def test_a_hole_in_counts_is_filled_from_the_counts_that_are_known() -> None:
+    rng = np.random.default_rng(0)
+    n = 60
+    values = (np.arange(n) % 2)[:, None].astype(np.float32)
+    x = rng.poisson(10, (n, 4)).astype(np.float32)
+    schema = Schema([binary("a")])
+    data = Dataset("made", x, values, np.ones(values.shape, bool), schema, random_splits(n, 0), likelihood="negative-binomial")
+    torch.manual_seed(0)
+    made = ls.build("ccvae", data, latent=2, network=Network(width=8)).eval()
+    hole = torch.tensor([False, False, True, True])
+    low, high = (iv.inpaint(made, torch.tensor([10.0, 10.0, *rest]), hole).x for rest in ((0.0, 0.0), (1000.0, 1000.0)))
+    assert torch.equal(low, high)
+    assert 5 < float(low[2:].mean()) < 20
+
+
+def test_an_own_value_that_is_not_known_is_predicted_where_the_model_can(data: Dataset) -> None:
+    torch.manual_seed(0)
+    x = data.samples([0, 1])
+    mvae, vae = (ls.build(name, data, latent=3, network=Network(width=8)).eval() for name in ("mvae", "vae"))
+    assert iv.set(mvae, x, {"a": 1}).x.shape == x.shape
+    with pytest.raises(UserError, match="its own value, which is not known"):
+        iv.set(vae, x, {"a": 1})

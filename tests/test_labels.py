@@ -292,7 +292,9 @@ def reference(parameters: torch.Tensor) -> list[td.Distribution]:
 
 
 def random_parameters(seed: int, n: int = 7) -> torch.Tensor:
-    return 2 * torch.randn(n, MIXED.parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    parameters = 2 * torch.randn(n, MIXED.parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    parameters[:, 5].clamp_(-3.5)  # a number's scale has a floor
+    return parameters
 
 
 def test_log_prob_agrees_with_torch():
@@ -410,3 +412,11 @@ def test_assignments_are_read_by_kind():
 def test_wrong_assignments_are_refused(text: str, message: str):
     with pytest.raises(UserError, match=message):
         parse_assignments(MIXED, [text])
+
+
+def test_a_numbers_density_is_bounded_and_no_label_has_no_columns():
+    schema = Schema([continuous("c")])
+    sharp = schema.distribution(torch.tensor([[0.0, -30.0]]))
+    assert float(sharp.log_prob(torch.zeros(1, 1))) == pytest.approx(4 - 0.5 * math.log(2 * math.pi))
+    nothing = Schema().distribution(torch.zeros(3, 0))
+    assert nothing.sample().shape == nothing.mode().shape == nothing.log_prob(torch.zeros(3, 0)).shape == (3, 0)

@@ -90,9 +90,11 @@ def predict(given: argparse.Namespace) -> None:
 
 def _open(given: argparse.Namespace) -> tuple[Model, Dataset]:
     model = saving.load(given.run_directory)
-    data = open_data(given.data, None, 0)
+    data = open_data(given.data, None, 0, training=False)
     if data.shape != model.shape:
         raise UserError(f"{given.data} has samples of shape {data.shape}, the model takes {model.shape}")
+    if data.x.dtype != np.uint8:
+        model.likelihood.check(data.samples(np.arange(len(data))))
     return model, data
 
 

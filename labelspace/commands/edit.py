@@ -67,7 +67,10 @@ def traverse(given: argparse.Namespace) -> None:
     span: str | tuple[float, float] = given.span
     data_codes = None
     if match := re.fullmatch(r"(-?[\d.]+):(-?[\d.]+)", given.span):
-        span = (float(match[1]), float(match[2]))
+        try:
+            span = (float(match[1]), float(match[2]))
+        except ValueError:
+            raise UserError(f"--span {given.span!r} is not prior, data, or LOW:HIGH, such as -2:2") from None
     elif given.span == "data":
         _, data = open_run(given.run_directory)
         data_codes, _ = interventions.encode_all(model, Batches(data, "val", 512, shuffle=False))

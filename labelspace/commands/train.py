@@ -53,18 +53,18 @@ def train(given: argparse.Namespace) -> None:
     )
     torch.manual_seed(config.options.seed)
     model = build(name, data, **config.arguments)
-    taken = None
-    if given.init_from:
-        taken = saving.warm_start(model, given.init_from)
-    elif given.resume:
-        model.started_from = file.get("init_from", "")
+    taken, source = None, given.init_from or file.get("init_from")
+    if source and given.resume and Run(home).checkpoint_file.exists():
+        model.started_from = source  # the checkpoint has all weights
+    elif source:
+        taken = saving.warm_start(model, source)
     resolved = configuration(model, data, config.options)
     if not given.json:
         terminal.say(yaml.safe_dump(resolved, sort_keys=False).rstrip())
     for note in data.notes:
         terminal.say(f"note: {note}")
     for line in taken.lines() if taken else ():
-        terminal.say(f"from {given.init_from}: {line}")
+        terminal.say(f"from {source}: {line}")
     fitted = fit(
         model,
         data,

@@ -171,8 +171,11 @@ class Dataset:
         place = {code: i for options in rule.options for i, code in enumerate(options)}
         return np.array([place[int(code)] for code in codes])
 
-    def check(self) -> Dataset:
+    def check(self, *, training: bool = True) -> Dataset:
         """Refuses data that nothing can be learnt from; returns itself.
+
+        Args:
+            training: False asks only that the entries can be used, for data that a trained model is to read.
 
         Raises:
             UserError: infinity or, except in tables, NaN in x (first row named); too few samples; a table's column without
@@ -190,6 +193,13 @@ class Dataset:
                     f"{self.address}: x holds {'infinity' if table else 'NaN or infinity'}, first in row {row + 1}, "
                     f"column {column + 1} ({int(bad.sum())} rows in all)"
                 )
+        if not training:
+            return self
+        hint = (
+            ""
+            if self.supervision == 1
+            else f" (only {self.supervision:g} of the labels are used: raise it, or change the seed)"
+        )
         for name, rows in self.splits.items():
             if len(rows) == 0:
                 raise UserError(f"{self.address}: the {name} split is empty ({len(self)} samples in all)")
@@ -201,18 +211,18 @@ class Dataset:
         for i, label in enumerate(self.schema):
             seen = self.values[train, i][self.observed[train, i]]
             if len(seen) == 0:
-                raise UserError(f"{self.address}: label {label.name!r} has no value in the training split; leave it out")
+                raise UserError(f"{self.address}: label {label.name!r} has no value in the training split; leave it out{hint}")
             if len(np.unique(seen)) < 2:
                 raise UserError(
                     f"{self.address}: label {label.name!r} is always {label.format(float(seen[0]))!r} in the training "
-                    "split, so nothing can be learnt about it; leave it out with --labels"
+                    f"split, so nothing can be learnt about it; leave it out with --labels{hint}"
                 )
             never = set(range(len(label.values))) - set(seen.astype(int)) if label.discrete else set()
             if never:
                 raise UserError(
                     f"{self.address}: class {label.format(min(never))!r} of label {label.name!r} never occurs in the "
                     "training split; leave the label out with --labels, merge the class with another, or bring labelled "
-                    "samples of it"
+                    f"samples of it{hint}"
                 )
         return self
 

@@ -17,9 +17,10 @@ from labelspace.data.store import Progress, cache_directory
 from labelspace.errors import UserError
 from labelspace.evaluation.scores import Score, mean
 from labelspace.labels import LabelDistribution, Schema
+from labelspace.likelihoods import build_likelihood
 from labelspace.networks import mlp
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Judge(nn.Module):
@@ -28,13 +29,16 @@ class Judge(nn.Module):
     Args:
         shape: shape of one sample: images of sides of at least 8, or vectors.
         schema: the labels.
+        likelihood: what the data are (:attr:`Dataset.likelihood`): counts are read through a logarithm, tables with flags for
+            their missing cells.
     """
 
-    def __init__(self, shape: tuple[int, ...], schema: Schema) -> None:
+    def __init__(self, shape: tuple[int, ...], schema: Schema, likelihood: str = "") -> None:
         super().__init__()
         self.shape, self.schema = shape, schema
+        self.data = build_likelihood(likelihood or "gaussian", shape, 1.0, False)
         if len(shape) == 1:
-            self.network = mlp(shape[0], [128, 128], schema.parameters)
+            self.network = mlp(self.data.input_shape[0], [128, 128], schema.parameters)
         else:
             kernel, stride = (6, 4) if min(shape[1:]) >= 32 else (4, 2)
             layers: list[nn.Module] = [nn.Conv2d(shape[0], 32, kernel, stride, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
@@ -45,7 +49,7 @@ class Judge(nn.Module):
             self.network = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(size, schema.parameters))
 
     def forward(self, x: Tensor) -> LabelDistribution:
-        return self.schema.distribution(self.network(x))
+        return self.schema.distribution(self.network(self.data.inputs(x)))
 
     @torch.no_grad()
     def read(self, x: Tensor, batch_size: int = 512) -> Tensor:
@@ -55,7 +59,7 @@ class Judge(nn.Module):
     @torch.no_grad()
     def log_odds(self, x: Tensor, batch_size: int = 512) -> Tensor:
         """Raw outputs of the judge, ``(n, schema.parameters)``: log-odds for binary labels."""
-        return torch.cat([self.network(part) for part in x.split(batch_size)])
+        return torch.cat([self.network(self.data.inputs(part)) for part in x.split(batch_size)])
 
 
 def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress | None = None) -> Judge:
@@ -71,16 +75,18 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress |
         raise UserError(f"{data.address} has no labels for a judge to read")
     batches = Batches(data, "train", 128, seed=seed)
     epochs = epochs or max(4, -(-600 // len(batches)))
-    what = json.dumps([FORMAT, data.schema.to_json(), data.shape, len(data), epochs, seed])
-    probe = np.ascontiguousarray(data.x[data.rows("train")[:64]]).tobytes()
+    what = json.dumps([FORMAT, data.schema.to_json(), data.shape, data.likelihood, len(data), epochs, seed])
+    rows = data.rows("train")
+    probe = np.ascontiguousarray(data.x[rows[:64]]).tobytes() + data.values[rows].tobytes() + data.observed[rows].tobytes()
     key = hashlib.sha256(what.encode() + probe).hexdigest()[:20]
     file = cache_directory() / f"judge-{key}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        judge = Judge(data.shape, data.schema)
+        judge = Judge(data.shape, data.schema, data.likelihood)
         if file.exists():
             files.load_strictly(judge, files.read_tensors(file)[0], file)
             return judge.eval()
+        judge.data.measure(data.samples(rows))
         _train(judge, batches, epochs, progress)
     files.write_tensors(file, judge.state_dict())
     return judge.eval()
@@ -96,9 +102,13 @@ def _train(judge: Judge, batches: Batches, epochs: int, progress: Progress | Non
             if len(batch) < 2:
                 continue  # batch norm needs two
             # Noise of random strength: model output is never as clean as data, and the judge must not mind.
-            noise = torch.randn_like(batch.x) * torch.rand(len(batch), *[1] * (batch.x.ndim - 1)) * 0.1
-            log_prob = judge(batch.x + noise).log_prob(batch.values)
-            loss = -(log_prob * batch.observed).sum() / batch.observed.sum().clamp_min(1)
+            x = batch.x
+            if judge.data.additive:
+                x = x + torch.randn_like(x) * torch.rand(len(batch), *[1] * (x.ndim - 1)) * 0.1
+            log_prob = judge(x).log_prob(batch.values)
+            loss = -torch.where(batch.observed, log_prob, 0.0).sum() / batch.observed.sum().clamp_min(1)
+            if not bool(torch.isfinite(loss)):
+                raise UserError("the judge's loss is not finite; are there NaN or huge entries in the data?")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

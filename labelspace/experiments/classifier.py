@@ -43,8 +43,9 @@ def train(data: Dataset, network: Network, *, steps: int = 2000, batch_size: int
         batch_size: labelled samples a step.
         seed: of weights and batches.
     """
-    torch.manual_seed(seed)
-    model = Classifier(data, network).train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(data, network).train()
     labelled = Batches(_only_labelled(data), "train", batch_size, seed=seed, prefetch=0)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2)
     best, kept, step = float("inf"), copy.deepcopy(model.state_dict()), 0

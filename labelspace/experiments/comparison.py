@@ -66,7 +66,7 @@ class Plan:
             raise UserError(f"seeds must be at least 1, got {self.seeds}")
         for text in self.assignments:
             key = text.partition("=")[0].strip()
-            if not any(key in config.settings(name) for name in self.models if name != CLASSIFIER):
+            if not any(key in config.settings("vae" if name == CLASSIFIER else name) for name in self.models):
                 raise unknown("setting of the models:", key, sorted({k for n in MODELS for k in config.settings(n)}))
 
 
@@ -153,10 +153,12 @@ def _one(
         raise UserError(f"{place} holds a run with other settings; choose another --out")
     fit(model, data, resolved.options, out=place, resume=started.exists, watcher=watcher())
     if done.exists():
-        return json.loads(done.read_text())
-    rates = [json.loads(line)["samples_per_second"] for line in started.metrics_file.read_text().splitlines()]
-    seconds = sum(len(data.rows("train")) / rate for rate in rates)  # also right for a run that was interrupted
+        old = files.read_json(done)
+        if ("edits" in old) == plan.edit and old.get("most") == plan.most:
+            return old
+    seconds = sum(json.loads(line)["seconds"] for line in started.metrics_file.read_text().splitlines())
     result: dict[str, Any] = {"model": name, "seed": seed, "seconds": seconds, "epochs": resolved.options.epochs}
+    result["most"] = plan.most
     rows = known.rows("test")[: plan.most]
     x = known.samples(rows)
     with torch.no_grad():
@@ -168,7 +170,9 @@ def _one(
         result["accuracy"] = {}  # the model does not predict
     if reader is not None:
         result["edits"] = {
-            label.name: _edited(model, known, reader, rows, label.name, seed) for label in known.schema if label.discrete
+            label.name: _edited(model, known, reader, rows, label.name, seed)
+            for i, label in enumerate(known.schema)
+            if label.discrete and known.observed[rows, i].any()
         }
     files.write_json(done, result)
     return result
@@ -209,7 +213,7 @@ def _edited(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label:
 
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: one row a model, means over seeds, and the range where there are several."""
-    labels = list(next((r["accuracy"] for r in found["runs"] if r["accuracy"]), {}))
+    labels = list(dict.fromkeys(y for r in found["runs"] for y in (*r["accuracy"], *r.get("edits", {}))))
     edited = any("edits" in r for r in found["runs"])
     header = ["model", *(f"predicts {name}" for name in labels)]
     if edited:
@@ -221,7 +225,7 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         row = [name, *(_spread([r["accuracy"][y]["value"] for r in mine if y in r["accuracy"]]) for y in labels)]
         if edited:
             made = [r["edits"] for r in mine if "edits" in r]
-            row += [_spread([e[y]["judge"]["value"] for e in made]) for y in labels]
+            row += [_spread([e[y]["judge"]["value"] for e in made if y in e]) for y in labels]
             row.append(
                 _spread([min(s["value"] for y in e.values() for s in y["kept"].values()) for e in made if len(labels) > 1])
             )

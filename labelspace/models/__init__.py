@@ -27,7 +27,7 @@ MODELS = {
 }
 
 
-_MEASURED = 20_000  # training samples that a likelihood sees before training
+_CHUNK = 20_000  # samples that are checked at once, and the most that a likelihood is measured on
 
 
 def model_class(name: str) -> type[Model]:
@@ -59,6 +59,8 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
     """
     import inspect
 
+    import numpy as np
+
     cls = model_class(name)
     known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "shape", "schema", "frequencies")]
     for key in arguments:
@@ -70,7 +72,10 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
         **arguments,
     }
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
-    x = data.samples(data.rows("train")[:_MEASURED])
-    model.likelihood.check(x)
-    model.likelihood.measure(x)
+    for rows in np.array_split(np.arange(len(data)), -(-len(data) // _CHUNK)):
+        model.likelihood.check(data.samples(rows))
+        if data.x.dtype == np.uint8:
+            break  # pictures lie in [0, 1] by construction
+    rows = data.rows("train")
+    model.likelihood.measure(data.samples(rows[np.linspace(0, len(rows) - 1, min(len(rows), _CHUNK)).astype(int)]))
     return model

@@ -45,15 +45,16 @@ class Multipliers(nn.Module):
         self.allowed, self.most, self.rate, self.unit = allowed, most, rate, unit
         self.register_buffer("value", torch.full((shape,), float(start)))
         self.register_buffer("average", torch.zeros(shape))
-        self.register_buffer("updates", torch.zeros(()))
+        self.register_buffer("updates", torch.zeros(shape))
 
     @torch.no_grad()
-    def update(self, excess: Tensor, decay: float = 0.95) -> None:
-        """Takes in one batch's measured excess ``(shape,)`` and moves the weights."""
-        self.updates += 1
-        self.average.mul_(decay).add_(excess, alpha=1 - decay)
-        violation = self.average / (1 - decay**self.updates) - self.allowed
-        self.value.mul_(torch.exp(self.rate * (violation / self.unit).clamp(-2, 2))).clamp_(0.1, self.most)
+    def update(self, excess: Tensor, seen: Tensor, decay: float = 0.95) -> None:
+        """Takes in one batch's measured excess and moves the weights, both ``(shape,)``; only those that were seen move."""
+        self.updates += seen
+        self.average.copy_(torch.where(seen, decay * self.average + (1 - decay) * excess, self.average))
+        violation = self.average / (1 - decay ** self.updates.clamp_min(1)) - self.allowed
+        moved = self.value * torch.exp(self.rate * (violation / self.unit).clamp(-2, 2))
+        self.value.copy_(torch.where(seen, moved.clamp(0.1, self.most), self.value))
 
 
 class Erasure(nn.Module):
@@ -168,9 +169,11 @@ class SubspaceBalance(nn.Module):
         strength = torch.rand(len(part.mean), 1, generator=generator, device=part.mean.device)
         return DiagonalGaussian(part.mean, part.scale * strength).sample(generator)
 
-    def update(self, entropy: Tensor, terms: dict[str, Tensor]) -> None:
-        self.leak.update(entropy - terms["adversary"])
-        self.block_leak.update(entropy.expand(len(entropy), -1)[self.others] - terms["block_adversary"])
+    def update(self, entropy: Tensor, terms: dict[str, Tensor], seen: Tensor) -> None:
+        """Moves the weights of the labels that a batch had: ``seen (labels,)`` bool."""
+        self.leak.update(entropy - terms["adversary"], seen)
+        entropies, pairs_seen = (part.expand(len(part), -1)[self.others] for part in (entropy, seen))
+        self.block_leak.update(entropies - terms["block_adversary"], pairs_seen)
 
     def weights(self) -> dict[str, float | Tensor]:
         return {"leak": self.leak.value, "block_leak": self.block_leak.value, "consistency_z": 0.5, "consistency_w": 1.0}

@@ -54,11 +54,13 @@ class Losses:
         objectives: player name -> function that returns the player's terms.
         weights: term name -> weight, a number or a vector; terms that are not listed weigh 1.
         terms: every term that was computed last, detached.
+        seen: ``(labels,)`` bool, labels that any sample of the batch has, for models whose multipliers depend on it.
     """
 
     objectives: dict[str, Callable[[], dict[str, Tensor]]]
     weights: dict[str, float | Tensor] = field(default_factory=dict)
     terms: dict[str, Tensor] = field(default_factory=dict)
+    seen: Tensor | None = None
 
     def objective(self, player: str) -> Tensor:
         """The scalar that a player minimises: the weighted sum of its terms."""
@@ -98,6 +100,7 @@ class Model(nn.Module):
     requires_labels: ClassVar[bool] = True  # whether there is no such model without any label
     completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
     conditional: ClassVar[bool] = True  # whether p(codes | y) depends on y
+    learns_labels: ClassVar[bool] = True  # whether labels take part in training
     arguments: dict[str, Any]
     decoder: nn.Module
     label_features: Tensor
@@ -216,7 +219,7 @@ class Model(nn.Module):
         """
         score = torch.stack([term.sum() for name, term in terms.items() if name.startswith(("reconstruction", "kl_"))]).sum()
         if "classification" in terms:
-            score = score + self.weights()["classification"] * terms["classification"].sum()
+            score = score + self.schedules["classification"].end * terms["classification"].sum()
         return score
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
@@ -231,7 +234,7 @@ class Model(nn.Module):
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Raises UserError where the model does not define one."""
-        raise UserError(f"{type(self).__name__} does not predict labels; every model with blocks for labels does")
+        raise UserError(f"{type(self).__name__} does not predict labels; every other model does (labelspace models)")
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Codes with one label moved to new values: the point of the block's prior, unless a model knows better.

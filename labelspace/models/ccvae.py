@@ -113,6 +113,8 @@ class CCVAE(Model):
         if estimator not in ("quadrature", "paper"):
             raise unknown("estimator", estimator, ("quadrature", "paper"))
         samples = {"quadrature": 32, "paper": 100}[estimator] if samples is None else samples
+        if hidden < 0:
+            raise UserError(f"hidden must be 0 or larger, got {hidden}")
         if samples < 1:
             raise UserError(f"samples must be at least 1, got {samples}")
         sizes = [(categorical or label.features) if label.kind == "categorical" else subspace for label in schema]
@@ -230,8 +232,9 @@ class CCVAE(Model):
             chosen = torch.multinomial(tilt.detach(), 1, generator=generator)
             return points.gather(1, chosen[..., None].expand(-1, 1, size))[:, 0]
         # Far tails are cut off (a thousandth of the draws moves): there the gradient is a ratio of tiny numbers.
-        level = torch.rand(n, 1, generator=generator, device=points.device).double() * 0.999 + 0.0005
-        mass = tilt.double()
+        exact = torch.float32 if points.device.type == "mps" else torch.float64
+        level = torch.rand(n, 1, generator=generator, device=points.device).to(exact) * 0.999 + 0.0005
+        mass = tilt.to(exact)
         below = mass.cumsum(1) - mass  # at the left edge of each point's cell
         cell = torch.searchsorted(below.detach(), level, right=True) - 1
         step = float(self.nodes[1] - self.nodes[0])

@@ -119,6 +119,8 @@ class CSVAE(Model):
         ):
             if given not in known:
                 raise unknown(name, given, known)
+        if adversary_steps < 1:
+            raise UserError(f"adversary_steps must be at least 1, got {adversary_steps}; adversary=false leaves it out")
         if balance == "dual" and not adversary:
             raise UserError("balance=dual balances the adversary; leave it out or set balance=fixed")
         sizes = [subspace * label.features for label in schema]
@@ -235,7 +237,9 @@ class CSVAE(Model):
         if balance is not None and self.training:
             known = self.schema.features(batch.values, batch.observed, self.label_features)
             balance.clock(self.progress)
-            balance.erasure.update(raw.detach(), known - self.label_features)
+            # missing labels add nothing to the covariance with the code; it is that of the samples which have the label
+            share = self.schema.spread(batch.observed.float()).mean(0).clamp_min(1e-6)
+            balance.erasure.update(raw.detach(), (known - self.label_features) / share)
 
         def read(parameters: Tensor) -> Tensor:
             return cross_entropy(self.schema.distribution(parameters.float()), batch.values, batch.observed)
@@ -292,7 +296,7 @@ class CSVAE(Model):
         players = {"labeller": labeller, "model": model}
         if self.adversary is not None:
             players = {"adversary": adversary, **players}
-        return Losses(players, self.weights())
+        return Losses(players, self.weights(), seen=batch.observed.any(0))
 
     def _leak(self, parameters: Tensor) -> Tensor:
         """What an adversary's answer is worth, per label in nats: its negative entropy, or KL(p(y) || answer)."""
@@ -341,7 +345,8 @@ class CSVAE(Model):
     def adapt(self, losses: Losses) -> None:
         if self.balance is not None:
             entropy = self.schema.distribution(self.label_parameters).entropy()
-            self.balance.update(entropy, losses.terms)
+            assert losses.seen is not None
+            self.balance.update(entropy, losses.terms, losses.seen)
 
     def weights(self) -> dict[str, float | Tensor]:
         return super().weights() | (self.balance.weights() if self.balance is not None else {})
@@ -365,21 +370,27 @@ class CSVAE(Model):
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Makes the erasure exact on the training data, and finds the typical point of every label value."""
         if self.balance is not None:
-            raws, labels = [], []
+            raws, labels, shares = [], [], []
             for batch in batches():
                 raws.append(self.head(self.trunk(self.likelihood.inputs(batch.x))).mean)
                 known = self.schema.features(batch.values, batch.observed, self.label_features)
                 labels.append(known - self.label_features)
-            self.balance.erasure.fix(torch.cat(raws), torch.cat(labels))
+                shares.append(self.schema.spread(batch.observed.float()))
+            centred = torch.cat(labels)
+            share = torch.cat(shares).mean(0).clamp_min(1e-6)
+            self.balance.erasure.fix(torch.cat(raws), centred / share)
         parts, values, observed, found = [], [], [], 0
         for batch in batches():
             if found >= _TYPICAL_FROM:
                 break
-            full = self.complete(batch.x, batch.values, batch.observed)
-            parts.append(modes(self.posterior(batch.x, full, batch.observed)))
-            values.append(batch.values)
-            observed.append(batch.observed)
-            found += len(batch)
+            some = batch.observed.any(1)
+            if not bool(some.any()):
+                continue
+            full = self.complete(batch.x[some], batch.values[some], batch.observed[some])
+            parts.append(modes(self.posterior(batch.x[some], full, batch.observed[some])))
+            values.append(batch.values[some])
+            observed.append(batch.observed[some])
+            found += int(some.sum())
         codes = Latents(self.blocks, {b.name: torch.cat([part[b.name] for part in parts]) for b in self.blocks})
         values, observed = torch.cat(values), torch.cat(observed)
         row = 0

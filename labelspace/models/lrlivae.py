@@ -226,7 +226,7 @@ class LrLiVAE(Model):
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum of reconstruction, KL and class cross entropy: there is no ELBO of a deterministic code."""
-        weights = {name: schedule(self.epoch) for name, schedule in self.schedules.items()}
+        weights = {name: schedule.end for name, schedule in self.schedules.items()}
         return torch.stack([weights[name] * terms[name].sum() for name in ("reconstruction", "kl_u", "gm")]).sum()
 
 

@@ -181,7 +181,7 @@ class MVAE(Model):
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative sum of all ELBOs, without annealing."""
-        weight = self.schedules["labels"](self.epoch)
+        weight = self.schedules["labels"].end
         return sum(
             (terms[name] for name in ("reconstruction", "kl_z", "reconstruction_views", "kl_views")), weight * terms["labels"]
         )

@@ -224,8 +224,7 @@ def evidence(
 
 def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor) -> Tensor:
     """Cross entropy of an answer in nats, averaged over the samples that have each label, ``(labels,)``."""
-    seen = observed.to(values.dtype)
-    return -(answer.log_prob(values) * seen).sum(0) / seen.sum(0).clamp_min(1)
+    return -torch.where(observed, answer.log_prob(values), 0.0).sum(0) / observed.sum(0).clamp_min(1)
 
 
 # -- attribute vectors ------------------------------------------------------------------------------------------------
@@ -257,9 +256,9 @@ class AttributeVectors(nn.Module):
         sums = torch.zeros(4, width, size, dtype=torch.float64)  # per feature: sum fz, sum f, sum z, sum f^2
         counts = torch.zeros(width, 1, dtype=torch.float64)
         for batch in batches:
-            z = encode(batch).double().cpu()
+            z = encode(batch).cpu().double()
             seen = batch.observed.cpu()[:, owner].double()
-            f = self.schema.features(batch.values).double().cpu() * seen
+            f = self.schema.features(batch.values).cpu().double() * seen
             sums += torch.stack(
                 [f.T @ z, f.sum(0)[:, None].expand(-1, size), seen.T @ z, (f**2).sum(0)[:, None].expand(-1, size)]
             )

@@ -69,7 +69,7 @@ def fit(
     """Trains a model on a data set's training split and keeps the weights that validate best.
 
     Args:
-        model: from :func:`labelspace.build`; it is trained in place and ends with the best weights.
+        model: from :func:`labelspace.build`; it is trained in place and ends with the best weights, on the CPU.
         data: the data set.
         options: how to train; the model's own recipe for such data by default.
         out: run directory; without one nothing is written and nothing can be resumed.
@@ -179,7 +179,7 @@ class _Loop:
             world=world,
             prefetch=ahead,
             pin=on_gpu,
-            labelled=options.labelled,
+            labelled=options.labelled if model.learns_labels else 0.0,
         )
         self.steps = len(self.batches)
         # Each device draws its own noise; the first rank's generator is what a single device uses.
@@ -189,6 +189,7 @@ class _Loop:
         self.best_score, self.best_epoch, self.rows = math.inf, 0, 0
         self.best_weights: dict[str, Tensor] | None = None
         self.rates: list[float] = []
+        self.seconds = 0.0
         self.events = _events(run) if tensorboard and run is not None else None
 
     # -- the loop -----------------------------------------------------------------------------------------------------
@@ -230,7 +231,8 @@ class _Loop:
             if now - saved > 60 * self.options.checkpoint_minutes and position < self.steps:
                 self._checkpoint("")
                 saved = now
-        self.rates.append(seen / max(time.monotonic() - began, 1e-9) * self.fabric.world_size)
+        self.seconds = time.monotonic() - began
+        self.rates.append(seen / max(self.seconds, 1e-9) * self.fabric.world_size)
 
     def _step(self, model: Model, batch: Batch, step: int) -> Losses:
         """All players' steps on one batch, in the model's order."""
@@ -338,6 +340,7 @@ class _Loop:
             "score": score,
             "best": best,
             "samples_per_second": self.rates[-1],
+            "seconds": self.seconds,
         }
         self.sums, self.count = {}, 0
         self.rows += 1
@@ -375,6 +378,7 @@ class _Loop:
             return (batch.to(self.fabric.device) for batch in batches)
 
         self.model.calibrate(training_data)
+        self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
         if self.events is not None:
             self.events.close()
         if self.run is not None and self.fabric.is_global_zero:

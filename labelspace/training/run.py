@@ -147,6 +147,7 @@ def read_config(path: Path) -> dict[str, Any]:
             isinstance(data["address"], str)
             and isinstance(data["labels"], list)
             and isinstance(data["seed"], int)
+            and isinstance(data.get("supervision", 1.0), int | float)
             and isinstance(model["name"], str)
             and isinstance(training, dict)
         )

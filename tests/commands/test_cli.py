@@ -235,3 +235,34 @@ def test_bench_says_which_models_do_not_take_the_labels(tmp_path: Path, capsys) 
     models = ["--models", "condvae,lr-livae", "--epochs", "1", *_SMALL]
     assert main(["bench", f"npz:{tmp_path / 'dose.npz'}", *models, "--out", "cmp"]) == 0
     assert "lr-livae is left out: LrLiVAE takes binary and categorical labels; 'dose' is continuous" in capsys.readouterr().out
+
+
+def test_a_resumed_run_that_was_cut_before_its_first_checkpoint_starts_from_where_it_was_to_start(run: Path, capsys) -> None:
+    arguments = ["train", "digits", "--model", "vae", "--epochs", "1", *_SMALL, "--out", "warm", "--init-from", str(run)]
+    assert main(arguments) == 0
+    whole = Path("warm/model.safetensors").read_bytes()
+    for name in ("checkpoint/last.safetensors", "metrics.jsonl", "model.safetensors", "config.json", "schema.json"):
+        Path("warm", name).unlink()  # only config.yaml and environment.json were written yet
+    capsys.readouterr()
+    assert main(["train", "--resume", "--out", "warm"]) == 0
+    assert "taken: trunk (" in capsys.readouterr().err
+    assert Path("warm/model.safetensors").read_bytes() == whole
+
+
+def test_predicting_asks_nothing_of_the_labels_of_new_data(run: Path, tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "new.npz", x=rng.random((2, 1, 8, 8)).astype(np.float32), note=np.array(["a", "b"]))
+    assert main(["predict", str(run), f"npz:{tmp_path / 'new.npz'}"]) == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("latent=0", "at least one coordinate"), ("subspace=-1", "at least one coordinate"), ("adversary_steps=0", "at least 1")],
+)
+def test_sizes_that_cannot_be_are_refused(setting: str, said: str, capsys) -> None:
+    fails(["train", "swiss-roll:n=200", "--set", setting, "--out", "no"], capsys, said)
+
+
+def test_a_wrong_choice_is_named_for_what_it_is(run: Path, capsys) -> None:
+    fails(["edit", str(run), "test:0", "--set", "digit=1", "--point", "typicla"], capsys, "--point", "typical")

@@ -91,3 +91,25 @@ def test_the_judge_reads_digits_and_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_judge_reads_vectors() -> None:
     data = ls.open("swiss-roll:n=2000")
     assert judges.accuracy(judges.train(data), data)["side"].value > 0.95
+
+
+def test_a_judge_reads_tables_with_missing_cells():
+    from labelspace.data.dataset import Dataset, random_splits
+    from labelspace.labels import Schema, binary
+
+    rng = np.random.default_rng(0)
+    n = 400
+    y = (np.arange(n) % 2)[:, None].astype(np.float32)
+    x = np.concatenate([y * 3 + rng.normal(size=(n, 1)), rng.integers(0, 3, (n, 1))], 1).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    data = Dataset(
+        "made",
+        x,
+        y,
+        np.ones_like(y, bool),
+        Schema([binary("a")]),
+        random_splits(n, 0),
+        likelihood="table(continuous,categorical:3)",
+    )
+    judge = judges.train(data, epochs=20)
+    assert judges.accuracy(judge, data)["a"].value > 0.7

@@ -171,9 +171,30 @@ def test_a_model_without_labels_is_refused() -> None:
 def test_multipliers_rise_under_violation_fall_without_and_stay_in_bounds() -> None:
     weights = Multipliers(2, allowed=0.02, start=10.0, most=50.0, rate=0.1)
     for _ in range(200):
-        weights.update(torch.tensor([0.3, 0.0]))
+        weights.update(torch.tensor([0.3, 0.0]), torch.tensor([True, True]))
     assert float(weights.value[0]) == pytest.approx(50.0)
     assert float(weights.value[1]) < 10.0
+
+
+def test_a_label_that_no_sample_of_a_batch_has_moves_no_multiplier() -> None:
+    data = ls.open("swiss-roll:n=200")
+    x = data.samples(np.arange(32))
+    schema = Schema([binary("a"), binary("b")])
+    torch.manual_seed(0)
+    m = CSVAE(
+        (3,), schema, latent=2, balance="dual", adversary_target="marginal", leak=20.0, network=Network(width=8, depth=1)
+    ).train()
+    observed = torch.tensor([[True, False]]).expand(32, -1)
+    batch = Batch(x, torch.randint(0, 2, (32, 2), generator=torch.Generator().manual_seed(0)).float() * observed, observed)
+    assert m.balance is not None
+    for step in range(20):
+        losses = m.losses(batch, torch.Generator().manual_seed(step))
+        for player in m.players():
+            losses.objective(player)
+        m.adapt(losses)
+    assert float(m.balance.leak.value[1]) == 20.0
+    assert float(m.balance.leak.value[0]) != 20.0
+    assert sorted(float(v) == 2.0 for v in m.balance.block_leak.value) == [False, True]
 
 
 def test_erasure_takes_away_what_a_linear_probe_reads_and_little_else() -> None:

@@ -55,7 +55,13 @@ SOURCES: dict[str, Source] = {
 
 
 def open(
-    address: str, labels: Iterable[str] | None = None, *, seed: int = 0, supervision: float = 1.0, progress=None
+    address: str,
+    labels: Iterable[str] | None = None,
+    *,
+    seed: int = 0,
+    supervision: float = 1.0,
+    training: bool = True,
+    progress=None,
 ) -> Dataset:
     """Opens a data set by its address.
 
@@ -65,6 +71,7 @@ def open(
         seed: seed of the splits where the source has none of its own, and of generated data.
         supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
             are hidden, as if they were missing.
+        training: False for data that a trained model is only to read: nothing is asked of labels and splits then.
         progress: called with samples read and samples in all, where reading takes a while.
 
     Raises:
@@ -96,7 +103,7 @@ def open(
     if takes_path:
         arguments["path"] = path
     data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
-    return replace(data, seed=seed).select(labels).hide(supervision, seed).check()
+    return replace(data, seed=seed).select(labels).hide(supervision, seed).check(training=training)
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:
