@@ -74,6 +74,7 @@ class CCVAE(Model):
         samples: draws per label and sample (quadrature, for blocks of several coordinates) or for all labels together
             (paper, K); None is 32 for quadrature and the published 100 for paper.
         hidden: hidden units of the classifier of a categorical label; 0 makes it linear.
+        linear: classify binary and continuous labels by one weight and one bias (the paper's); False gives them ``hidden`` too.
         likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
         learn_scale: learn that scale.
@@ -105,6 +106,7 @@ class CCVAE(Model):
         classification: float | str = 1.0,
         samples: int | None = None,
         hidden: int = 64,
+        linear: bool = True,
         likelihood: str = "laplace",
         scale: float = 1.0,
         learn_scale: bool = False,
@@ -127,8 +129,11 @@ class CCVAE(Model):
         self.head = Head(features, latent)
         self.label_head = Head(features, sum(sizes), scale=1.0)
         self.label_prior = LabelPrior(schema, sizes)
-        self.readers = LabelReaders(schema, sizes, [hidden if label.kind == "categorical" else 0 for label in schema])
-        self._start_readers_at_bayes()
+        self.readers = LabelReaders(
+            schema, sizes, [hidden if label.kind == "categorical" or not linear else 0 for label in schema]
+        )
+        if linear:
+            self._start_readers_at_bayes()
         self.decoder = networks.decoder(blocks.size, described.output_shape, network)
         nodes = torch.linspace(-_REACH, _REACH, _NODES)
         self.register_buffer("nodes", nodes, persistent=False)

@@ -549,3 +549,8 @@ def test_log_likelihood_of_a_linear_model_is_that_of_its_mixture_of_gaussians(va
     many = [part.expand(200, -1) for part in (x, given, observed)]
     found = m.log_likelihood(*many, draws=30, generator=torch.Generator().manual_seed(0)).logsumexp(0) - math.log(200)
     assert float(found) == pytest.approx(float(torch.stack(parts).logsumexp(0)), abs=0.08)
+
+
+def test_classifiers_of_binary_labels_may_have_hidden_units() -> None:
+    m = CCVAE((2,), ONE, latent=1, hidden=8, linear=False, network=Network(width=8))
+    assert [type(layer).__name__ for layer in m.readers.networks[0]] == ["Linear", "SiLU", "Linear"]  # type: ignore[arg-type]
