@@ -47,8 +47,8 @@ def emit(result: Any) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table for a person, on standard output."""
     built = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        built.add_column(column, overflow="fold")
+    for i, column in enumerate(columns):
+        built.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
         built.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 160).print(built)
