@@ -51,7 +51,7 @@ class Multipliers(nn.Module):
     def update(self, excess: Tensor, seen: Tensor, decay: float = 0.95) -> None:
         """Takes in one batch's measured excess and moves the weights, both ``(shape,)``; only those that were seen move."""
         self.updates += seen
-        self.average.copy_(torch.where(seen, decay * self.average + (1 - decay) * excess, self.average))
+        self.average.copy_(torch.where(seen, self.average.mul(decay).add(excess, alpha=1 - decay), self.average))
         violation = self.average / (1 - decay ** self.updates.clamp_min(1)) - self.allowed
         moved = self.value * torch.exp(self.rate * (violation / self.unit).clamp(-2, 2))
         self.value.copy_(torch.where(seen, moved.clamp(0.1, self.most), self.value))

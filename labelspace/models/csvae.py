@@ -263,19 +263,22 @@ class CSVAE(Model):
 
         def model() -> dict[str, Tensor]:
             # the posterior of w, its prior and its codes, one row per way of filling missing labels
-            q, p, rows, weight = posterior, prior, slice(None), torch.ones_like(values[:, 0])
-            drawn = codes
+            q, p, drawn, x = posterior, prior, codes, batch.x
             if every is not None:
-                rows, weight, p = every.rows, every.weight, self.prior(every.values)
+                rows, p, x = every.rows, self.prior(every.values), batch.x[every.rows]
                 q = self._latents(posterior["z"][rows], self._w_posterior(features[rows], every.values))
                 drawn = sample(q, generator).replace({"z": codes["z"][rows]})
             if balance is not None:
                 drawn = drawn.replace({"z": balance.opening() * drawn["z"]})
-            n = len(batch)
+
+            def average(term: Tensor) -> Tensor:
+                """Over samples, each counted once for all its ways."""
+                return term.mean() if every is None else (every.weight * term).sum() / len(batch)
+
             terms = {
-                "reconstruction": -(weight * self.decode(drawn).log_prob(batch.x[rows])).sum() / n,
+                "reconstruction": -average(self.decode(drawn).log_prob(x)),
                 "kl_z": posterior["z"].kl(prior["z"]).mean(),
-                "kl_w": torch.stack([(weight * q[b.name].kl(p[b.name])).sum() / n for b in self.blocks[1:]]),
+                "kl_w": torch.stack([average(q[b.name].kl(p[b.name])) for b in self.blocks[1:]]),
             }
             if self.adversary is None:
                 return terms
