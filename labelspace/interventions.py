@@ -381,7 +381,7 @@ def generate(
     """
     if n < 1:
         raise UserError(f"generate needs at least one sample, got {n}")
-    if values and not model.conditional:
+    if values and not model.labelled:
         raise UserError(f"{type(model).__name__} does not generate under labels; leave them out, or use a model that has them")
     schema, device = model.schema, model.label_parameters.device
     asked = schema.distribution(model.label_parameters.expand(n, -1)).sample(generator) if len(schema) else torch.zeros(n, 0)
@@ -493,7 +493,7 @@ def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Ten
 def _completed(model: Model, x: Tensor, labels: Labels) -> Labels:
     """Labels of the first ``len(x)`` samples with what is missing predicted, where p(codes | y) depends on it."""
     values, observed = labels[0][: len(x)], labels[1][: len(x)]
-    if not model.conditional or bool(observed.all()):
+    if not model.labelled or bool(observed.all()):
         return values, observed
     return model.complete(x, values, observed), torch.ones_like(observed)
 

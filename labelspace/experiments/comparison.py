@@ -90,6 +90,8 @@ def run(
     for seed in range(plan.seeds):
         data = sources.open(plan.address, plan.labels, seed=seed, supervision=plan.supervision)
         known = sources.open(plan.address, plan.labels, seed=seed)
+        for name in plan.models:
+            _settings(plan, name, seed, data)  # what is wrong with them is said before anything is trained
         reader = None
         if plan.edit:
             tell(f"training a judge on real data, seed {seed}")
@@ -131,21 +133,10 @@ def _one(
     watcher: Callable[[], Watcher],
 ) -> dict[str, Any]:
     """One model and seed: trained, or taken from its run directory, and measured."""
+    resolved = _settings(plan, name, seed, data)
     if name == CLASSIFIER:
-        chosen = [f"{key}={value}" for key, value in _assigned(plan) if key.startswith("network.")]
-        resolved = config.resolve("vae", data.shape, 0, 1, assignments=chosen)
         plain = classifier.train(data, resolved.arguments["network"], seed=seed)
         return {"model": name, "seed": seed, "accuracy": accuracy(plain.predict, known)}
-    own = [f"{key}={value}" for key, value in _assigned(plan) if key in config.settings(name)]
-    resolved = config.resolve(
-        name,
-        data.shape,
-        len(data.schema),
-        len(data.rows("train")),
-        likelihood=data.likelihood,
-        assignments=own,
-        training={"epochs": plan.epochs, "seed": seed},
-    )
     torch.manual_seed(seed)
     model = build(name, data, **resolved.arguments)
     started, done = Run(place), place / "bench.json"
@@ -176,6 +167,21 @@ def _one(
         }
     files.write_json(done, result)
     return result
+
+
+def _settings(plan: Plan, name: str, seed: int, data: Dataset) -> config.Config:
+    """A model's settings under a plan; of the plain classifier only the network counts."""
+    known = "vae" if name == CLASSIFIER else name
+    own = [f"{key}={value}" for key, value in _assigned(plan) if key in config.settings(known)]
+    return config.resolve(
+        known,
+        data.shape,
+        len(data.schema),
+        len(data.rows("train")),
+        likelihood=data.likelihood,
+        assignments=own,
+        training={"epochs": plan.epochs, "seed": seed},
+    )
 
 
 def _assigned(plan: Plan) -> list[tuple[str, str]]:

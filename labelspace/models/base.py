@@ -97,10 +97,8 @@ class Model(nn.Module):
 
     about: ClassVar[About]
     takes: ClassVar[tuple[Kind, ...]] = ("binary", "categorical", "continuous")  # label kinds that it is defined for
-    requires_labels: ClassVar[bool] = True  # whether there is no such model without any label
+    labelled: ClassVar[bool] = True  # whether it is a model of labels at all: they take part in training and in p(codes | y)
     completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
-    conditional: ClassVar[bool] = True  # whether p(codes | y) depends on y
-    learns_labels: ClassVar[bool] = True  # whether labels take part in training
     arguments: dict[str, Any]
     decoder: nn.Module
     label_features: Tensor
@@ -157,7 +155,7 @@ class Model(nn.Module):
     def accept(cls, schema: Schema) -> None:
         """Raises UserError when the model is not defined for such labels."""
         name = cls.__name__
-        if cls.requires_labels and len(schema) == 0:
+        if cls.labelled and len(schema) == 0:
             raise UserError(f"{name} needs at least one label; without labels use vae")
         for label in schema:
             if label.kind not in cls.takes:
@@ -323,7 +321,7 @@ class Model(nn.Module):
             UserError: a block's code is a deterministic function of x; then the model has no density of x.
         """
         values, observed = self.known(x, values, observed)
-        missing = ~observed if self.conditional else torch.zeros_like(observed)
+        missing = ~observed if self.labelled else torch.zeros_like(observed)
         answer = self.label_distribution(x) if bool(missing.any()) else None
         prior_labels = self.label_marginal(len(x))
         weights = []

@@ -51,7 +51,7 @@ class VAE(Model):
         adversaries="none",
         paper="Kingma & Welling 2014; Higgins et al. 2017 (beta)",
     )
-    requires_labels = completes_labels = conditional = learns_labels = False
+    labelled = completes_labels = False
 
     def __init__(
         self,

@@ -179,7 +179,7 @@ class _Loop:
             world=world,
             prefetch=ahead,
             pin=on_gpu,
-            labelled=options.labelled if model.learns_labels else 0.0,
+            labelled=options.labelled if model.labelled else 0.0,
         )
         self.steps = len(self.batches)
         # Each device draws its own noise; the first rank's generator is what a single device uses.

@@ -225,6 +225,8 @@ def test_bench_compares_models_and_keeps_finished_runs(capsys) -> None:
     assert Path("cmp/table.md").read_text().count("|\n") == 6
     assert json.loads(Path("cmp/results.json").read_text())["runs"][:3] == first["runs"][:3]
     fails([*arguments, "--set", "latent=3"], capsys, "other settings", "--out")
+    fails(["bench", "digits", "--models", "vae", "--epochs", "0", "--out", "none"], capsys, "epochs must be at least 1")
+    assert not Path("none").exists()
     fails(["bench", "digits", "--models", "cvae"], capsys, "unknown model 'cvae'")
     fails(["bench", "digits", "--models", "vae", "--set", "latnet=3"], capsys, "'latnet'", "latent")
 

@@ -259,7 +259,7 @@ def test_every_intervention_answers(name: str, shape: tuple[int, ...], schema: S
             assert i.traverse(model, batch.x[0], label.name, steps=3).x.shape == (3, *shape)
             assert i.resample(model, batch.x[0], label.name, n=2).x.shape == (2, *shape)
     assert i.interpolate(model, batch.x[0], batch.x[1], steps=3).x.shape == (3, *shape)
-    if model.conditional:
+    if model.labelled:
         assert i.generate(model, {schema.labels[0].name: 1}, 4).x.shape == (4, *shape)
     else:
         with pytest.raises(ls.UserError, match="does not generate under labels"):
@@ -332,7 +332,7 @@ def test_a_negative_weight_is_refused_by_name(name: str) -> None:
 def test_data_without_labels(name: str) -> None:
     data = make_data((5,), SCHEMAS["one"])
     bare = data.select([])
-    if model_class(name).requires_labels:
+    if model_class(name).labelled:
         with pytest.raises(ls.UserError, match="needs at least one label"):
             make(name, bare)
     else:
