@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--config", help="config.yaml of another run to take everything from")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
     c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
+    c.add_argument("--mislabelled", type=float, metavar="FRACTION", help="make this fraction of the labels wrong, as a test")
     c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
@@ -126,6 +127,17 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
     c.add_argument("--seed", type=int, default=0)
 
+    c = add(
+        "evaluate",
+        "measure everything on a run: edits, leaks, codes, predictions, samples, and a diagnosis",
+        "evaluate:evaluate",
+    )
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("--data", metavar="ADDRESS", help="other data with the same labels (default: the run's)")
+    c.add_argument("--split", default="test", choices=["train", "val", "test"], help="which samples (default: test)")
+    c.add_argument("--most", type=int, default=10_000, help="at most so many samples (default: 10,000)")
+    c.add_argument("--seed", type=int, default=0, help="of the judge, draws and resampling")
+
     c = add("bench", "train models on the same data and compare them: edits by a judge, predictions, time", "bench:bench")
     c.add_argument("data", nargs="?", default="faces", help="data address (default: faces)")
     c.add_argument("--models", default="all", help="names separated by commas; 'classifier' is a plain one (default: all)")
@@ -136,6 +148,16 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
     c.add_argument("--out", default="bench", help="directory of runs and results; finished runs are kept (default: bench)")
+
+    c = add(
+        "reproduce", "run a published claim as a recipe; without a name, list them and their results", "reproduce:reproduce"
+    )
+    c.add_argument("recipe", nargs="?", metavar="NAME", help="a recipe, or all")
+    c.add_argument("--scale", default="cpu", choices=["smoke", "cpu", "paper"], help="seconds; an hour; or the published size")
+    c.add_argument("--data", metavar="ADDRESS", help="other data than the recipe's own, or data that it needs (mnist:DIR)")
+    c.add_argument("--out", default="reproduced", help="directory of results (default: reproduced)")
+    c.add_argument("--runs", default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)")
+    c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
 
     add("models", "what each model is for, and when not to use it", "models:models")
     return top

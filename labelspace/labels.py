@@ -384,6 +384,11 @@ class LabelDistribution:
         # A number's density would have no bound where a few samples can be learnt by heart.
         self._parts = [p if y.discrete else _floored(p) for y, p in zip(schema.labels, parts, strict=True)]
 
+    @property
+    def parameters(self) -> Tensor:
+        """Raw parameters, ``(n, schema.parameters)``: what makes the distributions again."""
+        return torch.cat(self._parts, -1)
+
     def rows(self, rows: Tensor) -> LabelDistribution:
         """The distributions of some samples: anything that indexes the first dimension."""
         return LabelDistribution(self.schema, torch.cat([part[rows] for part in self._parts], -1))

@@ -14,7 +14,7 @@ import torch
 from labelspace import files, saving, terminal
 from labelspace.blocks import modes
 from labelspace.commands.data import open_data
-from labelspace.data.dataset import SPLITS, Dataset
+from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.models.base import Model
 
@@ -37,7 +37,7 @@ def embed(given: argparse.Namespace) -> None:
     for name, column in data.schema.decode(data.values, data.observed).items():
         arrays[f"label.{name}"] = np.array(["" if entry is None else str(entry) for entry in column])
     split = np.empty(len(data), "U5")
-    for name in SPLITS:
+    for name in data.splits:
         split[data.rows(name)] = name
     buffer = io.BytesIO()
     np.savez(buffer, split=split, **arrays)  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ def predict(given: argparse.Namespace) -> None:
     """Writes a table: per sample its row and split, and per label the predicted value and the probability of each value."""
     model, data = _open(given)
     split = np.empty(len(data), "U5")
-    for name in SPLITS:
+    for name in data.splits:
         split[data.rows(name)] = name
     rows_out: list[list[object]] = []
     header: list[str] = []

@@ -30,11 +30,27 @@ def data(given: argparse.Namespace) -> None:
         terminal.say("; ".join((f"{found.address}: {len(found):,} samples ready", *found.notes)))
 
 
-def open_data(address: str, labels: str | None, seed: int, supervision: float = 1.0, *, training: bool = True) -> Dataset:
+def open_data(
+    address: str,
+    labels: str | None,
+    seed: int,
+    supervision: float = 1.0,
+    mislabelled: float = 0.0,
+    *,
+    training: bool = True,
+) -> Dataset:
     """Opens a data set with a progress bar; ``labels`` is a text with commas."""
     names = [name.strip() for name in labels.split(",")] if labels else None
     with terminal.bar(f"reading {address}") as progress:
-        return sources.open(address, names, seed=seed, supervision=supervision, training=training, progress=progress)
+        return sources.open(
+            address,
+            names,
+            seed=seed,
+            supervision=supervision,
+            mislabelled=mislabelled,
+            training=training,
+            progress=progress,
+        )
 
 
 def _print(found: Dataset) -> None:

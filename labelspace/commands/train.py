@@ -40,7 +40,8 @@ def train(given: argparse.Namespace) -> None:
     if not given.resume and Run(home).exists:
         Run.create(home)  # says what to do, before any data are read
     supervision = given.supervision if given.supervision is not None else float(saved.get("supervision", 1.0))
-    data = open_data(address, labels, seed, supervision)
+    mislabelled = given.mislabelled if given.mislabelled is not None else float(saved.get("mislabelled", 0.0))
+    data = open_data(address, labels, seed, supervision, mislabelled)
     config = resolve(
         name,
         data.shape,
@@ -90,6 +91,7 @@ def _resumed(given: argparse.Namespace) -> dict[str, Any]:
         "--labels": (given.labels, ",".join(file["data"]["labels"])),
         "--epochs": (given.epochs, file["training"]["epochs"]),
         "--seed": (given.seed, file["training"]["seed"]),
+        "--mislabelled": (given.mislabelled, file["data"].get("mislabelled", 0.0)),
         "--supervision": (given.supervision, file["data"].get("supervision", 1.0)),
     }
     for option, (asked, was) in saved.items():

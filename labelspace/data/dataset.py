@@ -29,7 +29,7 @@ class Dataset:
         values: ``(n, labels)`` float32, see :mod:`labelspace.labels`.
         observed: ``(n, labels)`` bool.
         schema: the labels.
-        splits: split name -> indices of its samples.
+        splits: split name -> indices of its samples; "val" is absent where nothing is to be held back for validation.
         truth: the generator that the samples came from, where there is one; it draws true counterfactuals.
         factors: ``(n, factors)`` codes of the generator.
         notes: what a user should know about how the data were read (skipped files, standardisation).
@@ -37,6 +37,7 @@ class Dataset:
             ("table(...)"; empty: not said). Only tables may have missing cells, NaN in ``x``.
         seed: what it was opened with.
         supervision: fraction of the samples whose labels are used (see :meth:`hide`).
+        mislabelled: fraction of the labels that were made wrong (see :meth:`mislabel`).
     """
 
     address: str
@@ -51,6 +52,7 @@ class Dataset:
     likelihood: str = ""
     seed: int = 0
     supervision: float = 1.0
+    mislabelled: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,7 +121,7 @@ class Dataset:
             return self
         observed = self.observed.copy()
         kept = {}
-        for i, split in enumerate(("train", "val")):
+        for i, split in enumerate(self._trained_on()):
             rows = self.rows(split)
             kept[split] = max(1, round(supervision * len(rows)))
             observed[np.random.default_rng([seed, i]).permutation(rows)[kept[split] :]] = False
@@ -129,6 +131,40 @@ class Dataset:
         )
         values = np.where(observed, self.values, 0).astype(self.values.dtype)
         return replace(self, values=values, observed=observed, notes=(*self.notes, note), supervision=supervision)
+
+    def _trained_on(self) -> list[Split]:
+        """The splits that training looks at."""
+        return [split for split in SPLITS if split != "test" and split in self.splits]
+
+    def mislabel(self, share: float, seed: int) -> Dataset:
+        """The same samples, some of their labels wrong: to learn what wrong labels cost.
+
+        Each discrete label of a training or validation sample is replaced by another of its values with probability
+        ``share``, each number by that of another sample. Test samples keep theirs.
+
+        Args:
+            share: fraction of labels that become wrong, in [0, 1).
+            seed: seed of the choice.
+
+        Raises:
+            UserError: a share outside [0, 1).
+        """
+        if not 0 <= share < 1:
+            raise UserError(f"mislabelled is the fraction of labels that are wrong, from 0 up to below 1; got {share}")
+        if share == 0:
+            return self
+        values = self.values.copy()
+        rng = np.random.default_rng([seed, 2])
+        rows = np.concatenate([self.rows(split) for split in self._trained_on()])
+        for i, label in enumerate(self.schema):
+            wrong = rows[(rng.random(len(rows)) < share) & self.observed[rows, i]]
+            if label.discrete:
+                shift = rng.integers(1, len(label.values), len(wrong))
+                values[wrong, i] = (values[wrong, i] + shift) % len(label.values)
+            else:
+                values[wrong, i] = values[rng.permutation(wrong), i]
+        note = f"{share:.0%} of the labels for training are wrong on purpose (seed {seed})"
+        return replace(self, values=values, notes=(*self.notes, note), mislabelled=share)
 
     def counterfactuals(
         self, label: str, value: int, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None

@@ -61,6 +61,18 @@ class Judge(nn.Module):
         """Raw outputs of the judge, ``(n, schema.parameters)``: log-odds for binary labels."""
         return torch.cat([self.network(self.data.inputs(part)) for part in x.split(batch_size)])
 
+    @torch.no_grad()
+    def features(self, x: Tensor, batch_size: int = 512) -> Tensor:
+        """What the judge sees in samples, ``(n, features)``: its last layer of activations before the labels.
+
+        Of images it is the mean over positions of the last convolution's 96 channels (as the Inception network's features are
+        pooled), so that its size does not grow with the image's.
+        """
+        # The last layers are a linear one, and before it, for images, flatten and dropout.
+        trunk = self.network[:-1] if len(self.shape) == 1 else self.network[:-3]
+        seen = torch.cat([trunk(self.data.inputs(part)) for part in x.split(batch_size)])
+        return seen if seen.ndim == 2 else seen.mean((2, 3))
+
 
 def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress | None = None) -> Judge:
     """The judge of a data set: from the cache, or trained on its training split and put there.

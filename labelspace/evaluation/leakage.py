@@ -1,13 +1,33 @@
-"""Leakage: what a fresh probe can read from codes."""
+"""Leakage: what a fresh probe can read from codes, how far classes are apart in them, and which blocks are used at all.
+
+Probes answer "can it be read?" with classifiers and regressions; the nearest-neighbour KL needs no training but a floor beside
+it; :func:`block_use` says whether there is anything in a block to leak.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from labelspace.errors import UserError
-from labelspace.evaluation.scores import Score, statistic
+from labelspace.evaluation.diversity import as_matrix
+from labelspace.evaluation.scores import Score, mean, statistic
+
+_LEAST_NATS = 0.01  # a block with a smaller KL carries nothing
+_LEAST_VARIANCE = 0.01  # a coordinate whose mean varies less is inactive (Burda et al. 2016)
+_KD_TREE = 8  # coordinates up to which a KD-tree is faster than comparing all pairs
+_MLP = {
+    "hidden_layer_sizes": (64,),
+    "alpha": 1e-2,
+    "learning_rate_init": 3e-3,
+    "n_iter_no_change": 20,
+    "early_stopping": True,
+    "max_iter": 400,
+}
 
 
 def probe(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
@@ -27,6 +47,26 @@ def probe(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, 
     Raises:
         UserError: fewer than 20 samples, or only one class.
     """
+    return {name: found["balanced_accuracy"] for name, found in probe_scores(codes, labels, seed=seed).items()}
+
+
+def probe_nats(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
+    """Nats that fresh classifiers read about a discrete label in codes: H(y) - cross entropy, on the held-out half.
+
+    On average at most the mutual information of codes and label. Floor: 0; a probe that learnt noise may fall below, and is
+    shown so. Ceiling: H(y), :func:`entropy`. Classifiers, arguments and errors are those of :func:`probe`.
+
+    A classifier that stops early for the sake of accuracy is too unsure, and one that learnt by heart too sure. So its evidence
+    is scaled by one number before it is scored, fitted on one half of the held-out samples for the other.
+    """
+    return {name: found["nats"] for name, found in probe_scores(codes, labels, seed=seed).items()}
+
+
+def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, dict[str, Score]]:
+    """Both scores of the classifiers of :func:`probe`, which are trained once: "balanced_accuracy" and "nats" by classifier.
+
+    Resampled are held-out samples: their answers, and log q(y | code) - log p(y) with the held-out frequencies p.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
@@ -35,25 +75,85 @@ def probe(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, 
     labels = np.asarray(labels).astype(int)
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         raise UserError(f"a probe needs at least 20 samples of two classes, got {len(labels)} of {len(np.unique(labels))}")
-    order = np.random.default_rng(seed).permutation(len(labels))
-    fit, held = order[: len(order) // 2], order[len(order) // 2 :]
-    classifiers = {
-        "logistic": LogisticRegression(max_iter=2000),
-        "mlp": MLPClassifier(
-            (64,),
-            alpha=1e-2,
-            learning_rate_init=3e-3,
-            n_iter_no_change=20,
-            early_stopping=True,
-            max_iter=400,
-            random_state=seed,
-        ),
-    }
+    fit, held = _halves(len(labels), seed)
+    frequencies = _log_frequencies(labels[held])
     scores = {}
-    for name, classifier in classifiers.items():
-        read = make_pipeline(StandardScaler(), classifier).fit(codes[fit], labels[fit]).predict(codes[held])
-        scores[name] = statistic(_balanced, labels[held], read, seed=seed)
+    for name, classifier in {
+        "logistic": LogisticRegression(max_iter=2000),
+        "mlp": MLPClassifier(**_MLP, random_state=seed),
+    }.items():
+        fitted = make_pipeline(StandardScaler(), classifier).fit(codes[fit], labels[fit])
+        shares = (labels[fit][:, None] == fitted.classes_).mean(0)
+        truth = labels[held][:, None] == fitted.classes_
+        log_q = _calibrated(fitted.predict_proba(codes[held]), shares, truth, 1 / (1 + len(fit)), len(np.unique(labels)))
+        scores[name] = {
+            "balanced_accuracy": statistic(_balanced, labels[held], fitted.predict(codes[held]), seed=seed),
+            "nats": mean(log_q - frequencies, seed),
+        }
     return scores
+
+
+def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
+    """R^2 of fresh regressions that read a continuous label from codes, on the held-out half.
+
+    1 is perfect, 0 is answering with the mean; what learnt noise is below 0, and shown so.
+
+    Args:
+        codes: ``(n, d)``.
+        values: ``(n,)``.
+        seed: of the halves and of the network.
+
+    Returns:
+        "ridge" (weight 1 on standardised codes) and "mlp" (one hidden layer of 64, early stopping).
+
+    Raises:
+        UserError: fewer than 20 samples, or values that are all the same or not finite.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    values = np.asarray(values, np.float64)
+    if len(values) < 20 or not np.isfinite(values).all() or np.ptp(values) == 0:
+        raise UserError(f"a probe of values needs at least 20 samples of different finite values, got {len(values)} samples")
+    fit, held = _halves(len(values), seed)
+    centre, scale = values[fit].mean(), values[fit].std() or 1.0
+    standard = (values - centre) / scale
+    scores = {}
+    for name, regression in {"ridge": Ridge(), "mlp": MLPRegressor(**_MLP, random_state=seed)}.items():
+        fitted = make_pipeline(StandardScaler(), regression).fit(codes[fit], standard[fit])
+        scores[name] = _r_squared(standard[held], fitted.predict(codes[held]), seed)
+    return scores
+
+
+def entropy(labels: np.ndarray) -> Score:
+    """H(y) in nats of the frequencies of ``labels (n,)``: the most that can be read about them. Resampled are -log p(y)."""
+    return mean(-_log_frequencies(np.asarray(labels)))
+
+
+def _calibrated(q: np.ndarray, shares: np.ndarray, truth: np.ndarray, trace: float, classes: int) -> np.ndarray:
+    """Log-probability of the true classes after scaling: shares * (q / shares)^scale, normalised; ``(n,)``.
+
+    Args:
+        q: ``(n, K)`` a classifier's probabilities.
+        shares: ``(K,)`` class frequencies, what is left of q at scale 0.
+        truth: ``(n, K)`` one-hot; no entry where the classifier does not know the class.
+        trace: weight of the uniform distribution, which keeps one sure mistake, or an unknown class, from counting infinitely.
+        classes: how many there are, known to the classifier or not.
+    """
+    evidence = np.log(np.maximum(q, np.finfo(np.float64).tiny)) - np.log(shares)
+
+    def log_q(rows: slice, scale: float) -> np.ndarray:
+        scaled = np.log(shares) + scale * evidence[rows]
+        p = np.exp(scaled - scaled.max(1, keepdims=True))
+        return np.log((1 - trace) * (p * truth[rows]).sum(1) / p.sum(1) + trace / classes)
+
+    out = np.empty(len(q))
+    for mine, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        best = max([0.0, *np.geomspace(0.05, 20, 60)], key=lambda scale: log_q(other, scale).mean())
+        out[mine] = log_q(mine, best)
+    return out
 
 
 def strong_probe(
@@ -87,3 +187,169 @@ def _balanced(labels: np.ndarray, read: np.ndarray) -> float:
     right = np.bincount(labels, weights=labels == read, minlength=len(counts))
     present = counts > 0
     return float((right[present] / counts[present]).mean())
+
+
+def _r_squared(truth: np.ndarray, predicted: np.ndarray, seed: int = 0) -> Score:
+    """1 - squared error over variance; NaN for constant truth."""
+    if np.ptp(truth) == 0:
+        return Score(float("nan"), float("nan"), float("nan"), len(truth))
+
+    def explained(error: np.ndarray, y: np.ndarray) -> float:
+        variance = y.var()
+        return float(1 - error.mean() / variance) if variance > 0 else float("nan")
+
+    return statistic(explained, (truth - predicted) ** 2, truth, seed=seed)
+
+
+def _halves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.random.default_rng(seed).permutation(n)
+    return order[: n // 2], order[n // 2 :]
+
+
+def _log_frequencies(labels: np.ndarray) -> np.ndarray:
+    """Log of the share of samples that have each sample's label, ``(n,)``."""
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.log(counts / len(labels))[inverse]
+
+
+def nearest_neighbour_kl(p: np.ndarray, q: np.ndarray) -> Score:
+    """KL(P || Q) in nats from codes drawn from each, by nearest neighbours (Wang, Kulkarni and Verdu 2009, k = 1).
+
+    log(m / (n - 1)) + (d / n) sum_i log(nu_i / rho_i): rho_i is the distance of code i of P to its nearest other code of P,
+    nu_i to the nearest code of Q. Equal sets give about 0, so the value may be negative; its noise is large, and print
+    :func:`kl_permuted` beside it. It saturates where sets are far apart: it then measures distances, not densities.
+
+    Codes that repeat in a set have no density: they count once (n and m are of different codes). A code that is in both sets
+    is compared with its nearest other code of Q, as in P. Resampled are the codes' log-ratios; the neighbours stay.
+
+    Args:
+        p: ``(n, d)``.
+        q: ``(m, d)``.
+
+    Raises:
+        UserError: fewer than two different codes in a set, or different d.
+    """
+    p, q = (np.unique(as_matrix(f"codes of {name}", x).astype(np.float64), axis=0) for name, x in (("P", p), ("Q", q)))
+    if p.shape[1] != q.shape[1]:
+        raise UserError(f"codes of P have {p.shape[1]} coordinates and those of Q {q.shape[1]}; expected those of one block")
+    if min(len(p), len(q)) < 2:
+        raise UserError(
+            f"P has {len(p)} and Q {len(q)} different codes; a density needs two or more of each: use probe instead"
+        )
+    ratios = np.log(_nearest(p, q) / _nearest(p, p))
+    return mean(np.log(len(q) / (len(p) - 1)) + p.shape[1] * ratios)
+
+
+def _nearest(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Distance of each row of p to its nearest row of q that is not equal to it, ``(n,)``; the rows of q are all different."""
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbours = NearestNeighbors(n_neighbors=2, algorithm="kd_tree" if p.shape[1] <= _KD_TREE else "brute").fit(q)
+    places = neighbours.kneighbors(p, return_distance=False)
+    # Computed again by differences: from products, small distances are mostly rounding.
+    found = np.stack([np.linalg.norm(p - q[places[:, k]], axis=1) for k in (0, 1)])
+    return np.where(found > 0, found, np.inf).min(0)
+
+
+class Floor(NamedTuple):
+    """What an estimator gives where there is nothing to find: mean and standard deviation over draws."""
+
+    mean: float
+    sd: float
+
+
+def kl_floor(n: int, m: int, d: int, draws: int = 8, seed: int = 0) -> Floor:
+    """:func:`nearest_neighbour_kl` of n and m codes that are all drawn from one Gaussian N(0, I) of d coordinates."""
+    rng = np.random.default_rng(seed)
+    return _floor(lambda: nearest_neighbour_kl(rng.normal(size=(n, d)), rng.normal(size=(m, d))), draws)
+
+
+def kl_permuted(p: np.ndarray, q: np.ndarray, draws: int = 8, seed: int = 0) -> Floor:
+    """:func:`nearest_neighbour_kl` of the same codes under shuffled labels: the floor to print beside it.
+
+    It has the codes' own shape, where :func:`kl_floor` has a Gaussian's.
+
+    Args:
+        p: ``(n, d)``.
+        q: ``(m, d)``.
+        draws: shuffles, at least two.
+        seed: of the shuffles.
+    """
+    p, q = as_matrix("codes of P", p), as_matrix("codes of Q", q)
+    if p.shape[1] != q.shape[1]:
+        raise UserError(f"codes of P have {p.shape[1]} coordinates and those of Q {q.shape[1]}; expected those of one block")
+    rng = np.random.default_rng(seed)
+
+    def once() -> Score:
+        codes = rng.permutation(np.concatenate([p, q]))
+        return nearest_neighbour_kl(codes[: len(p)], codes[len(p) :])
+
+    return _floor(once, draws)
+
+
+def _floor(once: Callable[[], Score], draws: int) -> Floor:
+    if draws < 2:
+        raise UserError(f"a floor was asked for from {draws} draws; expected at least 2, for their standard deviation")
+    values = [once().value for _ in range(draws)]
+    return Floor(float(np.mean(values)), float(np.std(values, ddof=1)))
+
+
+def active_units(means: np.ndarray, least: float = _LEAST_VARIANCE) -> np.ndarray:
+    """Which coordinates are used, ``(d,)`` bool: those whose posterior mean varies over samples by more than ``least``.
+
+    Active units as in Burda et al. 2016, for codes whose prior has unit scale.
+
+    Args:
+        means: ``(n, d)`` posterior means.
+        least: variance, in squared units of the code.
+    """
+    return as_matrix("posterior means", means).var(0, dtype=np.float64) > least
+
+
+@dataclass(frozen=True)
+class BlockUse:
+    """Whether a block carries anything.
+
+    Attributes:
+        kl: mean KL(posterior || prior) in nats, summed over coordinates; None where none was given.
+        active: coordinates whose posterior mean varies.
+        size: all coordinates.
+    """
+
+    kl: Score | None
+    active: int
+    size: int
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the posterior is the prior for every sample (KL below 0.01 nats), or its mean the same for all."""
+        return self.active == 0 or (self.kl is not None and self.kl.value < _LEAST_NATS)
+
+
+def block_use(means: Mapping[str, np.ndarray], kl: Mapping[str, np.ndarray]) -> dict[str, BlockUse]:
+    """KL, active units and collapse of every block. Resampled are samples' KLs.
+
+    Args:
+        means: block -> posterior means ``(n, d)``.
+        kl: block -> KL(posterior || prior) of every sample in nats, ``(n,)``, or ``(n, d)`` by coordinate, which is summed.
+            Leave out a block whose code is known exactly (a label's own value): its KL is 0 or infinite, and says nothing.
+
+    Raises:
+        UserError: a KL of a block without means, or one that is not finite or not of the means' samples.
+    """
+    if absent := sorted(set(kl) - set(means)):
+        raise UserError(f"block {absent[0]!r} has a KL but no means; blocks with means: {', '.join(means)}")
+    out = {}
+    for name, codes in means.items():
+        nats = None
+        if name in kl:
+            per_sample = np.asarray(kl[name], np.float64).reshape(len(kl[name]), -1).sum(1)
+            if len(per_sample) != len(codes) or not np.isfinite(per_sample).all():
+                raise UserError(
+                    f"the KL of block {name!r} is of {len(per_sample)} samples, {int(np.isfinite(per_sample).sum())} finite; "
+                    f"expected {len(codes)} finite ones: leave out a block that is known exactly"
+                )
+            nats = mean(per_sample)
+        active = active_units(codes)
+        out[name] = BlockUse(nats, int(active.sum()), len(active))
+    return out

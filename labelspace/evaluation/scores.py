@@ -26,8 +26,9 @@ class Score:
 def mean(values: np.ndarray, seed: int = 0) -> Score:
     """The mean of per-sample values ``(n,)``."""
     values = np.asarray(values, np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
-    return _score(float(values.mean()), values[draws].mean(1), len(values))
+    n, rng = len(values), np.random.default_rng(seed)
+    resampled = [values[rng.integers(0, n, n)].mean() for _ in range(_RESAMPLES)]
+    return _score(float(values.mean()), np.array(resampled), n)
 
 
 def statistic(function: Callable[..., float], *arrays: np.ndarray, seed: int = 0) -> Score:

@@ -68,6 +68,6 @@ def train(data: Dataset, network: Network, *, steps: int = 2000, batch_size: int
 
 def _only_labelled(data: Dataset) -> Dataset:
     splits = {name: rows[data.observed[rows].any(axis=1)] for name, rows in data.splits.items()}
-    if len(splits["train"]) == 0 or len(splits["val"]) == 0:
+    if len(splits["train"]) == 0 or len(splits.get("val", ())) == 0:
         raise UserError(f"{data.address}: no sample of the training or the validation split has a label")
     return replace(data, splits=splits)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,15 @@ from labelspace import config, files
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
-from labelspace.evaluation import edits, judge
+from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.manipulation import hit_rate, side_effects
 from labelspace.evaluation.scores import mean
-from labelspace.experiments import classifier
+from labelspace.experiments import classifier, jobs, measures
+from labelspace.experiments.jobs import Job
+from labelspace.experiments.recipe import spread
 from labelspace.labels import LabelDistribution
-from labelspace.models import MODELS, build
-from labelspace.models.base import Model
-from labelspace.training.fit import configuration, fit
+from labelspace.models import MODELS
+from labelspace.report.tables import markdown
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run
 
@@ -91,7 +90,7 @@ def run(
         data = sources.open(plan.address, plan.labels, seed=seed, supervision=plan.supervision)
         known = sources.open(plan.address, plan.labels, seed=seed)
         for name in plan.models:
-            _settings(plan, name, seed, data)  # what is wrong with them is said before anything is trained
+            _job(plan, name, seed).resolve(data)  # what is wrong with them is said before anything is trained
         reader = None
         if plan.edit:
             tell(f"training a judge on real data, seed {seed}")
@@ -133,35 +132,28 @@ def _one(
     watcher: Callable[[], Watcher],
 ) -> dict[str, Any]:
     """One model and seed: trained, or taken from its run directory, and measured."""
-    resolved = _settings(plan, name, seed, data)
+    job = _job(plan, name, seed)
     if name == CLASSIFIER:
-        plain = classifier.train(data, resolved.arguments["network"], seed=seed)
+        plain = classifier.train(data, job.resolve(data).arguments["network"], seed=seed)
         return {"model": name, "seed": seed, "accuracy": accuracy(plain.predict, known)}
-    torch.manual_seed(seed)
-    model = build(name, data, **resolved.arguments)
-    started, done = Run(place), place / "bench.json"
-    if started.exists and started.read_config() != json.loads(json.dumps(configuration(model, data, resolved.options))):
-        raise UserError(f"{place} holds a run with other settings; choose another --out")
-    fit(model, data, resolved.options, out=place, resume=started.exists, watcher=watcher())
+    model = jobs.train(job, place, watcher=lambda model, data: watcher())
+    done = place / "bench.json"
     if done.exists():
         old = files.read_json(done)
         if ("edits" in old) == plan.edit and old.get("most") == plan.most:
             return old
-    seconds = sum(json.loads(line)["seconds"] for line in started.metrics_file.read_text().splitlines())
-    result: dict[str, Any] = {"model": name, "seed": seed, "seconds": seconds, "epochs": resolved.options.epochs}
+    epochs = Run(place).read_config()["training"]["epochs"]
+    result: dict[str, Any] = {"model": name, "seed": seed, "seconds": jobs.seconds(place), "epochs": epochs}
     result["most"] = plan.most
     rows = known.rows("test")[: plan.most]
-    x = known.samples(rows)
-    with torch.no_grad():
-        again = model.decode(model.encode(x, *known.labels(rows)).map(lambda part: part.mode)).mean_like(x)
-    result["reconstruction_error"] = float(((again - x) ** 2).nanmean())
+    result["reconstruction_error"] = measures.reconstruction_error(model, known, rows)
     try:
         result["accuracy"] = accuracy(model.predict, known)
     except UserError:
         result["accuracy"] = {}  # the model does not predict
     if reader is not None:
         result["edits"] = {
-            label.name: _edited(model, known, reader, rows, label.name, seed)
+            label.name: measures.edited(model, known, reader, rows, label.name, seed)
             for i, label in enumerate(known.schema)
             if label.discrete and known.observed[rows, i].any()
         }
@@ -169,24 +161,19 @@ def _one(
     return result
 
 
-def _settings(plan: Plan, name: str, seed: int, data: Dataset) -> config.Config:
-    """A model's settings under a plan; of the plain classifier only the network counts."""
-    known = "vae" if name == CLASSIFIER else name
-    own = [f"{key}={value}" for key, value in _assigned(plan) if key in config.settings(known)]
-    return config.resolve(
-        known,
-        data.shape,
-        len(data.schema),
-        len(data.rows("train")),
-        likelihood=data.likelihood,
-        assignments=own,
-        training={"epochs": plan.epochs, "seed": seed},
+def _job(plan: Plan, name: str, seed: int) -> Job:
+    """A model of a plan with those of its settings that it has; of the plain classifier only the network counts."""
+    known = config.settings("vae" if name == CLASSIFIER else name)
+    own = [text for text in plan.assignments if text.partition("=")[0].strip() in known]
+    return Job(
+        "vae" if name == CLASSIFIER else name,
+        plan.address,
+        plan.labels,
+        seed,
+        supervision=plan.supervision,
+        settings=tuple(own),
+        epochs=plan.epochs,
     )
-
-
-def _assigned(plan: Plan) -> list[tuple[str, str]]:
-    pairs = (text.partition("=") for text in plan.assignments)
-    return [(key.strip(), value.strip()) for key, _, value in pairs]
 
 
 def accuracy(predict: Callable[[torch.Tensor], LabelDistribution], data: Dataset) -> dict[str, dict[str, float]]:
@@ -202,21 +189,6 @@ def accuracy(predict: Callable[[torch.Tensor], LabelDistribution], data: Dataset
     return out
 
 
-def _edited(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label: str, seed: int) -> dict[str, Any]:
-    """What setting a label to another value achieves: the judge's verdict, the other labels, and the error to the truth."""
-    rows = rows[data.observed[rows, data.schema.index(label)]]
-    x = data.samples(rows)
-    edited, wanted = edits.flip(model, data, rows, label, keep_detail=False, seed=seed)
-    kept = side_effects(reader, x, edited, label).kept
-    out: dict[str, Any] = {
-        "judge": hit_rate(reader, edited, label, wanted).to_dict(),
-        "kept": {name: score.to_dict() for name, score in kept.items()},
-    }
-    if data.truth is not None and data.schema[label].kind == "binary":
-        out["error"] = edits.errors(data, rows, label, x, edited, wanted)["all"]["ratio"]
-    return out
-
-
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: one row a model, means over seeds, and the range where there are several."""
     labels = list(dict.fromkeys(y for r in found["runs"] for y in (*r["accuracy"], *r.get("edits", {}))))
@@ -228,36 +200,22 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name in dict.fromkeys(r["model"] for r in found["runs"]):
         mine = [r for r in found["runs"] if r["model"] == name]
-        row = [name, *(_spread([r["accuracy"][y]["value"] for r in mine if y in r["accuracy"]]) for y in labels)]
+        row = [name, *(spread([r["accuracy"][y]["value"] for r in mine if y in r["accuracy"]], "{:.1%}") for y in labels)]
         if edited:
             made = [r["edits"] for r in mine if "edits" in r]
-            row += [_spread([e[y]["judge"]["value"] for e in made if y in e]) for y in labels]
+            row += [spread([e[y]["judge"]["value"] for e in made if y in e], "{:.1%}") for y in labels]
             row.append(
-                _spread([min(s["value"] for y in e.values() for s in y["kept"].values()) for e in made if len(labels) > 1])
+                spread(
+                    [min(s["value"] for y in e.values() for s in y["kept"].values()) for e in made if len(labels) > 1], "{:.1%}"
+                )
             )
             ratios = [
                 statistics.mean(y["error"] for y in e.values() if "error" in y)
                 for e in made
                 if any("error" in y for y in e.values())
             ]
-            row.append(_spread(ratios, percent=False))
-        row.append(_spread([r["reconstruction_error"] for r in mine if "reconstruction_error" in r], percent=False, digits=4))
-        row.append(_spread([r["seconds"] / 60 for r in mine if "seconds" in r], percent=False, digits=1))
+            row.append(spread(ratios, "{:.2f}"))
+        row.append(spread([r["reconstruction_error"] for r in mine if "reconstruction_error" in r], "{:.4f}"))
+        row.append(spread([r["seconds"] / 60 for r in mine if "seconds" in r], "{:.1f}"))
         rows.append(row)
     return header, rows
-
-
-def _spread(values: Sequence[float], *, percent: bool = True, digits: int = 2) -> str:
-    """The mean, and smallest and largest in brackets where there are several."""
-    if not values:
-        return "-"
-    scaled = [100 * v for v in values] if percent else list(values)
-    form = "{:.1f}%" if percent else f"{{:.{digits}f}}"
-    text = form.format(statistics.mean(scaled))
-    return text if len(scaled) == 1 else f"{text} ({form.format(min(scaled))} - {form.format(max(scaled))})"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table as Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

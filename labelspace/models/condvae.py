@@ -16,12 +16,15 @@ paper: its adversary's term has no lower bound.
 
 Blocks: ``z``, free; ``y.<label>``, the label's value (0/1, one-hot or standardised) and a flag that is 1 where it is missing.
 
+A multilayer perceptron takes the labels beside x, as an input; a convolutional encoder takes them beside its features.
+
 Missing labels enter encoder and decoder as their prior mean with the flag set. Labels of a sample are predicted by Bayes' rule:
 the values under which the ELBO of x plus log p(y) is largest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,10 +82,12 @@ class CondVAE(Model):
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         blocks = Blocks([Block("z", latent), *valued_blocks(schema, flags=True)])
         super().__init__(shape, schema, frequencies, blocks, described, {"kl_z": beta})
-        self.trunk, features = networks.encoder(described.input_shape, network)
         seen = blocks.size - latent if self.encoder_sees_labels else 0
-        self.mix = networks.mlp(features + seen, [256], 256) if seen else None
-        self.head = Head(256 if seen else features, latent)
+        beside_x = seen and network.resolve(self.shape) == "mlp"
+        inputs = (math.prod(described.input_shape) + seen,) if beside_x else described.input_shape
+        self.trunk, features = networks.encoder(inputs, network)
+        self.mix = networks.mlp(features + seen, [256], 256) if seen and not beside_x else None
+        self.head = Head(features if self.mix is None else 256, latent)
         self.decoder = networks.decoder(blocks.size, described.output_shape, network)
 
     # -- p ------------------------------------------------------------------------------------------------------------
@@ -98,18 +103,24 @@ class CondVAE(Model):
     # -- q ------------------------------------------------------------------------------------------------------------
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
-        return self._posterior(self.trunk(self.likelihood.inputs(x)), values, observed)
+        return self._posterior(self._features(x), values, observed)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """What of the encoder does not depend on labels, ``(n, features)``: x itself where labels enter beside it."""
+        x = self.likelihood.inputs(x)
+        return x.flatten(1) if self.encoder_sees_labels and self.mix is None else self.trunk(x)
 
     def _posterior(self, features: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
         points = self._points(values, observed)
-        if self.mix is not None:
+        if self.encoder_sees_labels:
             y = torch.cat([point.mean for point in points.values()], -1).to(features.dtype)
-            features = torch.nn.functional.silu(self.mix(torch.cat([features, y], -1)))
+            both = torch.cat([features, y], -1)
+            features = self.trunk(both) if self.mix is None else torch.nn.functional.silu(self.mix(both))
         return Latents(self.blocks, {"z": self.head(features), **points})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """p(y | x) by Bayes' rule from the ELBO at the posterior mean, label values compared with each other."""
-        features = self.trunk(self.likelihood.inputs(x))
+        features = self._features(x)
         all_seen = torch.ones(len(x), len(self.schema), dtype=torch.bool, device=x.device)
 
         def bound(y: Tensor) -> Tensor:

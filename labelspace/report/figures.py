@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -80,3 +82,147 @@ def _sheet(figure: Figure, part: Sheet, cell: float, margin: float, top: float, 
             va="center",
             rotation=90,
         )
+
+
+COLOURS = ("#3b6fb6", "#d1495b", "#3a9a5b", "#8a5fb0", "#c98b2b", "#4aa5a5", "#7a7a7a", "#a0522d", "#d277b5", "#2b2b2b")
+"""Colours of classes and lines, in order."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points of the plane coloured by class.
+
+    Attributes:
+        x, y: ``(n,)`` coordinates.
+        classes: ``(n,)`` integers.
+        axes: names of the two axes.
+        title: above the panel.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: np.ndarray
+    axes: tuple[str, str] = ("", "")
+    title: str = ""
+
+
+def scatters(panels: Sequence[Sequence[Scatter]], rows: Sequence[str] = (), *, side: float = 2.1, most: int = 1500) -> Figure:
+    """Rows of scatter plots, a name before each row; of many points, ``most`` are drawn."""
+    columns = max(len(row) for row in panels)
+    figure = Figure(figsize=(columns * side + 1.3, len(panels) * side), layout="constrained")
+    axes = figure.subplots(len(panels), columns, squeeze=False)
+    for r, row in enumerate(panels):
+        for c in range(columns):
+            axis = axes[r, c]
+            if c >= len(row):
+                axis.set_axis_off()
+                continue
+            part = row[c]
+            shown = np.random.default_rng(0).permutation(len(part.x))[:most]
+            colours = np.array(COLOURS)[part.classes[shown] % len(COLOURS)]
+            axis.scatter(part.x[shown], part.y[shown], s=3, c=colours, alpha=0.5, linewidths=0)
+            _label(axis, part.axes, part.title)
+        if rows:
+            axes[r, 0].annotate(
+                rows[r],
+                (-0.42, 0.5),
+                xycoords="axes fraction",
+                rotation=90,
+                va="center",
+                ha="center",
+                fontsize=8,
+                weight="bold",
+            )
+    return figure
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves over one axis.
+
+    Attributes:
+        x: ``(n,)``, or the names of ``n`` places on the axis.
+        curves: name -> ``(n,)`` values, or ``(n, 3)`` with the lower and upper end of an interval.
+        axes: names of the two axes.
+        title: above the panel.
+        logarithmic: whether the horizontal axis is.
+        limits: of the vertical axis.
+    """
+
+    x: Sequence[float]
+    curves: Mapping[str, np.ndarray]
+    axes: tuple[str, str] = ("", "")
+    title: str = ""
+    logarithmic: bool = False
+    limits: tuple[float, float] | None = None
+
+
+def lines(panels: Sequence[Lines], *, width: float = 3.4, height: float = 2.8) -> Figure:
+    """Panels of curves side by side, with their intervals as bars."""
+    figure = Figure(figsize=(len(panels) * width, height), layout="constrained")
+    for axis, part in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for i, (name, values) in enumerate(part.curves.items()):
+            values = np.asarray(values, float)
+            middle = values if values.ndim == 1 else values[:, 0]
+            bars = None if values.ndim == 1 else np.abs(values[:, 1:] - values[:, :1]).T
+            axis.errorbar(
+                part.x, middle, bars, label=name, color=COLOURS[i % len(COLOURS)], marker="o", ms=3, lw=1.2, capsize=2
+            )
+        if part.logarithmic:
+            axis.set_xscale("log")
+            axis.set_xticks(list(part.x), [f"{x:g}" for x in part.x])
+            axis.minorticks_off()
+        if part.limits:
+            axis.set_ylim(*part.limits)
+        _label(axis, part.axes, part.title)
+        if len(part.curves) > 1:
+            axis.legend(fontsize=6, frameon=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A matrix of numbers as coloured cells.
+
+    Attributes:
+        values: ``(rows, columns)``.
+        rows, columns: their names.
+        title: above it.
+        form: how a cell's number is written.
+    """
+
+    values: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    title: str = ""
+    form: str = "{:.2f}"
+
+
+def grids(panels: Sequence[Grid], *, cell: float = 0.62) -> Figure:
+    """Matrices side by side; colours run from zero to each matrix's largest number by size."""
+    widths = [len(part.columns) * cell + 1.2 for part in panels]
+    height = max(len(part.rows) for part in panels) * cell + 1.0
+    figure = Figure(figsize=(sum(widths), height), layout="constrained")
+    found = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
+    for axis, part in zip(found, panels, strict=True):
+        top = float(np.nanmax(np.abs(part.values))) or 1.0
+        axis.imshow(np.abs(part.values), cmap="Blues", vmin=0, vmax=top)
+        for r in range(len(part.rows)):
+            for c in range(len(part.columns)):
+                value = part.values[r, c]
+                dark = abs(value) > 0.6 * top
+                axis.text(
+                    c, r, part.form.format(value), ha="center", va="center", fontsize=6, color="white" if dark else "black"
+                )
+        axis.set_xticks(range(len(part.columns)), part.columns, fontsize=6, rotation=45, ha="right")
+        axis.set_yticks(range(len(part.rows)), part.rows, fontsize=6)
+        axis.set_title(part.title, fontsize=8)
+    return figure
+
+
+def _label(axis: Axes, names: tuple[str, str], title: str) -> None:
+    axis.set_xlabel(names[0], fontsize=7)
+    axis.set_ylabel(names[1], fontsize=7)
+    axis.tick_params(labelsize=6)
+    if title:
+        axis.set_title(title, fontsize=8)

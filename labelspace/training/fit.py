@@ -129,6 +129,8 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
     arguments = saving.configuration(model)["arguments"]
     own = {name: value for name, value in arguments.items() if name not in ("shape", "frequencies")}
     source = {"labels": list(data.schema.names), "seed": data.seed, "supervision": data.supervision}
+    if data.mislabelled:
+        source["mislabelled"] = data.mislabelled
     return {
         "data": {"address": data.address, **source},
         "model": {"name": name_of(model), **own},
@@ -164,7 +166,7 @@ class _Loop:
         self.optimizers = {
             name: optimizers.reader(player.parameters, options.reader_rate)
             if player.reader
-            else optimizers.build(player.parameters, options.learning_rate, options.matrix_rate)
+            else optimizers.build(player.parameters, options.learning_rate, options.matrix_rate, options.optimizer)
             for name, player in self.players.items()
         }
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
@@ -182,6 +184,9 @@ class _Loop:
             labelled=options.labelled if model.labelled else 0.0,
         )
         self.steps = len(self.batches)
+        self.validates = "val" in data.splits
+        if options.patience and not self.validates:
+            raise UserError("patience waits for a better validation score, but the data have no validation split")
         # Each device draws its own noise; the first rank's generator is what a single device uses.
         self.generator = torch.Generator(self.fabric.device).manual_seed(_seed(options.seed, _STREAM["train"], rank))
         self.sums: dict[str, Tensor] = {}
@@ -323,10 +328,10 @@ class _Loop:
     def _end_epoch(self) -> str:
         """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
         epoch = self.batches.epoch
-        val, score = self.validate()
-        best = score < self.best_score
+        val, score = self.validate() if self.validates else ({}, None)
+        best = score is None or score < self.best_score
         if best:
-            self.best_score, self.best_epoch = score, epoch
+            self.best_score, self.best_epoch = (self.best_score if score is None else score), epoch
             if self.run is None:
                 self.best_weights = copy.deepcopy(self.model.state_dict())
             elif self.fabric.is_global_zero:
@@ -351,9 +356,11 @@ class _Loop:
                 for name, value in row[part].items():
                     self.events.add_scalar(f"{part}/{name}", value, epoch)
         self.watcher.epoch(row)
-        if not math.isfinite(score):
+        if score is not None and not math.isfinite(score):
             raise DivergedError(f"the validation score of epoch {epoch} is {score}; try a lower learning_rate")
         if epoch >= self.options.epochs:
+            if not self.validates:
+                return f"stopped after all {epoch} epochs; the data have no validation split, so the last weights are kept"
             return f"stopped after all {epoch} epochs; best validation score {self.best_score:.6g} in epoch {self.best_epoch}"
         if self.options.patience and epoch - self.best_epoch >= self.options.patience:
             return (
@@ -464,5 +471,9 @@ def open_run(home: str | Path) -> tuple[Model, Dataset]:
     run = Run(home)
     found = run.read_config()["data"]
     return saving.load(run.home), sources.open(
-        found["address"], found["labels"], seed=found["seed"], supervision=found.get("supervision", 1.0)
+        found["address"],
+        found["labels"],
+        seed=found["seed"],
+        supervision=found.get("supervision", 1.0),
+        mislabelled=found.get("mislabelled", 0.0),
     )

@@ -1,4 +1,4 @@
-"""Optimisers: Adam for vectors and scalars, Muon for weight matrices and convolution kernels where asked for."""
+"""Optimisers: Adam (or Adagrad) for vectors and scalars, Muon for weight matrices and convolution kernels where asked for."""
 
 from __future__ import annotations
 
@@ -60,13 +60,18 @@ def reader(parameters: list[nn.Parameter], rate: float) -> list[torch.optim.Opti
     return [torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.99), fused=True)]
 
 
-def build(parameters: list[nn.Parameter], learning_rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
-    """The optimisers of one player's parameters."""
+def build(
+    parameters: list[nn.Parameter], learning_rate: float, matrix_rate: float, kind: str = "adam"
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of one player's parameters; ``kind`` is "adam" or "adagrad"."""
     matrices = [p for p in parameters if p.ndim >= 2 and _SMALL <= p.numel() <= _LARGE and matrix_rate > 0]
     taken = {id(p) for p in matrices}
     others = [p for p in parameters if id(p) not in taken]
     optimizers: list[torch.optim.Optimizer] = []
-    if others:
+    if others and kind == "adagrad":
+        # Its steps do not depend on the scale of the loss: a sum over the batch and a mean train alike.
+        optimizers.append(torch.optim.Adagrad(others, lr=learning_rate, fused=True))
+    elif others:
         optimizers.append(torch.optim.Adam(others, lr=learning_rate, betas=(0.9, 0.99), fused=True))
     if matrices:
         optimizers.append(Muon(matrices, lr=matrix_rate))

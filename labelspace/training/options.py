@@ -16,8 +16,9 @@ class Options:
     Attributes:
         epochs: passes over the training split.
         batch_size: samples a step, over all devices.
-        learning_rate: peak learning rate of Adam.
+        learning_rate: peak learning rate of the optimiser.
         reader_rate: constant learning rate of players that only read codes: adversaries and label heads.
+        optimizer: "adam", or "adagrad" for results that were published with it; players that read codes keep Adam.
         matrix_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
         warmup: steps over which learning rates rise to their peak.
         decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
@@ -36,6 +37,7 @@ class Options:
     batch_size: int = 128
     learning_rate: float = 1e-3
     reader_rate: float = 1e-3
+    optimizer: Literal["adam", "adagrad"] = "adam"
     matrix_rate: float = 0.0
     warmup: int = 100
     decay: float = 0.6

@@ -82,10 +82,10 @@ class Terminal:
 
 
 def describe(row: dict, epochs: int) -> str:
-    """One line for one epoch: validation terms by name, the score, and the pace."""
-    terms = "  ".join(f"{name} {_short(value)}" for name, value in row["val"].items() if "." not in name)
-    mark = " *" if row["best"] else ""
-    return f"epoch {row['epoch']:>3}/{epochs}  {terms}  score {row['score']:.5g}{mark}  {row['samples_per_second']:,.0f}/s"
+    """One line for one epoch: validation terms by name (training terms without validation), the score, and the pace."""
+    terms = "  ".join(f"{name} {_short(value)}" for name, value in (row["val"] or row["train"]).items() if "." not in name)
+    score = "" if row["score"] is None else f"score {row['score']:.5g}{' *' if row['best'] else ''}  "
+    return f"epoch {row['epoch']:>3}/{epochs}  {terms}  {score}{row['samples_per_second']:,.0f}/s"
 
 
 def _short(value: float) -> str:

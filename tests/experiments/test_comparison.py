@@ -8,6 +8,7 @@ import labelspace as ls
 from labelspace.errors import UserError
 from labelspace.experiments import classifier, comparison
 from labelspace.networks import Network
+from labelspace.report.tables import markdown
 
 
 def score(value: float) -> dict[str, float]:
@@ -39,7 +40,7 @@ def test_the_table_has_a_row_a_model_with_means_and_ranges_over_seeds() -> None:
     assert row["error / doing nothing"] == "0.60 (0.60 - 0.60)"
     assert row["training minutes"] == "1.5 (1.5 - 1.5)"
     assert rows[1] == ["classifier", *["-"] * (len(header) - 1)]
-    assert comparison.markdown(header, rows).count("\n") == 4
+    assert markdown(header, rows).count("\n") == 4
 
 
 def test_a_plain_classifier_learns_from_few_labels_and_leaves_the_random_state_alone() -> None:

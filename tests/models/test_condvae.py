@@ -83,7 +83,7 @@ def test_missing_labels_enter_encoder_and_decoder_as_their_prior_mean_with_a_fla
     decoded = inputs_of(m, "decoder", b)[:, 2:]
     expected = torch.cat([a[:, None], flag_a[:, None], k, flag_k[:, None]], 1)
     assert torch.allclose(decoded, expected, atol=1e-6)
-    assert torch.allclose(inputs_of(m, "mix", b)[:, -6:], expected, atol=1e-6)
+    assert torch.allclose(inputs_of(m, "trunk", b)[:, -6:], expected, atol=1e-6)
 
 
 def bounds(m: CondVAE, x: Tensor, ways: list[tuple[float, ...]]) -> Tensor:

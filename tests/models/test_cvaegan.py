@@ -17,7 +17,7 @@ from labelspace.networks import Network
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
 FREQUENCIES = [[0.8, 0.2], [0.5, 0.3, 0.2]]
-ENCODER, DECODER = {"trunk", "mix", "head"}, {"decoder"}
+ENCODER, DECODER = {"trunk", "head"}, {"decoder"}
 
 
 def model(schema: Schema = SCHEMA, **changes) -> CVAEGAN:

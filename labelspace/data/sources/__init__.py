@@ -35,13 +35,20 @@ SOURCES: dict[str, Source] = {
         "swiss-roll[:n=10000,cut=height|x,noise=0]",
         "points on a rolled-up sheet in 3-D, standardised; binary label side (height or x at or above 10)",
     ),
+    "moons": Source(
+        "labelspace.data.sources.moons",
+        "moons[:n=30000,noise=0.15]",
+        "points of the plane on three half circles side by side; label moon",
+    ),
     "faces": Source(
         "labelspace.data.sources.faces",
         "faces[:n=20000,size=64,correlated=false]",
         "drawn faces with true counterfactuals; labels Eyeglasses, Beard, Smiling, Wearing_Hat, Bald, Hair_Color, Skin_Color",
     ),
     "mnist": Source(
-        "labelspace.data.sources.mnist", "mnist:DIR", "a directory of IDX files (MNIST and its family), gzipped or not"
+        "labelspace.data.sources.mnist",
+        "mnist:DIR[,val=0.0833]",
+        "a directory of IDX files (MNIST and its family), gzipped or not",
     ),
     "folder": Source(
         "labelspace.data.sources.folder",
@@ -60,6 +67,7 @@ def open(
     *,
     seed: int = 0,
     supervision: float = 1.0,
+    mislabelled: float = 0.0,
     training: bool = True,
     progress=None,
 ) -> Dataset:
@@ -71,6 +79,7 @@ def open(
         seed: seed of the splits where the source has none of its own, and of generated data.
         supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
             are hidden, as if they were missing.
+        mislabelled: fraction of the labels in the training and validation samples that are replaced by wrong ones.
         training: False for data that a trained model is only to read: nothing is asked of labels and splits then.
         progress: called with samples read and samples in all, where reading takes a while.
 
@@ -103,7 +112,7 @@ def open(
     if takes_path:
         arguments["path"] = path
     data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
-    return replace(data, seed=seed).select(labels).hide(supervision, seed).check(training=training)
+    return replace(data, seed=seed).select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

@@ -17,18 +17,22 @@ from labelspace.labels import Schema, categorical
 _KINDS = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def open(address: str, seed: int, path: str, progress=None) -> Dataset:
-    """Reads the training and test files of a directory; a twelfth of the training digits (5,000 of 60,000) validates.
+def open(address: str, seed: int, path: str, progress=None, val: float = 1 / 12) -> Dataset:
+    """Reads the training and test files of a directory.
 
     Args:
         address: kept with the data.
         seed: seed of the validation split; the test split is the test file.
         path: directory with ``train-images*``, ``train-labels*``, ``t10k-images*`` (or ``test-images*``) and labels.
         progress: not used; reading takes well under a second.
+        val: part of the training digits that validates (a twelfth is 5,000 of 60,000); with 0 all of them train, and training
+            keeps its last weights.
 
     Raises:
         UserError: a file is absent, damaged, or does not match its labels.
     """
+    if not 0 <= val < 1:
+        raise UserError(f"val is the part of the training digits that validates, from 0 up to below 1; got {val}")
     home = Path(path)
     if not home.is_dir():
         raise UserError(f"no such directory: {home}")
@@ -41,7 +45,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     if len(classes) < 2:
         raise UserError(f"{home}: every label is {classes[0]}, so nothing can be learnt")
     order = np.random.default_rng(seed).permutation(len(x_train))
-    n_val = max(1, len(order) // 12)
+    n_val = max(1, int(val * len(order) + 0.5)) if val else 0
     x = np.concatenate([x_train, x_test])[:, None]
     values = np.searchsorted(classes, y)[:, None].astype(np.float32)
     return Dataset(
@@ -52,7 +56,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         Schema([categorical("digit", [str(c) for c in classes])]),
         {
             "train": np.sort(order[n_val:]),
-            "val": np.sort(order[:n_val]),
+            **({"val": np.sort(order[:n_val])} if n_val else {}),
             "test": np.arange(len(x_train), len(x)),
         },
     )

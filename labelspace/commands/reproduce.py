@@ -1,0 +1,78 @@
+"""``labelspace reproduce``: published claims as commands."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from labelspace import files, terminal
+from labelspace.errors import UserError
+from labelspace.experiments import evidence, grid
+from labelspace.experiments.recipe import Recipe, Scale
+from labelspace.experiments.recipes import RECIPES, load
+
+
+def reproduce(given: argparse.Namespace) -> None:
+    """Runs one recipe, or all, or lists them."""
+    if not given.recipe:
+        _list(given)
+        return
+    names = list(RECIPES) if given.recipe == "all" else [given.recipe]
+    found = []
+    for name in names:
+        recipe = load(name)
+        if given.recipe == "all" and recipe.needs and not given.data:
+            terminal.say(f"{name} is left out: it needs --data {recipe.needs}")
+            continue
+        found.append(_one(given, name, recipe, address_for(given, name, recipe, several=len(names) > 1)))
+    if given.json:
+        terminal.emit(found[0] if len(names) == 1 else found)
+
+
+def address_for(given: argparse.Namespace, name: str, recipe: Recipe, *, several: bool = False) -> str:
+    """The data that a recipe runs on."""
+    if given.data and (recipe.needs or not several):
+        return given.data
+    if recipe.default:
+        return recipe.default
+    raise UserError(f"{name} needs data that are not built in: --data {recipe.needs}")
+
+
+def _one(given: argparse.Namespace, name: str, recipe: Recipe, address: str) -> dict:
+    began = time.monotonic()
+    scale: Scale = given.scale
+    out = Path(given.out)
+    with terminal.share(name) as report:
+        results = grid.run(
+            name, recipe, scale, address, Path(given.runs), workers=given.workers, tell=terminal.say, report=report
+        )
+    if all(r.failed for r in results):
+        raise UserError(f"{name}: every run failed, the first: {results[0].failed}")
+    conclusion, home = evidence.write(name, recipe, scale, address, results, time.monotonic() - began, out)
+    if not given.json:
+        for table in conclusion.tables:
+            terminal.table(table.header, table.rows, title=table.title)
+        for verdict in conclusion.verdicts:
+            print(f"{evidence.HELD[verdict.held].upper()}: {verdict.claim}. {verdict.why}")
+    terminal.say(f"written to {home}   {time.monotonic() - began:.0f} s")
+    return files.read_json(home / "results.json")
+
+
+def _list(given: argparse.Namespace) -> None:
+    rows = []
+    for name in RECIPES:
+        recipe = load(name)
+        done, planned = grid.present(name, recipe, given.scale, given.data or recipe.default or recipe.needs, Path(given.runs))
+        written = Path(given.out) / name / "results.json"
+        state = f"{done} of {planned} runs"
+        if written.exists():
+            verdicts = files.read_json(written)["verdicts"]
+            held = sum(v["held"] is True for v in verdicts)
+            state += f"; results: {held} of {len(verdicts)} claims held"
+        rows.append((name, recipe.paper, recipe.claim, state, recipe.needs or "built in"))
+    header = ["recipe", "paper", "claim", f"results at --scale {given.scale}", "data"]
+    if given.json:
+        terminal.emit([dict(zip(("recipe", "paper", "claim", "state", "data"), row, strict=True)) for row in rows])
+    else:
+        terminal.table(header, rows)

@@ -1,0 +1,193 @@
+"""What is wrong with a trained model, in plain words, with the remedy.
+
+Reads what :func:`labelspace.evaluation.whole.evaluate` measured and the last line of a run's metrics; knows no model by name.
+Four alarms: a label that edits do not change, a block that tells what it should not, a block that has collapsed, and a weight
+that is not felt or drowns the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Kind = Literal["label ignored", "leakage", "collapse", "ill-scaled weight", "weak judge", "poor reconstruction"]
+
+# A judge below this balanced accuracy cannot be trusted about a label; edits below this rate have not done what was asked;
+# a probe this far above chance (as a share of the way to certainty) reads the label; a term below this share of the objective
+# is not felt, a KL above this one drowns it.
+TRUSTED, DONE, READS, UNFELT, DROWNS = 0.95, 0.8, 0.3, 1e-5, 0.9
+_NOTHING = 0.05  # nats: a term below this has nothing left to be weighed
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One alarm.
+
+    Attributes:
+        kind: which of the alarms.
+        where: the label, block or term that it is about.
+        what: what was measured, in a sentence.
+        remedy: what to try.
+    """
+
+    kind: Kind
+    where: str
+    what: str
+    remedy: str
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def diagnose(found: dict[str, Any], metrics: list[dict[str, Any]] = ()) -> list[Finding]:  # type: ignore[assignment]
+    """All alarms of an evaluation.
+
+    Args:
+        found: what :func:`labelspace.evaluation.whole.evaluate` returned.
+        metrics: lines of the run's ``metrics.jsonl``; without them weights are not looked at.
+    """
+    judge = found.get("judge", {})
+    return [
+        *_weak_judge(judge),
+        *_ignored(found.get("manipulation", {}).get("labels", {}), judge, found.get("leakage", {})),
+        *_leaks(found.get("leakage", {})),
+        *_collapsed(found.get("blocks", {})),
+        *(_weights(metrics[-1]) if metrics else ()),
+        *_reconstruction(found.get("likelihood", {})),
+    ]
+
+
+def _weak_judge(judge: dict[str, Any]) -> list[Finding]:
+    return [
+        Finding(
+            "weak judge",
+            name,
+            f"the judge itself reads {name} off real samples in {score['value']:.1%} (balanced), below {TRUSTED:.0%}",
+            f"do not trust its verdicts on {name}; more samples, or labels with fewer mistakes, make a better judge",
+        )
+        for name, score in judge.items()
+        if score["value"] < TRUSTED
+    ]
+
+
+def _ignored(labels: dict[str, Any], judge: dict[str, Any], leakage: dict[str, Any]) -> list[Finding]:
+    out = []
+    for name, row in labels.items():
+        reached, before = row["judge"]["value"], row["doing_nothing"]["value"]
+        ceiling = judge.get(name, {}).get("value", 1.0)
+        if reached >= DONE * ceiling:
+            continue
+        free = leakage.get(name, {}).get("free")
+        carried = free is not None and _excess(free, leakage[name]) > READS
+        why = (
+            "the free block tells the label too, so the decoder need not listen to the label's own"
+            if carried
+            else ("the decoder does not listen to the label's block")
+        )
+        out.append(
+            Finding(
+                "label ignored",
+                name,
+                f"setting {name} is read by the judge in {reached:.1%} ({before:.1%} without any edit): {why}",
+                "raise the weight that keeps the label out of the free block (leak, info), give the free block fewer "
+                "coordinates "
+                "(latent), loosen the likelihood (scale), or use a model that balances itself (csvae)",
+            )
+        )
+    return out
+
+
+def _excess(read: dict[str, Any], row: dict[str, Any]) -> float:
+    """How far the best probe is from chance to certainty; an R^2 is that already."""
+    if "chance" not in row:
+        return max(score["value"] for score in (read["ridge"], read["mlp"]))
+    best = max(read[name]["balanced_accuracy"]["value"] for name in ("logistic", "mlp"))
+    return (best - row["chance"]) / (1 - row["chance"])
+
+
+def _leaks(leakage: dict[str, Any]) -> list[Finding]:
+    out = []
+    for name, row in leakage.items():
+        for place, read in row.items():
+            if place != "free" and not place.startswith("other."):
+                continue
+            excess = _excess(read, row)
+            if excess <= READS:
+                continue
+            shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
+            remedy = (
+                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use "
+                "balance=dual; a "
+                "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
+                if place == "free"
+                else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
+                f"{place.removeprefix('other.')}: then it cannot be told apart from it"
+            )
+            share = f"{excess:.0%} of the way from chance to certainty"
+            out.append(Finding("leakage", name, f"a fresh probe reads {name} off {shown}, {share}", remedy))
+    return out
+
+
+def _collapsed(blocks: dict[str, Any]) -> list[Finding]:
+    return [
+        Finding(
+            "collapse",
+            name,
+            f"block {name} carries nothing: {row['active']} of {row['size']} coordinates vary"
+            + ("" if row["kl"] is None else f", {row['kl']['value']:.3f} nats"),
+            "lower the weight of its KL, or let it rise from 0 (linear:0->1@5); tighten the likelihood (scale)",
+        )
+        for name, row in blocks.items()
+        if row["collapsed"]
+    ]
+
+
+def _weights(last: dict[str, Any]) -> list[Finding]:
+    """Terms that the objective does not feel, and KLs that drown the reconstruction."""
+    terms = last["val"] or last["train"]
+    weights = last["weights"]
+    felt = {
+        name: abs(weights.get(name, 1.0) * value)
+        for name, value in terms.items()
+        if "." not in name and name not in ("adversary", "discriminator", "labels")
+    }
+    total = sum(felt.values())
+    if not total:
+        return []
+    out = []
+    for name, size in felt.items():
+        if name != "reconstruction" and abs(terms[name]) > _NOTHING and weights.get(name, 1.0) != 0 and size < UNFELT * total:
+            out.append(
+                Finding(
+                    "ill-scaled weight",
+                    name,
+                    f"term {name} is {terms[name]:.3g} nats at weight {weights.get(name, 1.0):.3g}: {size / total:.1e} of "
+                    f"the objective",
+                    f"nothing is learnt from it; raise {name}, or the likelihood's scale, by a factor of ten at a time",
+                )
+            )
+        if name.startswith("kl") and size > DROWNS * total:
+            out.append(
+                Finding(
+                    "ill-scaled weight",
+                    name,
+                    f"term {name} is {size / total:.0%} of the objective",
+                    f"reconstruction is hardly heard beside it; lower {name} (or beta) by a factor of ten at a time",
+                )
+            )
+    return out
+
+
+def _reconstruction(likelihood: dict[str, Any]) -> list[Finding]:
+    row = likelihood.get("reconstruction_error")
+    if not row or row["ceiling"] == 0 or row["value"] < 0.5 * row["ceiling"]:
+        return []
+    share = row["value"] / row["ceiling"]
+    return [
+        Finding(
+            "poor reconstruction",
+            "x",
+            f"the squared error of reconstructions is {share:.0%} of the data's variance",
+            "train longer, tighten the likelihood (scale), or lower the weights of the KLs",
+        )
+    ]

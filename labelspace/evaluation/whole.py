@@ -1,0 +1,349 @@
+"""Everything that is measured on one trained model: what ``labelspace evaluate`` writes.
+
+Works on any model and any data: what a model or the data cannot give (edits of labels, likelihoods, known truth) is left out,
+and the reason is kept under "not measured".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelspace import interventions
+from labelspace.blocks import Latents, concatenate
+from labelspace.data.dataset import Dataset, Split
+from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.errors import UserError
+from labelspace.evaluation import disentanglement, diversity, edits, generation, leakage, prediction
+from labelspace.evaluation import judge as judges
+from labelspace.evaluation.judge import Judge
+from labelspace.evaluation.manipulation import Edited, changed_region, identity_cost, side_effect_matrix
+from labelspace.evaluation.scores import Score, mean
+from labelspace.labels import LabelDistribution
+from labelspace.models.base import Model
+
+Tell = Callable[[str], None]
+
+# How many samples the slower parts look at; the others look at all that are given.
+TRUTH, DRAWS, PROBED, SCORED, LIKELIHOOD, GENERATED = 600, 8, 4000, 3000, 300, 2000
+_CHUNK = 500
+
+
+def evaluate(
+    model: Model,
+    data: Dataset,
+    *,
+    split: Split = "test",
+    most: int = 10_000,
+    seed: int = 0,
+    tell: Tell = lambda _: None,
+) -> dict[str, Any]:
+    """Measures a model on a split, as plain data.
+
+    Args:
+        model: a trained model.
+        data: its data, with every label that is known.
+        split: which samples.
+        most: at most so many of them.
+        seed: of the judge, of draws, halves and resampling.
+        tell: told which part is measured.
+
+    Returns:
+        "samples", "judge", "prediction", "manipulation", "leakage", "blocks", "disentanglement", "likelihood", "generation",
+        "seconds" per part, and "not measured": part -> why.
+    """
+    rows = data.rows(split)[:most]
+    if len(rows) < 20:
+        raise UserError(f"{data.address}: {len(rows)} samples in the {split} split; an evaluation needs at least 20")
+    found: dict[str, Any] = {"data": data.address, "split": split, "samples": len(rows), "seed": seed}
+    left_out: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(name: str) -> Iterator[None]:
+        tell(name)
+        began = time.monotonic()
+        try:
+            yield
+        except UserError as error:
+            left_out[name] = str(error)
+        seconds[name] = round(time.monotonic() - began, 1)
+
+    posterior = _encoded(model, data, rows)
+    reader = None
+    with part("judge"):
+        reader = judges.train(data, seed=seed)
+        found["judge"] = _plain(judges.accuracy(reader, data, split))
+    with part("prediction"):
+        found["prediction"] = _plain(prediction.labels(_predicted(model, data, rows), *data.labels(rows)))
+    if reader is not None:
+        with part("manipulation"):
+            found["manipulation"] = _manipulation(model, data, reader, rows, seed)
+    with part("leakage"):
+        found["leakage"] = _leakage(model, data, rows, posterior, seed)
+    with part("blocks"):
+        found["blocks"] = _blocks(model, data, rows, posterior)
+    with part("disentanglement"):
+        found["disentanglement"] = _disentanglement(model, data, rows, posterior, seed)
+    with part("likelihood"):
+        found["likelihood"] = _likelihood(model, data, rows, seed)
+    if reader is not None:
+        with part("generation"):
+            found["generation"] = _generation(model, data, reader, rows, seed)
+    return {**found, "seconds": seconds, "not measured": left_out}
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _predicted(model: Model, data: Dataset, rows: np.ndarray) -> LabelDistribution:
+    return data.schema.distribution(torch.cat([model.predict(data.samples(part)).parameters for part in _chunks(rows)]))
+
+
+def _manipulation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    """Per discrete label: the judge's verdict on flipped samples, side effects, and on data with truth the errors."""
+    made: dict[str, Edited] = {}
+    out: dict[str, Any] = {"labels": {}}
+    for i, label in enumerate(data.schema):
+        seen = rows[data.observed[rows, i]]
+        if not label.discrete or len(seen) < 20:
+            continue
+        row: dict[str, Any] = {}
+        x = data.samples(seen)
+        before = reader.log_odds(x)
+        edited, wanted = _flipped(model, data, seen, label.name, seed)
+        after = reader.log_odds(edited)
+        for name, raw in (("judge", after), ("doing_nothing", before)):
+            row[name] = mean((data.schema.distribution(raw).mode()[:, i] == wanted).numpy()).to_dict()
+        direction = 2 * wanted.float() - 1 if label.kind == "binary" else None
+        made[label.name] = Edited(before, after, direction)
+        row["changed"] = mean(((edited - x) ** 2).flatten(1).nanmean(1).numpy()).to_dict()
+        if label.kind == "binary":
+            row |= _styles(model, data, seen, label.name, edited, wanted, seed)
+        out["labels"][label.name] = row
+    if not made:
+        raise UserError("no discrete label has 20 samples to edit")
+    out["side_effects"] = _plain(side_effect_matrix(data.schema, made))
+    return out
+
+
+def _flipped(model: Model, data: Dataset, rows: np.ndarray, label: str, seed: int) -> tuple[Tensor, Tensor]:
+    parts = [edits.flip(model, data, part, label, keep_detail=False, seed=seed + k) for k, part in enumerate(_chunks(rows))]
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+def _styles(
+    model: Model, data: Dataset, rows: np.ndarray, label: str, edited: Tensor, wanted: Tensor, seed: int
+) -> dict[str, Any]:
+    """Diversity of draws of a binary label's block, and where the truth is known, errors, coverage and locality."""
+    out: dict[str, Any] = {}
+    lacking = rows[data.values[rows, data.schema.index(label)] == 0][:100]
+    draws = None
+    if len(lacking):
+        x, labels = data.samples(lacking), data.labels(lacking)
+        generator = torch.Generator().manual_seed(seed)
+        draws = torch.stack(
+            [interventions.set(model, x, {label: 1}, labels, point="draw", generator=generator).x for _ in range(DRAWS)], 1
+        )
+        out["spread_of_draws"] = mean(draws.var(1).flatten(1).nanmean(1).numpy()).to_dict()
+    if data.truth is None:
+        return out
+    known = rows[:TRUTH]
+    x = data.samples(known)
+    out["error"] = edits.errors(data, known, label, x, edited[:TRUTH], wanted[:TRUTH])
+    on = wanted[:TRUTH] == 1
+    if bool(on.any()):
+        truths, _ = data.counterfactuals(label, 1, known[on.numpy()])
+        out["identity_cost"] = identity_cost(x[on], edited[:TRUTH][on], changed_region(x[on], truths)).to_dict()
+    if draws is not None:
+        truths, names = data.counterfactuals(label, 1, lacking)
+        errors = np.stack([edits.errors_to_styles(draws[:, k], truths) for k in range(DRAWS)], 1)
+        covered = diversity.style_coverage(errors)
+        inside = diversity.share_inside(diversity.variance_map(draws), changed_region(data.samples(lacking), truths))
+        out |= {
+            "styles_hit": {**covered.share.to_dict(), "floor": 1 / len(names), "ceiling": covered.ceiling},
+            "variance_inside": {**inside["share"].to_dict(), "floor": inside["floor"].value},
+        }
+    return out
+
+
+def _leakage(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian], seed: int) -> dict[str, Any]:
+    """What fresh probes read of every label from the free blocks, its own block and other labels' blocks."""
+    means = {name: q.mode.numpy() for name, q in posterior.items()}
+    free = [block.name for block in model.blocks.free]
+    places: dict[str, np.ndarray] = {}
+    if free:
+        places["free"] = np.concatenate([means[name] for name in free], 1)
+    places |= {block.name: means[block.name] for block in model.blocks if block.label is not None}
+    out: dict[str, Any] = {}
+    for i, label in enumerate(data.schema):
+        seen = data.observed[rows, i].nonzero()[0][:PROBED]
+        target = data.values[rows[seen], i]
+        if len(seen) < 40 or len(np.unique(target)) < 2:
+            continue
+        row: dict[str, Any] = {}
+        if label.discrete:
+            row["chance"] = 1 / len(np.unique(target))
+            row["entropy"] = leakage.entropy(target.astype(int)).value
+        for name, codes in places.items():
+            owner = next((b.label for b in model.blocks if b.name == name), None)
+            key = "free" if name == "free" else "own" if owner == label.name else f"other.{owner}"
+            code = codes[seen]
+            row[key] = _plain(
+                leakage.probe_scores(code, target.astype(int), seed=seed)
+                if label.discrete
+                else leakage.probe_values(code, target, seed=seed)
+            )
+            if label.kind == "binary" and code.std(0).max() > 0:
+                row[key]["kl"] = _divergence(code, target == 1, seed)
+        out[label.name] = row
+    if not out:
+        raise UserError("no label has 40 samples to probe")
+    return out
+
+
+def _divergence(code: np.ndarray, on: np.ndarray, seed: int) -> dict[str, float] | None:
+    """Nearest-neighbour KL of the codes with a label from those without it, and what shuffled labels give; in nats."""
+    try:
+        floor = leakage.kl_permuted(code[on], code[~on], seed=seed)
+        return {"value": leakage.nearest_neighbour_kl(code[on], code[~on]).value, "floor": floor.mean, "floor_sd": floor.sd}
+    except UserError:
+        return None  # a class with one code only, such as the label's own value
+
+
+@torch.no_grad()
+def _blocks(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian]) -> dict[str, dict[str, Any]]:
+    """Per block its KL from the prior, its active coordinates, and whether it has collapsed."""
+    prior = model.prior(*data.labels(rows))
+    given = {
+        name: q.kl(prior[name]).numpy()
+        for name, q in posterior.items()
+        if not isinstance(q, Point) and not isinstance(prior[name], Point)
+    }
+    used = leakage.block_use({name: q.mode.numpy() for name, q in posterior.items()}, given)
+    return {
+        name: {
+            "kl": None if use.kl is None else use.kl.to_dict(),
+            "active": use.active,
+            "size": use.size,
+            "collapsed": use.collapsed,
+        }
+        for name, use in used.items()
+    }
+
+
+def _disentanglement(
+    model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian], seed: int
+) -> dict[str, Any]:
+    """Scores of all coordinates against the labels that every sample has, on samples that have all of them."""
+    known = [i for i in range(len(data.schema)) if data.observed[rows, i].mean() > 0.5]
+    whole = np.flatnonzero(np.all(data.observed[rows][:, known], axis=1))[:SCORED]
+    factors = data.values[rows[whole]][:, known]
+    known = [k for k in range(len(known)) if len(np.unique(factors[:, k])) > 1]
+    if len(known) < 2 or len(whole) < 200:
+        raise UserError("scores of disentanglement need at least two labels, and 200 samples that have them")
+    codes = concatenate(posterior.map(lambda q: q.mode)).numpy()[whole]
+    moving = codes.std(0) > 0
+    labels = [label for label in data.schema if data.observed[rows, data.schema.index(label.name)].mean() > 0.5]
+    chosen = [labels[k] for k in known]
+    scores = disentanglement.suite(
+        codes[:, moving], factors[:, known], discrete=[label.discrete for label in chosen], seed=seed
+    )
+    return {"factors": [label.name for label in chosen], "samples": len(whole), "latents": int(moving.sum()), **scores}
+
+
+def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    """Reconstruction error of all samples; an importance-weighted log-likelihood of some, with its number of draws."""
+    errors = []
+    variance = []
+    with torch.no_grad():
+        for part in _chunks(rows):
+            x = data.samples(part)
+            again = model.decode(model.encode(x, *data.labels(part)).map(lambda q: q.mode)).mean_like(x)
+            errors.append(((again - x) ** 2).flatten(1).nanmean(1))
+            variance.append(x.flatten(1))
+    spread = torch.cat(variance).numpy()
+    out: dict[str, Any] = {
+        "reconstruction_error": {
+            **mean(torch.cat(errors).numpy()).to_dict(),
+            "ceiling": float(np.nanmean(np.nanvar(spread, axis=0))),
+        }
+    }
+    some = rows[:LIKELIHOOD]
+    try:
+        generator = torch.Generator().manual_seed(seed)
+        found = [
+            model.log_likelihood(data.samples(p), *data.labels(p), draws=20, generator=generator) for p in _chunks(some, 100)
+        ]
+        out["log_likelihood"] = {**mean(torch.cat(found).numpy()).to_dict(), "draws": 20}
+    except UserError as error:
+        out["no_log_likelihood"] = str(error)
+    return out
+
+
+def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    """Samples from the prior beside real ones, in the features of the judge."""
+    n = min(GENERATED, len(rows))
+    generator = torch.Generator().manual_seed(seed)
+    values = model.label_marginal(n).sample(generator) if model.labelled else torch.zeros(n, len(data.schema))
+    made = torch.cat([model.generate(values[start : start + _CHUNK], generator=generator) for start in range(0, n, _CHUNK)])
+    real = data.samples(rows[:n])
+    shown, seen = reader.features(real).numpy(), reader.features(made).numpy()
+    out: dict[str, Any] = {"samples": n}
+    for name, score in (("frechet", generation.frechet), ("kernel", generation.kernel_distance)):
+        out[name] = {**score(shown, seen).to_dict(), "floor": generation.real_halves(score, shown, seed).value}
+    both, ceiling = generation.precision_recall(shown, seen), generation.real_halves(generation.precision_recall, shown, seed)
+    out |= {name: {**both[name].to_dict(), "ceiling": ceiling[name].value} for name in both}
+    out["labels"] = {}
+    answers = [data.schema.distribution(reader.log_odds(x)) for x in (made, real)]
+    for i, label in enumerate(data.schema):
+        if not label.discrete:
+            continue
+        row: dict[str, Any] = {}
+        for name, answer in zip(("inception_style", "real"), answers, strict=True):
+            row[name] = generation.inception_style_score(answer.log_table(i).exp().numpy()).to_dict()
+        if model.labelled:
+            row["as_asked"] = mean((answers[0].mode()[:, i] == values[:, i]).numpy()).to_dict()
+            classes = data.values[rows[:n], i]
+            known = data.observed[rows[:n], i]
+            try:
+                inside = diversity.intra_class(seen, values[:, i].numpy(), shown[known], classes[known])
+                row["diversity"] = {
+                    label.values[v]: {"made": c.made.to_dict(), "real": c.real.to_dict()} for v, c in inside.items()
+                }
+            except UserError:
+                pass  # no class has two samples of both
+        out["labels"][label.name] = row
+    return out
+
+
+# -- what they share --------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _encoded(model: Model, data: Dataset, rows: np.ndarray) -> Latents[DiagonalGaussian]:
+    """The posterior of samples under what is known of their labels."""
+    parts = [model.encode(data.samples(part), *data.labels(part)) for part in _chunks(rows)]
+    joined: dict[str, DiagonalGaussian] = {}
+    for block in model.blocks:
+        found = [part[block.name] for part in parts]
+        means, scales = torch.cat([q.mean for q in found]), torch.cat([q.scale for q in found])
+        joined[block.name] = Point.at(means) if isinstance(found[0], Point) else DiagonalGaussian(means, scales)
+    return Latents(model.blocks, joined)
+
+
+def _chunks(rows: np.ndarray, size: int = _CHUNK) -> list[np.ndarray]:
+    return np.array_split(rows, max(1, -(-len(rows) // size)))
+
+
+def _plain(found: Any) -> Any:
+    """Scores inside nested dicts as plain data."""
+    if isinstance(found, Score):
+        return found.to_dict()
+    return {name: _plain(value) for name, value in found.items()} if isinstance(found, dict) else found

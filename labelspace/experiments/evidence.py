@@ -1,0 +1,110 @@
+"""What a recipe leaves behind: results as JSON, one Markdown page with verdicts, tables and figures, and the figures."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import labelspace
+from labelspace import files
+from labelspace.experiments.grid import as_plain, without_path
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict
+from labelspace.report.tables import markdown
+
+HELD = {True: "held", False: "did not hold", None: "cannot be said"}
+
+
+def commit() -> str:
+    """The commit of the library's own source, with + where files differ from it; empty outside a checkout."""
+    home = Path(labelspace.__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(home), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        found = git("rev-parse", "--short=10", "HEAD")
+        return found + ("+" if found and git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
+    except FileNotFoundError:  # no git
+        return ""
+
+
+def write(
+    name: str, recipe: Recipe, scale: Scale, address: str, results: list[Result], seconds: float, out: Path
+) -> tuple[Conclusion, Path]:
+    """Concludes, draws, and writes ``OUT/NAME/results.json``, ``results.md`` and figures.
+
+    Args:
+        name: of the recipe.
+        recipe: the recipe.
+        scale: how large it was run.
+        address: of the data.
+        results: of all jobs.
+        seconds: that this call spent on runs; zero when all were there.
+        out: directory.
+
+    Returns:
+        The conclusion, and the directory that was written.
+    """
+    good = [r for r in results if not r.failed]
+    conclusion = recipe.conclude(good)
+    home = out / name
+    figures = recipe.draw(good, scale)
+    for file, figure in figures.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+        files.write(home / file, buffer.getvalue())
+    about = {
+        "recipe": name,
+        "claim": recipe.claim,
+        "paper": recipe.paper,
+        "scale": scale,
+        "command": command(name, recipe, scale, address),
+        "version": labelspace.__version__,
+        "commit": commit(),
+        "seeds": sorted({r.job.seed for r in results}),
+        "training_minutes": round(sum(r.seconds for r in results) / 60, 1),
+    }
+    verdicts = [{"claim": v.claim, "held": v.held, "why": v.why} for v in conclusion.verdicts]
+    files.write_json(home / "results.json", {**about, "verdicts": verdicts, "runs": [as_plain(r) for r in results]})
+    files.write(home / "results.md", page(about, conclusion, list(figures), [r for r in results if r.failed]))
+    return conclusion, home
+
+
+def command(name: str, recipe: Recipe, scale: Scale, address: str) -> str:
+    """The command that made a result; a directory of this machine is DIR."""
+    data = f" --data {without_path(address)}" if address != recipe.default else ""
+    return f"labelspace reproduce {name} --scale {scale}{data}"
+
+
+def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], failed: list[Result]) -> str:
+    """The Markdown page."""
+    where = f"labelspace {about['version']}" + (f", commit {about['commit']}" if about["commit"] else "")
+    lines = [
+        f"# {about['recipe']}",
+        "",
+        f"**Claim** ({about['paper']}): {about['claim']}",
+        "",
+        f"```\n{about['command']}\n```",
+        "",
+        f"{where}; seeds {', '.join(map(str, about['seeds']))}; {about['training_minutes']:g} minutes of training in all.",
+        "",
+        "## Verdicts",
+        "",
+        *(_line(verdict) for verdict in conclusion.verdicts),
+        "",
+    ]
+    if failed:
+        lines += [f"{len(failed)} run(s) failed and are left out: {failed[0].failed}", ""]
+    for table in conclusion.tables:
+        lines += [f"## {table.title}", "", markdown(table.header, table.rows)]
+    for file in figures:
+        lines += [f"![{Path(file).stem}]({file})", ""]
+    lines += ["All figures, with intervals: [results.json](results.json)."]
+    return "\n".join(lines) + "\n"
+
+
+def _line(verdict: Verdict) -> str:
+    return f"- **{HELD[verdict.held]}**: {verdict.claim}. {verdict.why}"

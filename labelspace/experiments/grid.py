@@ -1,0 +1,188 @@
+"""All runs of a recipe: side by side, resumable, none made twice.
+
+Every job is trained and measured by a process of its own (:mod:`labelspace.experiments.worker`). Run directories are named by
+what the job is, so recipes that need the same run share it. What was measured lies beside the run, a file for each recipe.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelspace import files
+from labelspace.errors import UserError
+from labelspace.evaluation import judge
+from labelspace.experiments import jobs
+from labelspace.experiments.recipe import Recipe, Result, Scale
+from labelspace.training.run import Run
+
+Report = Callable[[float, str], None]  # the share that is done, and what is being done
+
+_POLL = 0.5  # seconds
+
+
+def side_by_side() -> int:
+    """Runs at a time: one a core and at most four, because runs of one thread each finish sooner than one run of several
+    threads; one where there is a GPU."""
+    return 1 if torch.cuda.is_available() else max(1, min(4, os.cpu_count() or 1))
+
+
+def run(
+    name: str,
+    recipe: Recipe,
+    scale: Scale,
+    address: str,
+    work: Path,
+    *,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+    report: Report = lambda done, what: None,
+) -> list[Result]:
+    """Trains and measures every job of a recipe that is not done yet.
+
+    Args:
+        name: of the recipe.
+        recipe: the recipe.
+        scale: how large.
+        address: of the data.
+        work: directory of the runs.
+        workers: runs at a time; 0 is :func:`side_by_side`.
+        tell: told when something is finished or fails, a line each.
+        report: told how far the whole grid is.
+
+    Returns:
+        One result a job, in their order; a failed one says why.
+    """
+    planned = recipe.jobs(scale, address)
+    homes = [work / job.key for job in planned]
+    open_ones = [i for i, home in enumerate(homes) if _found(recipe, name, scale, home) is None]
+    if open_ones:
+        tell(f"{name}: {len(open_ones)} of {len(planned)} runs to do")
+        _prepare(recipe, [planned[i] for i in open_ones], tell)
+    workers = min(workers or side_by_side(), max(1, len(open_ones)))
+    failures: dict[int, str] = {}
+    waiting, running = list(open_ones), dict[int, subprocess.Popen]()
+    epochs = {i: _epochs(planned[i]) for i in open_ones}
+    with _stopped(running):
+        while waiting or running:
+            while waiting and len(running) < workers:
+                i = waiting.pop(0)
+                running[i] = _start(name, scale, address, i, homes[i], workers)
+            time.sleep(_POLL)
+            for i, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[i]
+                if process.returncode:
+                    failures[i] = _last_line(homes[i] / f"{name}.log")
+                    tell(f"{name}: {homes[i].name} failed: {failures[i]}")
+                else:
+                    tell(f"{name}: {homes[i].name} is done ({describe(planned[i])})")
+            over = len(open_ones) - len(waiting) - len(running)
+            part = sum(min(1.0, len(Run(homes[i]).metrics()) / max(1, epochs[i])) * 0.95 for i in running)
+            report((over + part) / max(1, len(open_ones)), ", ".join(describe(planned[i]) for i in running))
+    results = []
+    for i, (job, home) in enumerate(zip(planned, homes, strict=True)):
+        found = _found(recipe, name, scale, home)
+        failed = failures.get(i, "" if found is not None else "not run")
+        results.append(Result(job, home, found or {}, jobs.seconds(home), failed))
+    return results
+
+
+def present(name: str, recipe: Recipe, scale: Scale, address: str, work: Path) -> tuple[int, int]:
+    """How many of a recipe's runs are done, and how many there are."""
+    planned = recipe.jobs(scale, address)
+    return sum(_found(recipe, name, scale, work / job.key) is not None for job in planned), len(planned)
+
+
+def describe(job: jobs.Job) -> str:
+    """A job in a few words."""
+    parts = [job.model, *(text for text in job.settings if text.startswith(("latent=", "beta=", "adversary=", "balance=")))]
+    if job.supervision < 1:
+        parts.append(f"{job.supervision:g} labelled")
+    if job.mislabelled:
+        parts.append(f"{job.mislabelled:g} wrong")
+    return " ".join([*parts, f"seed {job.seed}"])
+
+
+def _prepare(recipe: Recipe, planned: list[jobs.Job], tell: Callable[[str], None]) -> None:
+    """Builds stores and judges once, before processes would each build their own."""
+    for address, labels, seed in dict.fromkeys((job.address, job.labels, job.seed) for job in planned):
+        data = jobs.Job("vae", address, labels, seed).open_whole()
+        if recipe.judged:
+            tell(f"judge of {address}, seed {seed}")
+            judge.train(data, seed=seed)
+
+
+def _start(name: str, scale: Scale, address: str, i: int, home: Path, workers: int) -> subprocess.Popen:
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    task = {
+        "recipe": name,
+        "scale": scale,
+        "address": address,
+        "job": i,
+        "home": str(home),
+        "found": str(home / f"{name}.json"),
+    }
+    files.write_json(home / f"{name}.task.json", task)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    command = [sys.executable, "-m", "labelspace.experiments.worker", str(home / f"{name}.task.json")]
+    with (home / f"{name}.log").open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+@contextmanager
+def _stopped(running: dict[int, subprocess.Popen]) -> Iterator[None]:
+    """Whatever ends the block, no process outlives it."""
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+
+
+def _found(recipe: Recipe, name: str, scale: Scale, home: Path) -> dict[str, Any] | None:
+    """What was measured on a run, if this version of the recipe did."""
+    file = home / f"{name}.json"
+    if not file.exists():
+        return None
+    try:
+        held = files.read_json(file)
+    except UserError:
+        return None  # cut off by a crash; it is measured again
+    return held["found"] if (held["version"], held["scale"]) == (recipe.version, scale) else None
+
+
+def _epochs(job: jobs.Job) -> int:
+    return job.epochs or 20  # only the bar depends on it
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    return lines[-1].strip() if lines else "it ended without a word"
+
+
+def as_plain(result: Result) -> dict[str, Any]:
+    """A result for a results file; paths of this machine are left out."""
+    job = {**asdict(result.job), "address": without_path(result.job.address)}
+    return {"job": job, "run": result.home.name, "seconds": round(result.seconds, 1)} | (
+        {"failed": result.failed} if result.failed else {"found": result.found}
+    )
+
+
+def without_path(address: str) -> str:
+    """An address with a directory of this machine replaced by DIR."""
+    name, colon, rest = address.partition(":")
+    path, comma, options = rest.partition(",")
+    return f"{name}:DIR{comma}{options}" if colon and "/" in path else address

@@ -1,0 +1,109 @@
+"""One training run as data: which model on which samples, how; made once and found again by what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from labelspace import config, saving
+from labelspace.config import Config
+from labelspace.data import sources
+from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
+from labelspace.models import build
+from labelspace.models.base import Model
+from labelspace.training.fit import configuration, fit
+from labelspace.training.progress import Silent, Watcher
+from labelspace.training.run import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what.
+
+    Attributes:
+        model: name of the model.
+        address: data address.
+        labels: labels to use; None is all.
+        seed: of the data's splits, of the choice of hidden and wrong labels, and of training.
+        supervision: fraction of samples whose labels are used.
+        mislabelled: fraction of those labels that are wrong.
+        settings: ``KEY=VALUE`` texts, as ``labelspace train --set`` takes them.
+        epochs: passes; None is the model's recipe.
+    """
+
+    model: str
+    address: str
+    labels: tuple[str, ...] | None = None
+    seed: int = 0
+    supervision: float = 1.0
+    mislabelled: float = 0.0
+    settings: tuple[str, ...] = ()
+    epochs: int | None = None
+
+    @property
+    def key(self) -> str:
+        """A name for the run's directory: equal jobs have equal names."""
+        what = json.dumps(asdict(self), sort_keys=True)
+        return f"{self.model}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+
+    def open(self) -> Dataset:
+        """The data that the model is trained on."""
+        return sources.open(
+            self.address, self.labels, seed=self.seed, supervision=self.supervision, mislabelled=self.mislabelled
+        )
+
+    def open_whole(self) -> Dataset:
+        """The same samples and splits with every label there and right, to measure on."""
+        return sources.open(self.address, self.labels, seed=self.seed)
+
+    def resolve(self, data: Dataset) -> Config:
+        """The model's arguments and the training options."""
+        return config.resolve(
+            self.model,
+            data.shape,
+            len(data.schema),
+            len(data.rows("train")),
+            likelihood=data.likelihood,
+            assignments=self.settings,
+            training={"epochs": self.epochs, "seed": self.seed},
+        )
+
+    def trained_in(self, home: Path) -> bool:
+        """Whether a directory holds this job's run, trained to its end."""
+        found = Run(home).read_checkpoint() if (home / "config.yaml").exists() else None
+        return found is not None and bool(found[1]["reason"])
+
+
+def train(job: Job, home: Path, *, watcher: Callable[[Model, Dataset], Watcher] = lambda model, data: Silent()) -> Model:
+    """Trains a job's model in a run directory, goes on with it where it was interrupted, or takes it from there.
+
+    Args:
+        job: what is trained.
+        home: the run directory.
+        watcher: given the model and its data, makes a watcher for the training.
+
+    Raises:
+        UserError: the model is not defined for these labels or data, or the directory holds a run with other settings.
+    """
+    data = job.open()
+    resolved = job.resolve(data)
+    torch.manual_seed(job.seed)
+    model = build(job.model, data, **resolved.arguments)
+    run = Run(home)
+    if run.exists and run.read_config() != json.loads(json.dumps(configuration(model, data, resolved.options))):
+        raise UserError(f"{home} holds a run with other settings; choose another --out, or remove it")
+    if job.trained_in(home):
+        return saving.load(home)
+    fit(model, data, resolved.options, out=home, resume=run.exists, watcher=watcher(model, data))
+    return model
+
+
+def seconds(home: Path) -> float:
+    """Time that the training of a run took, by its metrics."""
+    return sum(row["seconds"] for row in Run(home).metrics())

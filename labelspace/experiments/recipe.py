@@ -1,0 +1,134 @@
+"""A published claim as a recipe: which runs it needs, what is measured on each, and whether it held."""
+
+from __future__ import annotations
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from matplotlib.figure import Figure
+
+from labelspace import saving
+from labelspace.data.dataset import Dataset
+from labelspace.experiments.jobs import Job
+from labelspace.models.base import Model
+from labelspace.training.progress import Silent, Watcher
+
+Scale = Literal["smoke", "cpu", "paper"]
+SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of a recipe, trained and measured.
+
+    Attributes:
+        job: what was trained.
+        home: its run directory.
+        found: what :meth:`Recipe.measure` returned; empty where the run failed.
+        seconds: of training.
+        failed: why there is nothing, or empty.
+    """
+
+    job: Job
+    home: Path
+    found: dict[str, Any]
+    seconds: float = 0.0
+    failed: str = ""
+
+    def model(self) -> Model:
+        """The trained model."""
+        return saving.load(self.home)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of texts."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim and whether it held here; None where the runs cannot say."""
+
+    claim: str
+    held: bool | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a recipe's runs show."""
+
+    verdicts: list[Verdict]
+    tables: list[Table] = field(default_factory=list)
+
+
+class Recipe(ABC):
+    """Base of all recipes; one file each in ``experiments/recipes``.
+
+    Class attributes:
+        claim: what the paper says, in a sentence.
+        paper: whose claim it is.
+        default: address of the data that it runs on; empty where the user must bring them.
+        needs: address form of the data that it needs, for messages.
+        judged: whether measuring needs the judge of the data.
+        version: raised when :meth:`measure` changes, so that old measurements are made again.
+    """
+
+    claim: ClassVar[str]
+    paper: ClassVar[str]
+    default: ClassVar[str] = ""
+    needs: ClassVar[str] = ""
+    judged: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def jobs(self, scale: Scale, address: str) -> list[Job]:
+        """The runs that the claim needs."""
+
+    @abstractmethod
+    def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
+        """What is measured on one run, as plain data; ``data`` has every label there and right."""
+
+    @abstractmethod
+    def conclude(self, results: list[Result]) -> Conclusion:
+        """Verdicts and tables from all runs that did not fail."""
+
+    def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
+        """Figures by file name."""
+        return {}
+
+    def watcher(self, job: Job, model: Model, data: Dataset, home: Path) -> Watcher:
+        """Watches a training; for recipes that look at models while they are trained."""
+        return Silent()
+
+
+def pick(results: Iterable[Result], **wanted: Any) -> list[Result]:
+    """Results whose jobs have these attributes."""
+    return [r for r in results if all(getattr(r.job, name) == value for name, value in wanted.items())]
+
+
+def setting(job: Job, key: str, default: str = "") -> str:
+    """The value that a job sets a key to."""
+    return next((text.partition("=")[2] for text in job.settings if text.partition("=")[0] == key), default)
+
+
+def over_seeds(results: Iterable[Result], read: Callable[[dict[str, Any]], float | None]) -> list[float]:
+    """A number of each run, in the runs' order; runs that do not have it are left out."""
+    values = [read(r.found) for r in results if not r.failed]
+    return [v for v in values if v is not None]
+
+
+def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
+    """The mean, and smallest and largest in brackets where there are several; ``{:.1%}`` and the like are forms, too."""
+    if not values:
+        return "-"
+    text = form.format(statistics.mean(values))
+    return text if len(values) == 1 else f"{text} ({form.format(min(values))} - {form.format(max(values))})"

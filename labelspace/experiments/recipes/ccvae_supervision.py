@@ -1,0 +1,135 @@
+"""``ccvae-supervision``: accuracy as labels get scarce, for CCVAE, M2, DIVA and MVAE.
+
+Each model is trained on all samples, with the labels of 0.4%, 6%, 20% or 100% of them; accuracy is that on test samples, mean
+of the labels, beside the rate of always naming the commoner value and a plain classifier that has the labelled samples alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from labelspace.data.dataset import Dataset
+from labelspace.evaluation import prediction
+from labelspace.experiments import classifier, comparison
+from labelspace.experiments.jobs import Job
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipes.csvae_faces import FACES
+from labelspace.models.base import Model
+from labelspace.report.figures import Lines, lines
+
+MODELS = {"ccvae": "CCVAE", "m2": "M2", "diva": "DIVA", "mvae": "MVAE"}
+RATES = (0.004, 0.06, 0.2, 1.0)
+PLAIN, MAJORITY = "plain classifier", "commoner value"
+
+
+class Supervision(Recipe):
+    """See the module."""
+
+    claim = "a CCVAE keeps predicting labels as they get scarce, where M2, DIVA and MVAE fall off"
+    paper = "Joy, Schmon, Torr, Siddharth, Rainforth 2021"
+    default = "faces:n=6000,size=32"
+
+    def jobs(self, scale: Scale, address: str) -> list[Job]:
+        rates, seeds, epochs = {
+            "smoke": ((0.2, 1.0), 1, 1),
+            "cpu": (RATES, 3, 12),
+            "paper": (RATES, 3, None),
+        }[scale]
+        address = "faces:n=400,size=16" if scale == "smoke" and address == self.default else address
+        labels = FACES if address.partition(":")[0] == "faces" else None
+        return [
+            Job(name, address, labels, seed, supervision=rate, epochs=epochs)
+            for seed in range(seeds)
+            for rate in rates
+            for name in MODELS
+        ]
+
+    def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
+        out: dict[str, Any] = {"accuracy": comparison.accuracy(model.predict, data)}
+        rows = data.rows("test")
+        values, observed = (part.numpy() for part in data.labels(rows))
+        out["majority"] = {
+            label.name: prediction.majority_rate(values[observed[:, i], i].astype(int)).to_dict()
+            for i, label in enumerate(data.schema)
+            if label.discrete
+        }
+        if job.model == "ccvae":  # it is the same for every model; it is trained beside one
+            labelled = job.open()
+            plain = classifier.train(
+                labelled, job.resolve(labelled).arguments["network"], seed=job.seed, steps=20 if scale == "smoke" else 2000
+            )
+            out["plain"] = comparison.accuracy(plain.predict, data)
+        return out
+
+    def conclude(self, results: list[Result]) -> Conclusion:
+        rates = sorted({r.job.supervision for r in results})
+        rows = [[name, *(spread(values, "{:.1%}") for values in by_rate)] for name, by_rate in _columns(results, rates).items()]
+        seeds = len({r.job.seed for r in results})
+        table = Table(
+            f"Accuracy, mean of the labels; mean and range of {seeds} seeds",
+            ["model", *(f"{rate:.1%} labelled" for rate in rates)],
+            rows,
+        )
+        return Conclusion(_verdicts(results, rates), [table])
+
+    def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
+        rates = sorted({r.job.supervision for r in results})
+        curves = {
+            name: np.array([[statistics.mean(v), min(v), max(v)] for v in by_rate])
+            for name, by_rate in _columns(results, rates).items()
+            if all(by_rate)
+        }
+        panel = Lines([100 * rate for rate in rates], curves, ("% of samples labelled", "accuracy"), logarithmic=True)
+        return {"accuracy.png": lines([panel], width=4.6, height=3.4)}
+
+
+def mean_accuracy(found: dict[str, dict[str, float]]) -> float:
+    """Mean over labels."""
+    return statistics.mean(score["value"] for score in found.values())
+
+
+def _columns(results: list[Result], rates: list[float]) -> dict[str, list[list[float]]]:
+    """Per model (and the two beside them), per rate, the accuracy of every seed."""
+
+    def at(rate: float, model: str, key: str) -> list[float]:
+        return over_seeds(pick(results, model=model, supervision=rate), lambda f: mean_accuracy(f[key]) if key in f else None)
+
+    columns = {shown: [at(rate, name, "accuracy") for rate in rates] for name, shown in MODELS.items()}
+    columns[PLAIN] = [at(rate, "ccvae", "plain") for rate in rates]
+    columns[MAJORITY] = [at(rate, "ccvae", "majority") for rate in rates]
+    return columns
+
+
+def _verdicts(results: list[Result], rates: list[float]) -> list[Verdict]:
+    columns = _columns(results, rates)
+    if not all(all(by_rate) for by_rate in columns.values()):
+        return [Verdict("accuracy per rate", None, "Runs are missing.")]
+    means = {name: [statistics.mean(v) for v in by_rate] for name, by_rate in columns.items()}
+    out = []
+    for i, rate in enumerate(rates[:-1]):
+        others = {name: means[name][i] for name in (*list(MODELS.values())[1:], PLAIN)}
+        best = max(others, key=lambda name: others[name])
+        pairs = list(zip(columns["CCVAE"][i], columns[best][i], strict=True))
+        ahead = sum(a > b for a, b in pairs)
+        out.append(
+            Verdict(
+                f"with {rate:.1%} of the labels the CCVAE predicts better than M2, DIVA, MVAE and the plain classifier",
+                ahead == len(pairs),
+                f"CCVAE {means['CCVAE'][i]:.1%}, the best other {best} {others[best]:.1%} (commoner value "
+                f"{means[MAJORITY][i]:.1%}); "
+                f"ahead in {ahead} of {len(pairs)} seeds.",
+            )
+        )
+    lost = {name: means[name][-1] - means[name][0] for name in MODELS.values()}
+    out.append(
+        Verdict(
+            f"from all labels to {rates[0]:.1%} the CCVAE loses least",
+            min(lost, key=lambda name: lost[name]) == "CCVAE",
+            ", ".join(f"{name} loses {100 * v:.1f} points" for name, v in lost.items()) + ".",
+        )
+    )
+    return out

@@ -1,0 +1,52 @@
+"""``lrvae-classes``: the same as ``lrvae-digits`` on colour images with one label of several classes.
+
+The paper's sets (FaceScrub, CIFAR-10) are not built in; drawn faces by the colour of their skin are. ``--data folder:DIR`` with
+one directory a class runs it on others.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from labelspace.data import sources
+from labelspace.data.dataset import Dataset
+from labelspace.evaluation import judge
+from labelspace.experiments.jobs import Job
+from labelspace.experiments.recipe import Scale
+from labelspace.experiments.recipes.lrvae_digits import MODELS, Digits
+
+
+class Classes(Digits):
+    """See the module."""
+
+    default = "faces:n=12000,size=32"
+    needs = ""
+    labels = ("Skin_Color",)
+    sizes: ClassVar[dict[Scale, tuple[int, int | None, int]]] = {
+        "smoke": (1, 1, 10),
+        "cpu": (2, 6, 200),
+        "paper": (3, 100, 1000),
+    }
+    kept = "glasses, beard and smile of the other face, each at least 90%"
+    enough = 0.9
+
+    def jobs(self, scale: Scale, address: str) -> list[Job]:
+        if address != self.default:
+            return [Job(j.model, address, None, j.seed, epochs=j.epochs) for j in super().jobs(scale, address)]
+        return super().jobs(scale, "faces:n=600,size=16" if scale == "smoke" else address)
+
+    def style(self, data: Dataset, rows: np.ndarray, donors: np.ndarray, made: Tensor) -> dict[str, float]:
+        """How often a judge reads the labels of the face that z_u is of, off a made face."""
+        if data.truth is None:
+            return {"not measured": float("nan")}
+        named = ("Eyeglasses", "Beard", "Smiling")
+        whole = sources.open(data.address, named, seed=data.seed)
+        read = judge.train(whole, seed=data.seed).read(made)
+        theirs = whole.labels(rows)[0]
+        return {name: float((read[:, i] == theirs[:, i]).float().mean()) for i, name in enumerate(named)}
+
+
+__all__ = ["MODELS", "Classes"]

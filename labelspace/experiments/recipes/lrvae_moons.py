@@ -1,0 +1,164 @@
+"""``lrvae-moons``: three half circles; what is generated under each class while the model trains, and what its codes carry."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from labelspace import files, interventions
+from labelspace.data.dataset import Dataset
+from labelspace.evaluation import diversity, generation
+from labelspace.experiments import measures
+from labelspace.experiments.jobs import Job
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.models.base import Model
+from labelspace.report.figures import Scatter, scatters
+from labelspace.training.progress import Silent, Watcher
+
+MODELS = {"cvae-gan": "CVAE-GAN", "lr-livae": "Lr-LiVAE", "lr-livae-gan": "Lr-LiVAE-GAN"}
+_DRAWN = 500  # points a class
+
+
+class Snapshots(Silent):
+    """Writes what a model generates under every class before training and after every tenth of it."""
+
+    def __init__(self, model: Model, data: Dataset, home: Path) -> None:
+        self.model, self.data, self.home = model, data, home
+
+    def start(self, epochs: int, steps: int, epoch: int) -> None:
+        self.wanted = {round(epochs * part / 5) for part in range(6)}
+        if epoch == 0:
+            self._write(0)
+
+    def epoch(self, row: dict) -> None:
+        if row["epoch"] in self.wanted:
+            self._write(row["epoch"])
+
+    def _write(self, epoch: int) -> None:
+        points, moons = generated(self.model, self.data)
+        buffer = io.BytesIO()
+        np.savez(buffer, x=points, moon=moons)
+        files.write(self.home / "samples" / f"{epoch:04d}.npz", buffer.getvalue())
+
+
+class Moons(Recipe):
+    """See the module."""
+
+    claim = (
+        "an Lr-LiVAE-GAN covers each class's half circle where a CVAE-GAN's points are thin; z_s holds the class, z_u does not"
+    )
+    paper = "Zheng, Sun 2019, toy data"
+    default = "moons:n=12000"
+
+    def jobs(self, scale: Scale, address: str) -> list[Job]:
+        seeds, epochs = {"smoke": (1, 2), "cpu": (3, 50), "paper": (3, 50)}[scale]
+        address = {"smoke": "moons:n=600", "cpu": address, "paper": "moons:n=1800000"}[scale]
+        return [Job(name, address, seed=seed, epochs=epochs) for seed in range(seeds) for name in MODELS]
+
+    def watcher(self, job: Job, model: Model, data: Dataset, home: Path) -> Watcher:
+        return Snapshots(model, data, home)
+
+    def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
+        rows = data.rows("test")
+        real, classes = data.samples(rows).numpy(), data.values[rows, 0].astype(int)
+        out: dict[str, Any] = {"leak": measures.leak(model, data, seed=job.seed)["moon"], "classes": {}}
+        points, moons = generated(model, data)
+        found = diversity.intra_class(points, moons, real, classes)
+        for value, name in enumerate(data.schema["moon"].values):
+            mine, theirs = points[moons == value], real[classes == value]
+            both = generation.precision_recall(theirs, mine)
+            out["classes"][name] = {k: s.to_dict() for k, s in both.items()} | {
+                "diversity": found[value].ratio,
+                "kernel": generation.kernel_distance(theirs, mine).to_dict(),
+            }
+        return out
+
+    def conclude(self, results: list[Result]) -> Conclusion:
+        rows = []
+        for name, shown in MODELS.items():
+            mine = pick(results, model=name)
+            row = [shown]
+            for read, form in (
+                (lambda f: _mean(f, "diversity"), "{:.2f}"),
+                (lambda f: _mean(f, "precision"), "{:.1%}"),
+                (lambda f: _mean(f, "recall"), "{:.1%}"),
+                (lambda f: _mean(f, "kernel"), "{:.4f}"),
+                (lambda f: f["leak"]["free"]["mlp"]["value"], "{:.1%}"),
+                (lambda f: f["leak"]["own"]["mlp"]["value"], "{:.1%}"),
+            ):
+                row.append(spread(over_seeds(mine, read), form))
+            rows.append(row)
+        header = [
+            "model",
+            "spread / real spread",
+            "precision",
+            "recall",
+            "kernel distance",
+            "probe of z_u or z",
+            "probe of the class block",
+        ]
+        return Conclusion(_verdicts(results), [Table("Points generated under each class, mean of the three", header, rows)])
+
+    def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
+        panels, names = [], []
+        for result in pick(results, seed=0):
+            row = []
+            for file in sorted((result.home / "samples").glob("*.npz")):
+                with np.load(file) as held:
+                    x, moon = held["x"], held["moon"]
+                row.append(Scatter(x[:, 0], x[:, 1], moon, title=f"after {int(file.stem)} passes"))
+            data = result.job.open_whole()
+            rows = data.rows("test")
+            real = data.samples(rows).numpy()
+            row.append(Scatter(real[:, 0], real[:, 1], data.values[rows, 0].astype(int), title="real"))
+            panels.append(row)
+            names.append(MODELS[result.job.model])
+        return {"points.png": scatters(panels, names, side=1.8)} if panels else {}
+
+
+@torch.no_grad()
+def generated(model: Model, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Points generated under every class, and their classes; the same draws every time."""
+    generator = torch.Generator().manual_seed(0)
+    names = data.schema["moon"].values
+    points = [interventions.generate(model, {"moon": name}, _DRAWN, generator=generator).x.numpy() for name in names]
+    return np.concatenate(points), np.repeat(np.arange(len(names)), _DRAWN)
+
+
+def _mean(found: dict[str, Any], what: str) -> float:
+    values = [c[what] if isinstance(c[what], float) else c[what]["value"] for c in found["classes"].values()]
+    return statistics.mean(values)
+
+
+def _verdicts(results: list[Result]) -> list[Verdict]:
+    found = {name: pick(results, model=name) for name in MODELS}
+    if not all(found.values()):
+        return [Verdict("three half circles", None, "Runs are missing.")]
+    out = []
+    recall = {n: over_seeds(mine, lambda f: _mean(f, "recall")) for n, mine in found.items()}
+    for name in ("lr-livae-gan", "lr-livae"):
+        ahead = sum(a > b for a, b in zip(recall[name], recall["cvae-gan"], strict=True))
+        out.append(
+            Verdict(
+                f"the {MODELS[name]} covers more of each class than the CVAE-GAN (recall)",
+                ahead == len(recall[name]),
+                f"{spread(recall[name], '{:.1%}')} against {spread(recall['cvae-gan'], '{:.1%}')}; ahead in {ahead} of "
+                f"{len(recall[name])} seeds.",
+            )
+        )
+        free = over_seeds(found[name], lambda f: f["leak"]["free"]["mlp"]["value"])
+        own = over_seeds(found[name], lambda f: f["leak"]["own"]["mlp"]["value"])
+        out.append(
+            Verdict(
+                f"{MODELS[name]}: z_s tells the class (at least 95%), z_u does not (at most 10 points above chance)",
+                min(own) >= 0.95 and max(free) <= 1 / 3 + 0.1,
+                f"Probe of z_s {spread(own, '{:.1%}')}, of z_u {spread(free, '{:.1%}')}; chance 33.3%.",
+            )
+        )
+    return out

@@ -1,0 +1,361 @@
+"""``pastrana-mnist``: latent size, KL weight and conditioning on MNIST, and which latent carries line weight, tilt and width.
+
+First the published settings to the letter (one hidden layer of 500 tanh units each side, Adagrad at 0.01, minibatches of 100,
+51 passes over all 60,000 digits, grey levels as Bernoulli targets, seed 1): the VAE with 2 to 20 latents, the beta-VAE and the
+conditional beta-VAE with 10 latents. Then a conditional model of ours. The paper judged disentanglement by eye; here thickness,
+slant and width of every digit are measured, and a latent carries a property as far as it tells it within classes.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from labelspace.blocks import Latents, sample
+from labelspace.data.dataset import Dataset
+from labelspace.evaluation import alignment, disentanglement
+from labelspace.experiments import measures
+from labelspace.experiments.jobs import Job
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick, setting
+from labelspace.models.base import Model
+from labelspace.report.figures import Lines, Sheet, lines, sheets
+
+LETTER = (
+    "likelihood=bernoulli",
+    "network.kind=mlp",
+    "network.width=500",
+    "network.depth=1",
+    "network.activation=tanh",
+    "optimizer=adagrad",
+    "learning_rate=0.01",
+    "matrix_rate=0",
+    "batch_size=100",
+    "warmup=0",
+    "decay=0",
+    "clip=0",
+    "precision=32-true",
+)
+OURS = ("condvae", ("latent=10", "beta=10"))
+SIZES, WEIGHTS = (2, 3, 5, 10, 20), (1, 2, 3, 4, 5, 10, 20)
+PROPERTIES = {"thickness": "line weight", "slant": "tilt", "width": "width"}
+CARRIED, ELSEWHERE = 0.6, 0.3  # R^2 of the latent that carries a property, and of all others
+
+
+class Mnist(Recipe):
+    """See the module."""
+
+    claim = (
+        "few latent dimensions suffice; a larger KL weight and conditioning on the class improve disentanglement; three "
+        "latents "
+        "carry line weight, tilt and width"
+    )
+    paper = "Pastrana 2022"
+    needs = "mnist:DIR"
+
+    def jobs(self, scale: Scale, address: str) -> list[Job]:
+        sizes, weights, passes, seeds = ((2, 10), (1, 10), 1, 1) if scale == "smoke" else (SIZES, WEIGHTS, 51, 3)
+        grid = (
+            [("vae", d, 1) for d in sizes] + [("vae", 10, b) for b in weights if b != 1] + [("condvae", 10, b) for b in weights]
+        )
+        letter = [
+            Job(model, f"{address},val=0", seed=1, settings=(f"latent={d}", f"beta={b}", *LETTER), epochs=passes)
+            for model, d, b in grid
+        ]
+        model, settings = OURS
+        return letter + [
+            Job(model, address, seed=s, settings=settings, epochs=1 if scale == "smoke" else 12) for s in range(seeds)
+        ]
+
+    def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
+        rows = data.rows("test")
+        out: dict[str, Any] = bounds(model, data, rows, job.seed)
+        shapes = measures.digit_shapes(data, rows)
+        whole = np.isfinite(shapes).all(1)
+        codes = measures.encoded(model, data, rows)["z"].numpy()[whole]
+        shapes, digits = shapes[whole], data.values[rows[whole], 0].astype(int)
+        found = alignment.within_class(
+            codes, shapes, digits, names=[*PROPERTIES], threshold=CARRIED, others_below=ELSEWHERE, seed=job.seed
+        )
+        out["alignment"] = found.to_dict()
+        factors = np.concatenate([digits[:, None], shapes], 1)
+        most = 10_000 if scale != "smoke" else 600
+        out["metrics"] = disentanglement.suite(
+            codes[:most], factors[:most], discrete=[True, False, False, False], seed=job.seed
+        )
+        base = rows[: 40 if scale != "smoke" else 4]
+        values = np.linspace(-3, 3, 7)
+        walked = alignment.measure_traversal(
+            lambda c: _decoded(model, data, np.repeat(base, len(values)), c),
+            measures.encoded(model, data, base)["z"].numpy(),
+            values,
+            lambda x: measures.shapes_of(x, [*PROPERTIES]),
+        )
+        out["traversal"] = alignment.traversal(values, walked, spread=found.spread, names=[*PROPERTIES]).to_dict()
+        return out
+
+    def conclude(self, results: list[Result]) -> Conclusion:
+        letter, ours = _split(results)
+        by_size = sorted(pick(letter, model="vae"), key=lambda r: int(setting(r.job, "latent")))
+        by_size = [r for r in by_size if setting(r.job, "beta") == "1"]
+        tables = [
+            _bounds_table("Latent size, published settings (VAE)", "latents", by_size, "latent"),
+            *(
+                _bounds_table(f"KL weight, published settings, 10 latents ({shown})", "beta", _by_weight(letter, model), "beta")
+                for model, shown in (("vae", "beta-VAE"), ("condvae", "conditional beta-VAE"))
+            ),
+            _carriers(
+                "Published conditional model, beta 10",
+                [r for r in _by_weight(letter, "condvae") if setting(r.job, "beta") == "10"],
+            ),
+            _carriers("Our conditional model", ours),
+        ]
+        return Conclusion(_verdicts(by_size, letter, ours), tables)
+
+    def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
+        letter, ours = _split(results)
+        figures: dict[str, Figure] = {}
+        sizes = sorted(
+            (r for r in pick(letter, model="vae") if setting(r.job, "beta") == "1"), key=lambda r: int(setting(r.job, "latent"))
+        )
+        weights = {shown: _by_weight(letter, m) for m, shown in (("vae", "without the class"), ("condvae", "with the class"))}
+        if sizes and all(weights.values()):
+            figures["curves.png"] = _curves(sizes, weights)
+        flat = [r for r in sizes if setting(r.job, "latent") == "2"]
+        if flat:
+            figures["manifold.png"] = _manifold(flat[0])
+        published = [r for r in weights["with the class"] if setting(r.job, "beta") == "10"]
+        if published:
+            figures["traversals-published.png"] = _traversals(published[0], "Published settings, conditional, beta 10")
+        if ours:
+            figures["traversals-ours.png"] = _traversals(ours[0], "Our conditional model")
+        return figures
+
+
+@torch.no_grad()
+def bounds(model: Model, data: Dataset, rows: np.ndarray, seed: int) -> dict[str, float]:
+    """Reconstruction and KL in nats a digit, at one draw of z as the paper's code does it, and the ELBO."""
+    generator = torch.Generator().manual_seed(seed)
+    reconstruction = kl = 0.0
+    for part in np.array_split(rows, -(-len(rows) // 1000)):
+        x = data.samples(part)
+        posterior = model.posterior(x, *data.labels(part))
+        reconstruction -= float(model.decode(sample(posterior, generator)).log_prob(x).sum())
+        kl += float(posterior["z"].kl(model.free_prior(x)).sum())
+    return {"reconstruction": reconstruction / len(rows), "kl": kl / len(rows), "elbo": -(reconstruction + kl) / len(rows)}
+
+
+@torch.no_grad()
+def _decoded(model: Model, data: Dataset, rows: np.ndarray, z: np.ndarray) -> Tensor:
+    """Digits decoded from codes z, each with the class of its sample."""
+    codes = model.encode(data.samples(rows), *data.labels(rows)).map(lambda q: q.mode)
+    return model.decode(codes.replace({"z": torch.from_numpy(z).float()})).mean
+
+
+def _split(results: list[Result]) -> tuple[list[Result], list[Result]]:
+    """Runs of the published settings, and ours."""
+    letter = [r for r in results if setting(r.job, "optimizer") == "adagrad"]
+    return letter, [r for r in results if r not in letter]
+
+
+def _by_weight(letter: list[Result], model: str) -> list[Result]:
+    mine = [r for r in pick(letter, model=model) if setting(r.job, "latent") == "10"]
+    return sorted(mine, key=lambda r: int(setting(r.job, "beta")))
+
+
+def _gap(result: Result) -> float:
+    """How much more the best latent tells of a property than the second best: R^2, mean of the three properties."""
+    return statistics.mean(c["gap"]["value"] for c in result.found["alignment"]["carriers"].values())
+
+
+def _best(result: Result) -> float:
+    return statistics.mean(c["r2"]["value"] for c in result.found["alignment"]["carriers"].values())
+
+
+def _metric(result: Result, name: str) -> float:
+    return result.found["metrics"][name]["value"]
+
+
+def _bounds_table(title: str, first: str, results: Sequence[Result], key: str) -> Table:
+    header = [first, "ELBO", "reconstruction", "KL", "best R^2", "best less second", "MIG", "DCI disentanglement"]
+    rows = [
+        [
+            setting(r.job, key),
+            *(f"{r.found[name]:.2f}" for name in ("elbo", "reconstruction", "kl")),
+            f"{_best(r):.2f}",
+            f"{_gap(r):.2f}",
+            f"{_metric(r, 'mig'):.3f}",
+            f"{_metric(r, 'dci_disentanglement'):.3f}",
+        ]
+        for r in results
+    ]
+    return Table(
+        f"{title}: nats a test digit; R^2 of thickness, slant and width within classes, mean of the three", header, rows
+    )
+
+
+def _carriers(title: str, results: Sequence[Result]) -> Table:
+    header = [
+        "seed",
+        "property",
+        "latent",
+        "R^2",
+        "next latent",
+        "slope a unit",
+        "range of a walk / sd",
+        "walk: share of all latents",
+    ]
+    rows = []
+    for r in results:
+        for name, shown in PROPERTIES.items():
+            c = r.found["alignment"]["carriers"][name]
+            effect = r.found["traversal"]["effects"][name]
+            interval = f"{c['r2']['value']:.2f} [{c['r2']['low']:.2f}, {c['r2']['high']:.2f}]"
+            rows.append(
+                [
+                    str(r.job.seed),
+                    f"{name} ({shown})",
+                    f"z{c['best']}",
+                    interval,
+                    f"{c['r2']['value'] - c['gap']['value']:.2f}",
+                    f"{c['slope']['value']:+.3f}",
+                    f"{effect['range']['value']:.1f}",
+                    f"z{effect['latent']} {effect['share']:.0%}",
+                ]
+            )
+    return Table(f"{title}: which latent carries what, within classes", header, rows)
+
+
+def _carry(result: Result) -> bool:
+    """Whether three different latents carry the three properties, each alone."""
+    carriers = result.found["alignment"]["carriers"].values()
+    return all(c["alone"] for c in carriers) and len({c["best"] for c in carriers}) == len(PROPERTIES)
+
+
+def _worst(result: Result) -> str:
+    parts = []
+    for name, c in result.found["alignment"]["carriers"].items():
+        parts.append(f"{name} z{c['best']} {c['r2']['value']:.2f} (next {c['r2']['value'] - c['gap']['value']:.2f})")
+    return ", ".join(parts)
+
+
+def _verdicts(by_size: list[Result], letter: list[Result], ours: list[Result]) -> list[Verdict]:
+    plain, given = (_by_weight(letter, model) for model in ("vae", "condvae"))
+    out = []
+    elbo = {int(setting(r.job, "latent")): r.found["elbo"] for r in by_size}
+    if {2, 10, 20} <= set(elbo):
+        gain, late = elbo[10] - elbo[2], elbo[20] - elbo[10]
+        out.append(
+            Verdict(
+                "few latents suffice: going from 10 to 20 gains less than a tenth of what going from 2 to 10 does",
+                late < 0.1 * gain,
+                f"ELBO {elbo[2]:.1f} with 2, {elbo[10]:.1f} with 10, {elbo[20]:.1f} with 20 latents: {gain:+.1f} and "
+                f"{late:+.1f} nats.",
+            )
+        )
+    for shown, mine in (("without the class", plain), ("with the class", given)):
+        at = {int(setting(r.job, "beta")): r for r in mine}
+        if {1, 10} <= set(at):
+            a, b = at[1], at[10]
+            out.append(
+                Verdict(
+                    f"a larger KL weight improves disentanglement {shown} (best latent less second, MIG and DCI, beta 1 to 10)",
+                    _gap(b) > _gap(a) and all(_metric(b, m) > _metric(a, m) for m in ("mig", "dci_disentanglement")),
+                    f"R^2 gap {_gap(a):.2f} to {_gap(b):.2f}, MIG {_metric(a, 'mig'):.3f} to {_metric(b, 'mig'):.3f}, DCI "
+                    f"{_metric(a, 'dci_disentanglement'):.3f} to {_metric(b, 'dci_disentanglement'):.3f}; reconstruction "
+                    f"{a.found['reconstruction']:.1f} to {b.found['reconstruction']:.1f} nats.",
+                )
+            )
+    pairs = list(zip(plain, given, strict=False))
+    if pairs:
+        better = sum(_gap(b) > _gap(a) for a, b in pairs)
+        out.append(
+            Verdict(
+                "conditioning on the class improves disentanglement at every KL weight (best latent less second)",
+                better == len(pairs),
+                f"Larger with the class at {better} of {len(pairs)} weights: "
+                + ", ".join(f"beta {setting(a.job, 'beta')} {_gap(a):.2f} / {_gap(b):.2f}" for a, b in pairs)
+                + ".",
+            )
+        )
+    published = [r for r in given if setting(r.job, "beta") == "10"]
+    for shown, mine in (("of the published conditional model (beta 10)", published), ("of our conditional model", ours)):
+        if mine:
+            held = sum(_carry(r) for r in mine)
+            out.append(
+                Verdict(
+                    f"three latents {shown} carry line weight, tilt and width, each R^2 >= {CARRIED} and no other above "
+                    f"{ELSEWHERE}",
+                    held == len(mine),
+                    f"In {held} of {len(mine)} seeds. " + "; ".join(f"seed {r.job.seed}: {_worst(r)}" for r in mine) + ".",
+                )
+            )
+    return out
+
+
+def _curves(sizes: list[Result], weights: dict[str, list[Result]]) -> Figure:
+    def column(results: list[Result], read) -> np.ndarray:
+        return np.array([read(r) for r in results])
+
+    betas = [int(setting(r.job, "beta")) for r in next(iter(weights.values()))]
+    return lines(
+        [
+            Lines(
+                [int(setting(r.job, "latent")) for r in sizes],
+                {"": column(sizes, lambda r: r.found["elbo"])},
+                ("latents", "ELBO of test digits, nats"),
+                logarithmic=True,
+            ),
+            Lines(
+                betas,
+                {name: column(mine, lambda r: r.found["reconstruction"]) for name, mine in weights.items()},
+                ("beta", "reconstruction, nats"),
+                logarithmic=True,
+            ),
+            Lines(
+                betas,
+                {name: column(mine, _gap) for name, mine in weights.items()},
+                ("beta", "R^2 of best latent less second"),
+                logarithmic=True,
+                limits=(0, 1),
+            ),
+            Lines(
+                betas,
+                {name: column(mine, lambda r: _metric(r, "mig")) for name, mine in weights.items()},
+                ("beta", "MIG"),
+                logarithmic=True,
+            ),
+        ]
+    )
+
+
+@torch.no_grad()
+def _manifold(result: Result) -> Figure:
+    """The plane of a VAE with two latents: z1 to the right, z2 downwards, as the paper draws it."""
+    model, steps = result.model(), torch.linspace(-1.5, 1.5, 20)
+    plane = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).view(-1, 2)
+    x = model.decode(Latents(model.blocks, {"z": plane})).mean
+    return sheets([Sheet("Two latents, from -1.5 to 1.5", x.view(20, 20, *model.shape), axes=("z1", "z2"))], cell=0.25)
+
+
+@torch.no_grad()
+def _traversals(result: Result, title: str) -> Figure:
+    """One digit, every latent from -3 to 3 around its mean code; latents that carry a property say so."""
+    model, data = result.model(), result.job.open_whole()
+    row = data.rows("test")[data.values[data.rows("test"), 0] == 8][:1]
+    codes = model.encode(data.samples(row), *data.labels(row)).map(lambda q: q.mode)
+    values = torch.linspace(-3, 3, 11)
+    z = codes["z"]
+    walks = z.repeat(z.shape[1] * len(values), 1)
+    for j in range(z.shape[1]):
+        walks[j * len(values) : (j + 1) * len(values), j] = values
+    every = torch.zeros(len(walks), dtype=torch.long)
+    x = model.decode(codes.rows(every).replace({"z": walks})).mean.view(z.shape[1], len(values), *model.shape)
+    told = {c["best"]: name for name, c in result.found["alignment"]["carriers"].items()}
+    names = [f"z{j}" + (f" {told[j]}" if j in told else "") for j in range(z.shape[1])]
+    return sheets([Sheet(f"{title}: each latent from -3 to 3", x, rows=names)], cell=0.45)
