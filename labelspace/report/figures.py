@@ -97,6 +97,7 @@ class Scatter:
         classes: ``(n,)`` integers.
         axes: names of the two axes.
         title: above the panel.
+        limits: of both axes, ``((left, right), (bottom, top))``; None shows all points.
     """
 
     x: np.ndarray
@@ -104,6 +105,7 @@ class Scatter:
     classes: np.ndarray
     axes: tuple[str, str] = ("", "")
     title: str = ""
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None
 
 
 def scatters(panels: Sequence[Sequence[Scatter]], rows: Sequence[str] = (), *, side: float = 2.1, most: int = 1500) -> Figure:
@@ -121,6 +123,8 @@ def scatters(panels: Sequence[Sequence[Scatter]], rows: Sequence[str] = (), *, s
             shown = np.random.default_rng(0).permutation(len(part.x))[:most]
             colours = np.array(COLOURS)[part.classes[shown] % len(COLOURS)]
             axis.scatter(part.x[shown], part.y[shown], s=3, c=colours, alpha=0.5, linewidths=0)
+            if part.limits:
+                axis.set(xlim=part.limits[0], ylim=part.limits[1])
             _label(axis, part.axes, part.title)
         if rows:
             axes[r, 0].annotate(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation import judge
+from labelspace.evaluation import edits, judge
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
@@ -224,11 +224,7 @@ def _styles(models: dict[str, Model], data: Dataset) -> Figure:
     for model in models.values():
         draws = [interventions.set(model, x, {label: 1}, labels, point="draw", generator=generator).x[0] for _ in range(8)]
         drawn.append(torch.stack(draws))
-        repeated = lacking.repeat(len(donors))
-        done = interventions.transfer(
-            model, data.samples(repeated), data.samples(donors), label, data.labels(repeated), data.labels(donors)
-        )
-        taken.append(done.x)
+        taken.append(edits.take(model, data, lacking.repeat(len(donors)), donors, label))
     names = [MODELS[name] for name in models]
     return sheets(
         [

@@ -23,6 +23,7 @@ from labelspace.training.progress import Silent, Watcher
 
 MODELS = {"cvae-gan": "CVAE-GAN", "lr-livae": "Lr-LiVAE", "lr-livae-gan": "Lr-LiVAE-GAN"}
 _DRAWN = 500  # points a class
+_FRAME = ((-3.9, 3.9), (-1.4, 1.4))  # what figures show
 
 
 class Snapshots(Silent):
@@ -112,11 +113,11 @@ class Moons(Recipe):
             for file in sorted((result.home / "samples").glob("*.npz")):
                 with np.load(file) as held:
                     x, moon = held["x"], held["moon"]
-                row.append(Scatter(x[:, 0], x[:, 1], moon, title=f"after {int(file.stem)} passes"))
+                row.append(Scatter(x[:, 0], x[:, 1], moon, title=f"after {int(file.stem)} passes", limits=_FRAME))
             data = result.job.open_whole()
             rows = data.rows("test")
             real = data.samples(rows).numpy()
-            row.append(Scatter(real[:, 0], real[:, 1], data.values[rows, 0].astype(int), title="real"))
+            row.append(Scatter(real[:, 0], real[:, 1], data.values[rows, 0].astype(int), title="real", limits=_FRAME))
             panels.append(row)
             names.append(MODELS[result.job.model])
         return {"points.png": scatters(panels, names, side=1.8)} if panels else {}
