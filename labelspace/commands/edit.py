@@ -73,7 +73,9 @@ def traverse(given: argparse.Namespace) -> None:
             raise UserError(f"--span {given.span!r} is not prior, data, or LOW:HIGH, such as -2:2") from None
     elif given.span == "data":
         _, data = open_run(given.run_directory)
-        data_codes, _ = interventions.encode_all(model, Batches(data, "val", 512, shuffle=False))
+        data_codes, _ = interventions.encode_all(
+            model, Batches(data, "val" if "val" in data.splits else "train", 512, shuffle=False)
+        )
     done = interventions.traverse(
         model,
         x,

@@ -49,7 +49,7 @@ def _one(given: argparse.Namespace, name: str, recipe: Recipe, address: str) -> 
         )
     if all(r.failed for r in results):
         raise UserError(f"{name}: every run failed, the first: {results[0].failed}")
-    conclusion, home = evidence.write(name, recipe, scale, address, results, time.monotonic() - began, out)
+    conclusion, home = evidence.write(name, recipe, scale, address, results, out)
     if not given.json:
         for table in conclusion.tables:
             terminal.table(table.header, table.rows, title=table.title)
@@ -63,13 +63,14 @@ def _list(given: argparse.Namespace) -> None:
     rows = []
     for name in RECIPES:
         recipe = load(name)
-        done, planned = grid.present(name, recipe, given.scale, given.data or recipe.default or recipe.needs, Path(given.runs))
+        address = given.data if given.data and recipe.needs else recipe.default or recipe.needs
+        done, planned = grid.present(name, recipe, given.scale, address, Path(given.runs))
         written = Path(given.out) / name / "results.json"
         state = f"{done} of {planned} runs"
-        if written.exists():
-            verdicts = files.read_json(written)["verdicts"]
-            held = sum(v["held"] is True for v in verdicts)
-            state += f"; results: {held} of {len(verdicts)} claims held"
+        found = files.read_json(written) if written.exists() else {}
+        if found.get("scale") == given.scale:
+            held = sum(v["held"] is True for v in found["verdicts"])
+            state += f"; results: {held} of {len(found['verdicts'])} claims held"
         rows.append((name, recipe.paper, recipe.claim, state, recipe.needs or "built in"))
     header = ["recipe", "paper", "claim", f"results at --scale {given.scale}", "data"]
     if given.json:

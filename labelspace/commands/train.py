@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def report(given: argparse.Namespace, home: str, fitted: Fitted, resolved: dict[
                 "run": str(home),
                 "reason": fitted.reason,
                 "best_epoch": fitted.best_epoch,
-                "best_score": fitted.best_score,
+                "best_score": fitted.best_score if math.isfinite(fitted.best_score) else None,
                 "seconds": fitted.seconds,
                 "samples_per_second": fitted.samples_per_second,
                 "config": resolved,

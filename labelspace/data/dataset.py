@@ -162,8 +162,9 @@ class Dataset:
                 shift = rng.integers(1, len(label.values), len(wrong))
                 values[wrong, i] = (values[wrong, i] + shift) % len(label.values)
             else:
-                values[wrong, i] = values[rng.permutation(wrong), i]
-        note = f"{share:.0%} of the labels for training are wrong on purpose (seed {seed})"
+                taken = rng.permutation(wrong)
+                values[taken, i] = values[np.roll(taken, 1), i]  # each the next one's, so that none keeps its own
+        note = f"{100 * share:g}% of the labels for training are wrong on purpose (seed {seed})"
         return replace(self, values=values, notes=(*self.notes, note), mislabelled=share)
 
     def counterfactuals(

@@ -4,7 +4,8 @@ The algorithm is that of Friedman (2001, 2002) with the defaults of the textbook
 3, learning rate 0.1, one tree per class and stage under the multinomial loss, one under the binomial and the squared loss), and
 the importance of a feature is the decrease of squared error at the splits on it. What differs is how splits are found:
 
-- Features are cut once into at most 255 bins of equally many samples; where a feature has fewer values, nothing is lost.
+- Features are cut once into at most 255 bins of equally many samples. Where a feature has fewer values, nothing is lost; where
+  it has more, trees cannot single out samples as exact ones do late in training, so they overfit a little less.
 - The trees of one stage, of all targets, grow together, level by level. A sample's row of residuals (one per tree) is added
   up over the samples of every bin in one call, so the inner loop runs over trees and not over samples. Only left children are
   added up; right ones are the parent's less those.

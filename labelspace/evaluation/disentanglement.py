@@ -524,8 +524,11 @@ class _Sample:
         return replace(self, codes=_noise(self.codes.shape, self.seed), resamples=0)
 
     def ideal(self) -> _Sample:
-        """The factors themselves as codes, standardised."""
-        return replace(self, codes=(self.values - self.values.mean(0)) / self.values.std(0), resamples=0)
+        """The factors themselves as codes, standardised; a single one beside a latent of noise, to have a second."""
+        codes = (self.values - self.values.mean(0)) / self.values.std(0)
+        if codes.shape[1] == 1:
+            codes = np.concatenate([codes, _noise(codes.shape, self.seed)], 1)
+        return replace(self, codes=codes, resamples=0)
 
 
 def _measure(
@@ -534,6 +537,7 @@ def _measure(
     scores = compute(sample, **parameters)
     floors = [score.value for score in compute(sample.noise(), **parameters)]
     ceilings = [score.value for score in compute(sample.ideal(), **parameters)] if ceiling is None else [ceiling]
+    parameters = {key: list(p) if isinstance(p, tuple) else p for key, p in parameters.items()}
     parameters = {**parameters, "rows": sample.n, "bins": sample.bins, "seed": sample.seed}
     return [Metric(s, f, c, parameters) for s, f, c in zip(scores, floors, ceilings, strict=True)]
 
@@ -582,7 +586,7 @@ def _beta_vae(sample: _Sample, group: int, votes: tuple[int, int]) -> tuple[Scor
         features.append(feature)
         truth.append(fixed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # as far as it gets is the score
         reader = LogisticRegression(max_iter=1000).fit(features[0], truth[0])
     return (_rate(float((reader.predict(features[1]) == truth[1]).mean()), votes[1], sample),)
 

@@ -15,7 +15,7 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
 from labelspace.data.store import Progress, cache_directory
 from labelspace.errors import UserError
-from labelspace.evaluation.scores import Score, mean
+from labelspace.evaluation.scores import Score, balanced, statistic
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.networks import mlp
@@ -131,15 +131,13 @@ def _train(judge: Judge, batches: Batches, epochs: int, progress: Progress | Non
 
 
 def accuracy(judge: Judge, data: Dataset, split: Split = "test") -> dict[str, Score]:
-    """The judge's own balanced accuracy per discrete label on real samples, by name (plain mean over its classes)."""
+    """The judge's own balanced accuracy per discrete label with a known value, by name (plain mean over its classes)."""
     rows = data.rows(split)
     read = judge.read(data.samples(rows)).numpy()
     values, observed = (t.numpy() for t in data.labels(rows))
     out = {}
     for i, label in enumerate(data.schema):
-        if label.discrete:
-            seen = observed[:, i]
-            right = (read[seen, i] == values[seen, i]).astype(float)
-            classes, inverse, counts = np.unique(values[seen, i], return_inverse=True, return_counts=True)
-            out[label.name] = mean(right * (len(right) / len(classes) / counts[inverse]))
+        seen = observed[:, i]
+        if label.discrete and seen.any():
+            out[label.name] = statistic(balanced, values[seen, i].astype(int), read[seen, i].astype(int))
     return out

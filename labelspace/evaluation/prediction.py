@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.evaluation.leakage import _balanced, _r_squared, entropy
-from labelspace.evaluation.scores import Score, mean, statistic
+from labelspace.evaluation.leakage import _r_squared, entropy
+from labelspace.evaluation.scores import Score, balanced, mean, statistic
 from labelspace.labels import LabelDistribution
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -52,7 +52,7 @@ def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> Score:
 def balanced_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> Score:
     """Mean over the classes that occur of the rate at which the class is read right. Chance is one over their number."""
     p, y = _checked(probabilities, truth)
-    return statistic(_balanced, y, p.argmax(1))
+    return statistic(balanced, y, p.argmax(1))
 
 
 def majority_rate(truth: np.ndarray) -> Score:

@@ -82,9 +82,8 @@ def evaluate(
         found["judge"] = _plain(judges.accuracy(reader, data, split))
     with part("prediction"):
         found["prediction"] = _plain(prediction.labels(_predicted(model, data, rows), *data.labels(rows)))
-    if reader is not None:
-        with part("manipulation"):
-            found["manipulation"] = _manipulation(model, data, reader, rows, seed)
+    with part("manipulation"):
+        found["manipulation"] = _manipulation(model, data, _there(reader), rows, seed)
     with part("leakage"):
         found["leakage"] = _leakage(model, data, rows, posterior, seed)
     with part("blocks"):
@@ -92,14 +91,19 @@ def evaluate(
     with part("disentanglement"):
         found["disentanglement"] = _disentanglement(model, data, rows, posterior, seed)
     with part("likelihood"):
-        found["likelihood"] = _likelihood(model, data, rows, seed)
-    if reader is not None:
-        with part("generation"):
-            found["generation"] = _generation(model, data, reader, rows, seed)
+        found["likelihood"] = _likelihood(model, data, rows, seed, left_out)
+    with part("generation"):
+        found["generation"] = _generation(model, data, _there(reader), rows, seed)
     return {**found, "seconds": seconds, "not measured": left_out}
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _there(reader: Judge | None) -> Judge:
+    if reader is None:
+        raise UserError("it needs the judge")
+    return reader
 
 
 def _predicted(model: Model, data: Dataset, rows: np.ndarray) -> LabelDistribution:
@@ -174,13 +178,17 @@ def _styles(
 
 
 def _leakage(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian], seed: int) -> dict[str, Any]:
-    """What fresh probes read of every label from the free blocks, its own block and other labels' blocks."""
+    """What fresh probes read of every label from the free blocks, its own block and other labels' blocks.
+
+    Probes read mean codes; the divergence is between draws, because mean codes may lie on curves without width, and between
+    two of those any offset, however far below the posterior's own width, is a large divergence.
+    """
+    generator = torch.Generator().manual_seed(seed)
     means = {name: q.mode.numpy() for name, q in posterior.items()}
+    drawn = {name: q.sample(generator).numpy() for name, q in posterior.items()}
     free = [block.name for block in model.blocks.free]
-    places: dict[str, np.ndarray] = {}
-    if free:
-        places["free"] = np.concatenate([means[name] for name in free], 1)
-    places |= {block.name: means[block.name] for block in model.blocks if block.label is not None}
+    places: dict[str, list[str]] = {"free": free} if free else {}
+    places |= {block.name: [block.name] for block in model.blocks if block.label is not None}
     out: dict[str, Any] = {}
     for i, label in enumerate(data.schema):
         seen = data.observed[rows, i].nonzero()[0][:PROBED]
@@ -191,17 +199,17 @@ def _leakage(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[D
         if label.discrete:
             row["chance"] = 1 / len(np.unique(target))
             row["entropy"] = leakage.entropy(target.astype(int)).value
-        for name, codes in places.items():
+        for name, held in places.items():
             owner = next((b.label for b in model.blocks if b.name == name), None)
             key = "free" if name == "free" else "own" if owner == label.name else f"other.{owner}"
-            code = codes[seen]
+            code, draw = (np.concatenate([part[block][seen] for block in held], 1) for part in (means, drawn))
             row[key] = _plain(
                 leakage.probe_scores(code, target.astype(int), seed=seed)
                 if label.discrete
                 else leakage.probe_values(code, target, seed=seed)
             )
-            if label.kind == "binary" and code.std(0).max() > 0:
-                row[key]["kl"] = _divergence(code, target == 1, seed)
+            if label.kind == "binary" and draw.std(0).max() > 0:
+                row[key]["kl"] = _divergence(draw, target == 1, seed)
         out[label.name] = row
     if not out:
         raise UserError("no label has 40 samples to probe")
@@ -209,7 +217,7 @@ def _leakage(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[D
 
 
 def _divergence(code: np.ndarray, on: np.ndarray, seed: int) -> dict[str, float] | None:
-    """Nearest-neighbour KL of the codes with a label from those without it, and what shuffled labels give; in nats."""
+    """Nearest-neighbour KL of codes with a label from those without it, and what shuffled labels give; in nats."""
     try:
         floor = leakage.kl_permuted(code[on], code[~on], seed=seed)
         return {"value": leakage.nearest_neighbour_kl(code[on], code[~on]).value, "floor": floor.mean, "floor_sd": floor.sd}
@@ -258,7 +266,7 @@ def _disentanglement(
     return {"factors": [label.name for label in chosen], "samples": len(whole), "latents": int(moving.sum()), **scores}
 
 
-def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int) -> dict[str, Any]:
+def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_out: dict[str, str]) -> dict[str, Any]:
     """Reconstruction error of all samples; an importance-weighted log-likelihood of some, with its number of draws."""
     errors = []
     variance = []
@@ -283,7 +291,7 @@ def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int) -> dic
         ]
         out["log_likelihood"] = {**mean(torch.cat(found).numpy()).to_dict(), "draws": 20}
     except UserError as error:
-        out["no_log_likelihood"] = str(error)
+        left_out["log-likelihood"] = str(error)
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import labelspace
 from labelspace import files
-from labelspace.experiments.grid import as_plain, without_path
+from labelspace.experiments.grid import as_plain, failure, without_path
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict
 from labelspace.report.tables import markdown
 
@@ -31,9 +31,7 @@ def commit() -> str:
         return ""
 
 
-def write(
-    name: str, recipe: Recipe, scale: Scale, address: str, results: list[Result], seconds: float, out: Path
-) -> tuple[Conclusion, Path]:
+def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[Result], out: Path) -> tuple[Conclusion, Path]:
     """Concludes, draws, and writes ``OUT/NAME/results.json``, ``results.md`` and figures.
 
     Args:
@@ -42,7 +40,6 @@ def write(
         scale: how large it was run.
         address: of the data.
         results: of all jobs.
-        seconds: that this call spent on runs; zero when all were there.
         out: directory.
 
     Returns:
@@ -97,7 +94,7 @@ def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], fail
         "",
     ]
     if failed:
-        lines += [f"{len(failed)} run(s) failed and are left out: {failed[0].failed}", ""]
+        lines += [f"{len(failed)} run(s) failed and are left out: {failure(failed[0])}", ""]
     for table in conclusion.tables:
         lines += [f"## {table.title}", "", markdown(table.header, table.rows)]
     for file in figures:

@@ -7,8 +7,11 @@ what the job is, so recipes that need the same run share it. What was measured l
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from typing import Any
 import torch
 
 from labelspace import files
+from labelspace.data import sources
 from labelspace.errors import UserError
 from labelspace.evaluation import judge
 from labelspace.experiments import jobs
@@ -62,6 +66,10 @@ def run(
     Returns:
         One result a job, in their order; a failed one says why.
     """
+    if workers < 0:
+        raise UserError(
+            f"--workers is how many runs are trained at a time, at least 1 (0: as many as suit the machine); got {workers}"
+        )
     planned = recipe.jobs(scale, address)
     homes = [work / job.key for job in planned]
     open_ones = [i for i, home in enumerate(homes) if _found(recipe, name, scale, home) is None]
@@ -142,10 +150,18 @@ def _start(name: str, scale: Scale, address: str, i: int, home: Path, workers: i
 
 @contextmanager
 def _stopped(running: dict[int, subprocess.Popen]) -> Iterator[None]:
-    """Whatever ends the block, no process outlives it."""
+    """Whatever ends the block, no process outlives it; a request to terminate ends it, too."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    handled = threading.current_thread() is threading.main_thread()  # signals reach no other
+    before = signal.signal(signal.SIGTERM, leave) if handled else None
     try:
         yield
     finally:
+        if handled:
+            signal.signal(signal.SIGTERM, before)
         for process in running.values():
             process.terminate()
         for process in running.values():
@@ -161,7 +177,8 @@ def _found(recipe: Recipe, name: str, scale: Scale, home: Path) -> dict[str, Any
         held = files.read_json(file)
     except UserError:
         return None  # cut off by a crash; it is measured again
-    return held["found"] if (held["version"], held["scale"]) == (recipe.version, scale) else None
+    whole = isinstance(held, dict) and {"version", "scale", "found"} <= set(held)
+    return held["found"] if whole and (held["version"], held["scale"]) == (recipe.version, scale) else None
 
 
 def _epochs(job: jobs.Job) -> int:
@@ -177,12 +194,18 @@ def as_plain(result: Result) -> dict[str, Any]:
     """A result for a results file; paths of this machine are left out."""
     job = {**asdict(result.job), "address": without_path(result.job.address)}
     return {"job": job, "run": result.home.name, "seconds": round(result.seconds, 1)} | (
-        {"failed": result.failed} if result.failed else {"found": result.found}
+        {"failed": failure(result)} if result.failed else {"found": result.found}
     )
+
+
+def failure(result: Result) -> str:
+    """Why a run failed, without this machine's directories."""
+    return re.sub(r"(?:[\w.~-]*/)+(?=[\w.~-])", "", result.failed)
 
 
 def without_path(address: str) -> str:
     """An address with a directory of this machine replaced by DIR."""
-    name, colon, rest = address.partition(":")
-    path, comma, options = rest.partition(",")
-    return f"{name}:DIR{comma}{options}" if colon and "/" in path else address
+    name, path, options = sources.parts(address)
+    if not path:
+        return address
+    return f"{name}:DIR" + "".join(f",{key}={value}" for key, value in options.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from labelspace import config, saving
+from labelspace import config, files, saving
 from labelspace.config import Config
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
@@ -20,6 +20,8 @@ from labelspace.models.base import Model
 from labelspace.training.fit import configuration, fit
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run
+
+_TRAINED = "trained.txt"
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,8 @@ class Job:
         )
 
     def trained_in(self, home: Path) -> bool:
-        """Whether a directory holds this job's run, trained to its end."""
-        found = Run(home).read_checkpoint() if (home / "config.yaml").exists() else None
-        return found is not None and bool(found[1]["reason"])
+        """Whether a directory holds this job's run, trained to its end and calibrated."""
+        return (home / _TRAINED).exists()
 
 
 def train(job: Job, home: Path, *, watcher: Callable[[Model, Dataset], Watcher] = lambda model, data: Silent()) -> Model:
@@ -100,7 +101,8 @@ def train(job: Job, home: Path, *, watcher: Callable[[Model, Dataset], Watcher] 
         raise UserError(f"{home} holds a run with other settings; choose another --out, or remove it")
     if job.trained_in(home):
         return saving.load(home)
-    fit(model, data, resolved.options, out=home, resume=run.exists, watcher=watcher(model, data))
+    fitted = fit(model, data, resolved.options, out=home, resume=run.exists, watcher=watcher(model, data))
+    files.write(home / _TRAINED, fitted.reason + "\n")  # the last of all: before it something may be missing
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -126,7 +126,19 @@ def over_seeds(results: Iterable[Result], read: Callable[[dict[str, Any]], float
     return [v for v in values if v is not None]
 
 
-def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
+def by_seed(results: Iterable[Result], read: Callable[[dict[str, Any]], float | None]) -> dict[int, float]:
+    """A number of each run by its seed; runs that do not have it are left out."""
+    values = {r.job.seed: read(r.found) for r in results if not r.failed}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def paired(*columns: Mapping[int, float]) -> list[tuple[float, ...]]:
+    """The numbers of several models seed by seed, for the seeds that all of them have."""
+    common = sorted(set(columns[0]).intersection(*columns[1:]))
+    return [tuple(column[seed] for column in columns) for seed in common]
+
+
+def spread(values: Collection[float], form: str = "{:.2f}") -> str:
     """The mean, and smallest and largest in brackets where there are several; ``{:.1%}`` and the like are forms, too."""
     if not values:
         return "-"

@@ -209,7 +209,8 @@ def grids(panels: Sequence[Grid], *, cell: float = 0.62) -> Figure:
     figure = Figure(figsize=(sum(widths), height), layout="constrained")
     found = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for axis, part in zip(found, panels, strict=True):
-        top = float(np.nanmax(np.abs(part.values))) or 1.0
+        finite = np.abs(part.values[np.isfinite(part.values)])
+        top = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
         axis.imshow(np.abs(part.values), cmap="Blues", vmin=0, vmax=top)
         for r in range(len(part.rows)):
             for c in range(len(part.columns)):

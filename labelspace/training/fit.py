@@ -42,7 +42,7 @@ class Fitted:
         model: the best model, in evaluation mode.
         reason: why training stopped.
         best_epoch: the epoch of the best validation score (from 1).
-        best_score: that score.
+        best_score: that score; nan without a validation split, where the last weights are kept.
         seconds: time spent in this call.
         samples_per_second: median over epochs of training samples a second.
     """
@@ -88,6 +88,8 @@ def fit(
         raise UserError(
             f"the model was built for {model.shape} and {model.schema}, the data have {data.shape} and {data.schema}"
         )
+    if options.patience and "val" not in data.splits:
+        raise UserError("patience waits for a better validation score, but the data have no validation split")
     run = None
     if out is not None:
         run = Run(out)
@@ -185,8 +187,6 @@ class _Loop:
         )
         self.steps = len(self.batches)
         self.validates = "val" in data.splits
-        if options.patience and not self.validates:
-            raise UserError("patience waits for a better validation score, but the data have no validation split")
         # Each device draws its own noise; the first rank's generator is what a single device uses.
         self.generator = torch.Generator(self.fabric.device).manual_seed(_seed(options.seed, _STREAM["train"], rank))
         self.sums: dict[str, Tensor] = {}
@@ -214,7 +214,9 @@ class _Loop:
         self._finish()
         self.watcher.stop(reason)
         rate = sorted(self.rates)[len(self.rates) // 2] if self.rates else 0.0
-        return Fitted(self.model, reason, self.best_epoch, self.best_score, time.monotonic() - began, rate)
+        return Fitted(
+            self.model, reason, self.best_epoch, self.best_score if self.validates else math.nan, time.monotonic() - began, rate
+        )
 
     def _train_epoch(self) -> None:
         model, epoch = self.model.train(), self.batches.epoch

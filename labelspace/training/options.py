@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Options:
         for name, low in (("epochs", 1), ("batch_size", 1), ("warmup", 0), ("patience", 0), ("devices", 1)):
             if getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.optimizer not in ("adam", "adagrad"):
+            raise unknown("optimizer", self.optimizer, ("adam", "adagrad"))
         if not (
             self.learning_rate > 0
             and self.reader_rate > 0

@@ -126,7 +126,6 @@ def test_the_option_is_recorded_and_a_wrong_one_refused(tmp_path: Path, monkeypa
     assert "sgd" in line
 
 
-@pytest.mark.xfail(strict=True, reason="Options does not check optimizer; anything but adagrad is Adam")
 def test_the_python_interface_refuses_an_unknown_optimizer() -> None:
     with pytest.raises(UserError, match="adagrad"):
         Options(optimizer="sgd")  # type: ignore[arg-type]

@@ -86,11 +86,9 @@ def open(
     Raises:
         UserError: an unknown address, label or option, or data that cannot be used (file, row and column named).
     """
-    name, _, rest = str(address).partition(":")
-    name, *early = name.split(",")
+    name, path, options = parts(address)
     if name not in SOURCES:
         raise unknown("data address", name, SOURCES)
-    path, options = _split(rest, early)
     function = SOURCES[name].function()
     known = {
         key: parameter
@@ -113,6 +111,13 @@ def open(
         arguments["path"] = path
     data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
     return replace(data, seed=seed).select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
+
+
+def parts(address: str) -> tuple[str, str, dict[str, str]]:
+    """Name, path and options of an address."""
+    name, _, rest = str(address).partition(":")
+    name, *early = name.split(",")
+    return name, *_split(rest, early)
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

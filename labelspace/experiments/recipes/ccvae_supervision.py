@@ -16,7 +16,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import prediction
 from labelspace.experiments import classifier, comparison
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, by_seed, paired, pick, spread
 from labelspace.experiments.recipes.csvae_faces import FACES
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, lines
@@ -67,7 +67,10 @@ class Supervision(Recipe):
 
     def conclude(self, results: list[Result]) -> Conclusion:
         rates = sorted({r.job.supervision for r in results})
-        rows = [[name, *(spread(values, "{:.1%}") for values in by_rate)] for name, by_rate in _columns(results, rates).items()]
+        rows = [
+            [name, *(spread(values.values(), "{:.1%}") for values in by_rate)]
+            for name, by_rate in _columns(results, rates).items()
+        ]
         seeds = len({r.job.seed for r in results})
         table = Table(
             f"Accuracy, mean of the labels; mean and range of {seeds} seeds",
@@ -79,7 +82,7 @@ class Supervision(Recipe):
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         rates = sorted({r.job.supervision for r in results})
         curves = {
-            name: np.array([[statistics.mean(v), min(v), max(v)] for v in by_rate])
+            name: np.array([[statistics.mean(v), min(v), max(v)] for v in (column.values() for column in by_rate)])
             for name, by_rate in _columns(results, rates).items()
             if all(by_rate)
         }
@@ -92,11 +95,11 @@ def mean_accuracy(found: dict[str, dict[str, float]]) -> float:
     return statistics.mean(score["value"] for score in found.values())
 
 
-def _columns(results: list[Result], rates: list[float]) -> dict[str, list[list[float]]]:
-    """Per model (and the two beside them), per rate, the accuracy of every seed."""
+def _columns(results: list[Result], rates: list[float]) -> dict[str, list[dict[int, float]]]:
+    """Per model (and the two beside them), per rate, the accuracy by seed."""
 
-    def at(rate: float, model: str, key: str) -> list[float]:
-        return over_seeds(pick(results, model=model, supervision=rate), lambda f: mean_accuracy(f[key]) if key in f else None)
+    def at(rate: float, model: str, key: str) -> dict[int, float]:
+        return by_seed(pick(results, model=model, supervision=rate), lambda f: mean_accuracy(f[key]) if key in f else None)
 
     columns = {shown: [at(rate, name, "accuracy") for rate in rates] for name, shown in MODELS.items()}
     columns[PLAIN] = [at(rate, "ccvae", "plain") for rate in rates]
@@ -106,14 +109,14 @@ def _columns(results: list[Result], rates: list[float]) -> dict[str, list[list[f
 
 def _verdicts(results: list[Result], rates: list[float]) -> list[Verdict]:
     columns = _columns(results, rates)
-    if not all(all(by_rate) for by_rate in columns.values()):
+    if not rates or not all(all(by_rate) for by_rate in columns.values()):
         return [Verdict("accuracy per rate", None, "Runs are missing.")]
-    means = {name: [statistics.mean(v) for v in by_rate] for name, by_rate in columns.items()}
+    means = {name: [statistics.mean(v.values()) for v in by_rate] for name, by_rate in columns.items()}
     out = []
     for i, rate in enumerate(rates[:-1]):
         others = {name: means[name][i] for name in (*list(MODELS.values())[1:], PLAIN)}
         best = max(others, key=lambda name: others[name])
-        pairs = list(zip(columns["CCVAE"][i], columns[best][i], strict=True))
+        pairs = paired(columns["CCVAE"][i], columns[best][i])
         ahead = sum(a > b for a, b in pairs)
         out.append(
             Verdict(

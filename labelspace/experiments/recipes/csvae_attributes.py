@@ -23,7 +23,19 @@ from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.scores import mean
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import (
+    Conclusion,
+    Recipe,
+    Result,
+    Scale,
+    Table,
+    Verdict,
+    by_seed,
+    over_seeds,
+    paired,
+    pick,
+    spread,
+)
 from labelspace.experiments.recipes.csvae_faces import face_jobs
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
@@ -176,10 +188,11 @@ def _verdicts(results: list[Result], names: list[str]) -> list[Verdict]:
     if not all(found.values()):
         return [Verdict("sets of attributes", None, "Runs are missing.")]
     rate = {
-        m: over_seeds(mine, lambda f: statistics.mean(f["requests"][n]["posterior"]["all"]["value"] for n in names))
+        m: by_seed(mine, lambda f: statistics.mean(f["requests"][n]["posterior"]["all"]["value"] for n in names))
         for m, mine in found.items()
     }
-    better = sum(a > b for a, b in zip(rate["csvae"], rate["condvae"], strict=True))
+    pairs = paired(rate["csvae"], rate["condvae"])
+    better = sum(a > b for a, b in pairs)
     whole = over_seeds(found["csvae"], lambda f: min(f["requests"][n]["posterior"]["all"]["value"] for n in names))
     back = over_seeds(found["csvae"], lambda f: f["curve"]["backwards"]["value"])
     end = over_seeds(found["csvae"], lambda f: f["curve"]["rate"][-1]["value"])
@@ -191,10 +204,9 @@ def _verdicts(results: list[Result], names: list[str]) -> list[Verdict]:
         ),
         Verdict(
             "the CondVAE is the more accurate of the two (as the slides say of theirs)",
-            better == 0,
-            f"CSVAE {spread(rate['csvae'], '{:.1%}')}, CondVAE {spread(rate['condvae'], '{:.1%}')}, mean of the sets; the "
-            f"CSVAE is "
-            f"ahead in {better} of {len(rate['csvae'])} seeds.",
+            better == 0 if pairs else None,
+            ", ".join(f"{shown} {spread(rate[m].values(), '{:.1%}')}" for m, shown in MODELS.items()) + ", mean of the sets; "
+            f"the CSVAE is ahead in {better} of {len(pairs)} seeds.",
         ),
         Verdict(
             "on the way to the edit the label comes and stays (CSVAE)",

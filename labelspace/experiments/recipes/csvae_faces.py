@@ -20,7 +20,19 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits, judge
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import (
+    Conclusion,
+    Recipe,
+    Result,
+    Scale,
+    Table,
+    Verdict,
+    by_seed,
+    over_seeds,
+    paired,
+    pick,
+    spread,
+)
 from labelspace.models.base import Model
 from labelspace.report.figures import Sheet, sheets
 
@@ -159,25 +171,24 @@ def _beside(found: dict[str, list[Result]], labels: list[str]) -> Table:
 def _verdicts(found: dict[str, list[Result]], labels: list[str]) -> list[Verdict]:
     if not all(found.values()):
         return [Verdict("order of the models", None, "Runs are missing.")]
-    accuracy = {n: over_seeds(mine, lambda f: _mean(f, labels, lambda e: e["judge"]["value"])) for n, mine in found.items()}
-    ratio = {n: over_seeds(mine, lambda f: _mean(f, labels, lambda e: e.get("error"))) for n, mine in found.items()}
+    accuracy = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: e["judge"]["value"])) for n, mine in found.items()}
+    ratio = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: e.get("error"))) for n, mine in found.items()}
     share = {
-        n: over_seeds(mine, lambda f: statistics.mean(s["spread"]["value"] for s in f["styles"].values()))
+        n: by_seed(mine, lambda f: statistics.mean(s["spread"]["value"] for s in f["styles"].values()))
         for n, mine in found.items()
     }
-    others = [n for n in MODELS if n != "csvae"]
     out = []
     for claim, values, sign, form in (
         ("the CSVAE has the highest transfer accuracy, mean of the labels", accuracy, 1, "{:.1%}"),
         ("the CSVAE has the lowest error to the true face", ratio, -1, "{:.2f}"),
         ("the CSVAE shows several styles where the others show one (draws of a sample differ)", share, 1, "{:.5f}"),
     ):
-        if not values["csvae"]:
-            out.append(Verdict(claim, None, "These data have no truth."))
+        pairs = paired(values["csvae"], *(values[n] for n in MODELS if n != "csvae"))
+        if not pairs:
+            out.append(Verdict(claim, None, "No seed has it for every model, or these data have no truth."))
             continue
-        pairs = list(zip(values["csvae"], *(values[n] for n in others), strict=True))
         best = sum(sign * first > max(sign * v for v in rest) for first, *rest in pairs)
-        line = ", ".join(f"{MODELS[n]} {spread(values[n], form)}" for n in MODELS)
+        line = ", ".join(f"{MODELS[n]} {spread(values[n].values(), form)}" for n in MODELS)
         out.append(Verdict(claim, best == len(pairs), f"{line}; first in {best} of {len(pairs)} seeds."))
     return out
 

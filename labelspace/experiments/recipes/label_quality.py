@@ -112,6 +112,8 @@ def _table(results: list[Result], title: str, read) -> Table:
 
 def _verdicts(results: list[Result]) -> list[Verdict]:
     rates, wrong = _grid(results)
+    if not results:
+        return [Verdict("what labels cost", None, "Runs are missing.")]
     out = []
     for name, shown in MODELS.items():
         for what, read in (("predictions", _accuracy), ("edits", _transfer)):
@@ -122,6 +124,7 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
 
             best, rare, false = at(rates[0], wrong[0]), at(rates[-1], wrong[0]), at(rates[0], wrong[-1])
             if best is None or rare is None or false is None:
+                out.append(Verdict(f"{shown}: what scarce and wrong labels cost its {what}", None, "Runs are missing."))
                 continue
             out.append(
                 Verdict(
@@ -132,4 +135,4 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
                     f"{wrong[-1]:.0%} wrong.",
                 )
             )
-    return out or [Verdict("what labels cost", None, "Runs are missing.")]
+    return out

@@ -22,7 +22,19 @@ from labelspace.evaluation import diversity, generation, judge
 from labelspace.evaluation.scores import mean
 from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import (
+    Conclusion,
+    Recipe,
+    Result,
+    Scale,
+    Table,
+    Verdict,
+    by_seed,
+    over_seeds,
+    paired,
+    pick,
+    spread,
+)
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, Sheet, scatters, sheets
 
@@ -113,7 +125,7 @@ class Digits(Recipe):
             "Frechet distance": (lambda f: f["generation"]["frechet"]["value"], "{:.2f}"),
             "recall": (lambda f: f["generation"]["recall"]["value"], "{:.1%}"),
             "exchange: class read": (lambda f: f["exchange"]["class"]["value"], "{:.1%}"),
-            "exchange: style kept": (lambda f: statistics.mean(f["exchange"]["style"].values()), "{:.2f}"),
+            "exchange: style kept": (_kept, "{:.2f}"),
             "probe of z": (lambda f: f["leak"]["free"]["mlp"]["value"], "{:.1%}"),
             "probe of the class block": (lambda f: f["leak"]["own"]["mlp"]["value"], "{:.1%}"),
             "inpainting error": (lambda f: f["inpainting"]["ratio"], "{:.2f}"),
@@ -144,25 +156,26 @@ class Digits(Recipe):
                     f"Probe of z_s {spread(own, '{:.1%}')}, of z_u {spread(free, '{:.1%}')}; chance {chance:.1%}.",
                 )
             )
-        ratio = {n: over_seeds(mine, lambda f: f["generation"]["diversity_ratio"]) for n, mine in found.items()}
-        ahead = sum(a > b for a, b in zip(ratio["lr-livae-gan"], ratio["cvae-gan"], strict=True))
+        ratio = {n: by_seed(mine, lambda f: f["generation"]["diversity_ratio"]) for n, mine in found.items()}
+        pairs = paired(ratio["lr-livae-gan"], ratio["cvae-gan"])
+        ahead = sum(a > b for a, b in pairs)
         read = over_seeds(found["lr-livae-gan"], lambda f: f["generation"]["read"]["value"])
         out.append(
             Verdict(
                 "generation under a class is more diverse with the Lr-LiVAE-GAN than with the CVAE-GAN, and of the class "
                 "(90% read)",
-                ahead == len(read) and min(read) >= 0.9,
-                f"Over real diversity {spread(ratio['lr-livae-gan'])} against {spread(ratio['cvae-gan'])}, ahead in {ahead} of "
-                f"{len(read)} seeds; the class is read in {spread(read, '{:.1%}')}.",
+                (ahead == len(pairs) and min(read) >= 0.9) if pairs else None,
+                f"Over real diversity {spread(ratio['lr-livae-gan'].values())} against {spread(ratio['cvae-gan'].values())}, "
+                f"ahead in {ahead} of {len(pairs)} seeds; the class is read in {spread(read, '{:.1%}')}.",
             )
         )
         for name in OURS:
             swapped = over_seeds(found[name], lambda f: f["exchange"]["class"]["value"])
-            kept = over_seeds(found[name], lambda f: statistics.mean(f["exchange"]["style"].values()))
+            kept = over_seeds(found[name], _kept)
             out.append(
                 Verdict(
                     f"{MODELS[name]}: exchanging z_s and z_u exchanges class (90% read) and keeps style ({self.kept})",
-                    min(swapped) >= 0.9 and min(kept) >= self.enough,
+                    (min(swapped) >= 0.9 and min(kept) >= self.enough) if kept else None,
                     f"The donor's class is read in {spread(swapped, '{:.1%}')}, style {spread(kept)}.",
                 )
             )
@@ -195,6 +208,12 @@ class Digits(Recipe):
             images = torch.stack([data.samples(real), *made])
             parts.append(Sheet(f"{label} {names[value]}", images, rows=["real", *(MODELS[n] for n in models)]))
         return sheets(parts)
+
+
+def _kept(found: dict[str, Any]) -> float | None:
+    """How much of the style is kept, mean of what was measured of it."""
+    style = found["exchange"]["style"]
+    return statistics.mean(style.values()) if style else None
 
 
 @torch.no_grad()

@@ -16,7 +16,19 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import diversity, generation
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import (
+    Conclusion,
+    Recipe,
+    Result,
+    Scale,
+    Table,
+    Verdict,
+    by_seed,
+    over_seeds,
+    paired,
+    pick,
+    spread,
+)
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, scatters
 from labelspace.training.progress import Silent, Watcher
@@ -27,7 +39,7 @@ _FRAME = ((-3.9, 3.9), (-1.4, 1.4))  # what figures show
 
 
 class Snapshots(Silent):
-    """Writes what a model generates under every class before training and after every tenth of it."""
+    """Writes what a model generates under every class before training and after every fifth of it."""
 
     def __init__(self, model: Model, data: Dataset, home: Path) -> None:
         self.model, self.data, self.home = model, data, home
@@ -142,15 +154,16 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
     if not all(found.values()):
         return [Verdict("three half circles", None, "Runs are missing.")]
     out = []
-    recall = {n: over_seeds(mine, lambda f: _mean(f, "recall")) for n, mine in found.items()}
+    recall = {n: by_seed(mine, lambda f: _mean(f, "recall")) for n, mine in found.items()}
     for name in ("lr-livae-gan", "lr-livae"):
-        ahead = sum(a > b for a, b in zip(recall[name], recall["cvae-gan"], strict=True))
+        pairs = paired(recall[name], recall["cvae-gan"])
+        ahead = sum(a > b for a, b in pairs)
         out.append(
             Verdict(
                 f"the {MODELS[name]} covers more of each class than the CVAE-GAN (recall)",
-                ahead == len(recall[name]),
-                f"{spread(recall[name], '{:.1%}')} against {spread(recall['cvae-gan'], '{:.1%}')}; ahead in {ahead} of "
-                f"{len(recall[name])} seeds.",
+                ahead == len(pairs) if pairs else None,
+                f"{spread(recall[name].values(), '{:.1%}')} against {spread(recall['cvae-gan'].values(), '{:.1%}')}; "
+                f"ahead in {ahead} of {len(pairs)} seeds.",
             )
         )
         free = over_seeds(found[name], lambda f: f["leak"]["free"]["mlp"]["value"])
