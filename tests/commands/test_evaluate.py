@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,31 +29,7 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
-def strict(text: str) -> Any:
-    """JSON as other programs read it: without NaN and Infinity."""
-
-    def refuse(name: str):
-        raise AssertionError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *said: str) -> None:
-    capsys.readouterr()
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2, captured.err
-    last = captured.err.strip().splitlines()[-1]
-    for part in said:
-        assert part in last
-    assert "Traceback" not in captured.err
-    assert captured.out == ""
-
-
-def test_it_writes_a_page_data_and_figures_and_prints_tables(run: Path, capsys) -> None:
+def test_it_writes_a_page_data_and_figures_and_prints_tables(run: Path, capsys, strict) -> None:
     assert main(["evaluate", str(run)]) == 0
     captured = capsys.readouterr()
     for title in ("Edits", "What probes read from the codes", "Blocks", "Predictions", "Likelihood and generation"):
@@ -76,7 +51,7 @@ def test_it_writes_a_page_data_and_figures_and_prints_tables(run: Path, capsys) 
     assert not list(run.rglob(".*-*")), "temporary files were left"
 
 
-def test_wrong_and_hidden_labels_of_training_are_right_again(run: Path, capsys) -> None:
+def test_wrong_and_hidden_labels_of_training_are_right_again(run: Path, capsys, strict) -> None:
     assert main(["evaluate", str(run), "--split", "val", "--json"]) == 0
     found = strict(capsys.readouterr().out)
     assert found == strict((run / "evaluation.json").read_text())
@@ -86,7 +61,7 @@ def test_wrong_and_hidden_labels_of_training_are_right_again(run: Path, capsys) 
     assert found["judge"]["side"]["value"] > 0.9, "a judge of right labels reads them"
 
 
-def test_a_weight_that_drowns_the_rest_is_read_off_the_metrics(run: Path, capsys) -> None:
+def test_a_weight_that_drowns_the_rest_is_read_off_the_metrics(run: Path, capsys, strict) -> None:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows[-1]["val"]["kl_z"] = 1e6
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -96,34 +71,34 @@ def test_a_weight_that_drowns_the_rest_is_read_off_the_metrics(run: Path, capsys
     assert ("ill-scaled weight", "kl_z") in [(f["kind"], f["where"]) for f in found["diagnosis"]]
 
 
-def test_other_data_with_the_same_labels(run: Path, capsys) -> None:
+def test_other_data_with_the_same_labels(run: Path, capsys, strict) -> None:
     assert main(["evaluate", str(run), "--data", "swiss-roll:n=300,noise=0.2", "--seed", "3", "--json"]) == 0
     found = strict(capsys.readouterr().out)
     assert (found["data"], found["samples"], found["seed"]) == ("swiss-roll:n=300,noise=0.2", 30, 3)
 
 
-def test_what_cannot_be_measured_is_refused(run: Path, capsys) -> None:
-    fails(["evaluate", "nowhere"], capsys, "nowhere")
-    fails(["evaluate", str(run), "--most", "19"], capsys, "--most", "at least 20", "got 19")
-    fails(["evaluate", str(run), "--most", "many"], capsys, "--most", "'many'")
-    fails(["evaluate", str(run), "--split", "tset"], capsys, "--split", "did you mean 'test'")
-    fails(["evaluate", str(run), "--data", "digits"], capsys, "side")
-    fails(["evaluate", str(run), "--data", "swiss-rol"], capsys, "did you mean 'swiss-roll'")
-    fails(["evaluate", str(run), "--data", "swiss-roll:n=100"], capsys, "10 samples in the test split")
-    fails(["evaluate"], capsys, "RUN")
+def test_what_cannot_be_measured_is_refused(run: Path, fails) -> None:
+    fails(["evaluate", "nowhere"], "nowhere")
+    fails(["evaluate", str(run), "--most", "19"], "--most", "at least 20", "got 19")
+    fails(["evaluate", str(run), "--most", "many"], "--most", "'many'")
+    fails(["evaluate", str(run), "--split", "tset"], "--split", "did you mean 'test'")
+    fails(["evaluate", str(run), "--data", "digits"], "side")
+    fails(["evaluate", str(run), "--data", "swiss-rol"], "did you mean 'swiss-roll'")
+    fails(["evaluate", str(run), "--data", "swiss-roll:n=100"], "10 samples in the test split")
+    fails(["evaluate"], "RUN")
     assert not (run / "evaluation.json").exists()
     assert not (run / "figures").exists()
 
 
-def test_data_with_a_label_of_that_name_and_other_values_are_refused(run: Path, tmp_path: Path, capsys) -> None:
+def test_data_with_a_label_of_that_name_and_other_values_are_refused(run: Path, tmp_path: Path, fails) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "other.npz", x=rng.normal(size=(300, 3)), side=rng.integers(0, 3, 300).astype(float))
-    fails(["evaluate", str(run), "--data", f"npz:{tmp_path / 'other.npz'}"], capsys, "the model was trained for")
+    fails(["evaluate", str(run), "--data", f"npz:{tmp_path / 'other.npz'}"], "the model was trained for")
     np.savez(tmp_path / "wide.npz", x=rng.normal(size=(300, 5)), side=rng.integers(0, 2, 300))
-    fails(["evaluate", str(run), "--data", f"npz:{tmp_path / 'wide.npz'}"], capsys, "(5,)", "(3,)")
+    fails(["evaluate", str(run), "--data", f"npz:{tmp_path / 'wide.npz'}"], "(5,)", "(3,)")
 
 
-def test_a_damaged_model_is_one_line(run: Path, capsys) -> None:
+def test_a_damaged_model_is_one_line(run: Path, fails) -> None:
     file = run / "model.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    fails(["evaluate", str(run)], capsys, "model.safetensors")
+    fails(["evaluate", str(run)], "model.safetensors")

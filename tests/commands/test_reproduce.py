@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +28,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return where
 
 
-def strict(text: str) -> Any:
-    """JSON as other programs read it: without NaN and Infinity."""
-
-    def refuse(name: str):
-        raise AssertionError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *said: str) -> None:
-    capsys.readouterr()
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2, captured.err
-    last = captured.err.strip().splitlines()[-1]
-    for part in said:
-        assert part in last
-    assert "Traceback" not in captured.err
-
-
 # -- the list ----------------------------------------------------------------------------------------------------------
 
 
-def test_alone_it_lists_every_recipe_with_claim_and_state(capsys) -> None:
+def test_alone_it_lists_every_recipe_with_claim_and_state(capsys, strict) -> None:
     assert main(["reproduce", "--json"]) == 0
     rows = strict(capsys.readouterr().out)
     assert [row["recipe"] for row in rows] == list(RECIPES)
@@ -77,7 +53,7 @@ def test_the_list_is_a_table_for_a_person(capsys) -> None:
     assert "0 of 3 runs" in " ".join(out.split())
 
 
-def test_the_list_shows_what_is_done(places: list[str], capsys) -> None:
+def test_the_list_shows_what_is_done(places: list[str], capsys, strict) -> None:
     capsys.readouterr()
     assert main(["reproduce", "--scale", "smoke", "--json", *places]) == 0
     state = {row["recipe"]: row["state"] for row in strict(capsys.readouterr().out)}
@@ -86,7 +62,7 @@ def test_the_list_shows_what_is_done(places: list[str], capsys) -> None:
     assert "results" not in state["csvae-faces"]
 
 
-def test_the_list_does_not_show_results_of_another_scale(places: list[str], capsys) -> None:
+def test_the_list_does_not_show_results_of_another_scale(places: list[str], capsys, strict) -> None:
     capsys.readouterr()
     assert main(["reproduce", "--scale", "cpu", "--json", *places]) == 0
     state = {row["recipe"]: row["state"] for row in strict(capsys.readouterr().out)}
@@ -94,7 +70,7 @@ def test_the_list_does_not_show_results_of_another_scale(places: list[str], caps
     assert "claims held" not in state["lrvae-moons"] or "smoke" in state["lrvae-moons"]
 
 
-def test_data_for_those_that_need_them_do_not_hide_what_the_others_did(capsys) -> None:
+def test_data_for_those_that_need_them_do_not_hide_what_the_others_did(capsys, strict) -> None:
     roll = load("csvae-swiss-roll")
     for job in roll.jobs("smoke", roll.default):
         held = {"version": roll.version, "scale": "smoke", "found": {}}
@@ -107,7 +83,7 @@ def test_data_for_those_that_need_them_do_not_hide_what_the_others_did(capsys) -
 # -- a recipe ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_recipe_trains_measures_and_writes(places: list[str]) -> None:
+def test_a_recipe_trains_measures_and_writes(places: list[str], strict) -> None:
     out, runs = Path(places[1], "lrvae-moons"), Path(places[3])
     assert sorted(file.name for file in out.iterdir()) == ["points.png", "results.json", "results.md"]
     with Image.open(out / "points.png") as image:
@@ -127,7 +103,7 @@ def test_a_recipe_trains_measures_and_writes(places: list[str]) -> None:
     assert str(out.parent.parent) not in (out / "results.json").read_text()
 
 
-def test_a_second_call_starts_no_process_and_finds_the_same(places: list[str], monkeypatch, capsys) -> None:
+def test_a_second_call_starts_no_process_and_finds_the_same(places: list[str], monkeypatch, capsys, strict) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a finished run was started again")
 
@@ -147,7 +123,7 @@ def test_a_second_call_starts_no_process_and_finds_the_same(places: list[str], m
     assert again == before
 
 
-def test_a_recipe_of_which_every_run_fails_says_the_first_reason(places: list[str], monkeypatch, capsys) -> None:
+def test_a_recipe_of_which_every_run_fails_says_the_first_reason(places: list[str], monkeypatch, fails) -> None:
     monkeypatch.setattr(grid, "_POLL", 0.02)
 
     class Gone:
@@ -168,23 +144,23 @@ def test_a_recipe_of_which_every_run_fails_says_the_first_reason(places: list[st
 
     monkeypatch.setattr(grid, "_start", start)
     where = ["--out", "out", "--runs", "runs"]
-    fails(["reproduce", "lrvae-moons", "--scale", "smoke", *where], capsys, "lrvae-moons: every run failed", "the disk is full")
+    fails(["reproduce", "lrvae-moons", "--scale", "smoke", *where], "lrvae-moons: every run failed", "the disk is full")
     assert not Path("out").exists()
 
 
-def test_wrong_names_and_data_are_refused(capsys) -> None:
-    fails(["reproduce", "lrvae-moon"], capsys, "unknown recipe 'lrvae-moon'", "did you mean 'lrvae-moons'")
-    fails(["reproduce", "everything"], capsys, "unknown recipe", *RECIPES)
-    fails(["reproduce", "pastrana-mnist"], capsys, "pastrana-mnist needs data that are not built in", "--data mnist:DIR")
-    fails(["reproduce", "lrvae-digits", "--scale", "smoke"], capsys, "--data mnist:DIR")
-    fails(["reproduce", "pastrana-mnist", "--data", "mnist:nowhere"], capsys, "no such directory", "nowhere")
-    fails(["reproduce", "pastrana-mnist", "--data", "mnst:nowhere"], capsys, "did you mean 'mnist'")
-    fails(["reproduce", "lrvae-moons", "--scale", "smal"], capsys, "--scale", "'smal'")
-    fails(["reproduce", "lrvae-moons", "--workers", "two"], capsys, "--workers", "'two'")
+def test_wrong_names_and_data_are_refused(fails) -> None:
+    fails(["reproduce", "lrvae-moon"], "unknown recipe 'lrvae-moon'", "did you mean 'lrvae-moons'")
+    fails(["reproduce", "everything"], "unknown recipe", *RECIPES)
+    fails(["reproduce", "pastrana-mnist"], "pastrana-mnist needs data that are not built in", "--data mnist:DIR")
+    fails(["reproduce", "lrvae-digits", "--scale", "smoke"], "--data mnist:DIR")
+    fails(["reproduce", "pastrana-mnist", "--data", "mnist:nowhere"], "no such directory", "nowhere")
+    fails(["reproduce", "pastrana-mnist", "--data", "mnst:nowhere"], "did you mean 'mnist'")
+    fails(["reproduce", "lrvae-moons", "--scale", "smal"], "--scale", "'smal'")
+    fails(["reproduce", "lrvae-moons", "--workers", "two"], "--workers", "'two'")
     assert not list(Path().rglob("*.json"))
 
 
-def test_a_negative_number_of_workers_is_refused(monkeypatch, capsys) -> None:
+def test_a_negative_number_of_workers_is_refused(monkeypatch, fails) -> None:
     ticks = 0
 
     def sleep(seconds: float) -> None:
@@ -193,4 +169,4 @@ def test_a_negative_number_of_workers_is_refused(monkeypatch, capsys) -> None:
         assert ticks < 20, "it waits, and nothing was started"
 
     monkeypatch.setattr(grid.time, "sleep", sleep)
-    fails(["reproduce", "lrvae-moons", "--scale", "smoke", "--workers", "-1"], capsys, "--workers")
+    fails(["reproduce", "lrvae-moons", "--scale", "smoke", "--workers", "-1"], "--workers")
