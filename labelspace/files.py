@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -43,8 +44,21 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON atomically."""
-    write(path, json.dumps(content, indent=1) + "\n")
+    """Writes JSON atomically; see :func:`to_json`."""
+    write(path, to_json(content))
+
+
+def to_json(content: Any) -> str:
+    """JSON text of plain data; what is not a finite number, which JSON does not have, is null."""
+    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: Path) -> Any:

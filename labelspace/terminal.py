@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from labelspace import files
 from labelspace.data.store import Progress as Report
 
 err = Console(stderr=True)
@@ -66,7 +66,7 @@ def say(text: str) -> None:
 
 def emit(result: Any) -> None:
     """A result for a program: JSON on standard output."""
-    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    sys.stdout.write(files.to_json(result))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

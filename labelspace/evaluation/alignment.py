@@ -175,6 +175,11 @@ def within_class(
     )
 
 
+def within(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Values ``(n, columns)`` less the mean of their class, for scores that are to say nothing of the class."""
+    return _residuals(np.asarray(values, np.float64), [np.flatnonzero(classes == c) for c in np.unique(classes)])
+
+
 def _residuals(values: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
     out = np.empty_like(values)
     for rows in groups:

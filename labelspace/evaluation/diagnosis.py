@@ -1,14 +1,16 @@
 """What is wrong with a trained model, in plain words, with the remedy.
 
-Reads what :func:`labelspace.evaluation.whole.evaluate` measured and the last line of a run's metrics; knows no model by name.
-Four alarms: a label that edits do not change, a block that tells what it should not, a block that has collapsed, and a weight
-that is not felt or drowns the rest.
+Reads what :func:`labelspace.evaluation.whole.evaluate` measured and the last line of a run's metrics, and does not ask which
+model it was. Alarms: a label that edits do not change, a block that tells what it should not, a block that has collapsed, a
+weight that is not felt or drowns the rest, poor reconstructions, and a judge that cannot be trusted.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from labelspace.evaluation.probing import best_probe
 
 Kind = Literal["label ignored", "leakage", "collapse", "ill-scaled weight", "weak judge", "poor reconstruction"]
 
@@ -100,8 +102,8 @@ def _ignored(labels: dict[str, Any], judge: dict[str, Any], leakage: dict[str, A
 def _excess(read: dict[str, Any], row: dict[str, Any]) -> float:
     """How far the best probe is from chance to certainty; an R^2 is that already."""
     if "chance" not in row:
-        return max(score["value"] for score in (read["ridge"], read["mlp"]))
-    best = max(read[name]["balanced_accuracy"]["value"] for name in ("logistic", "mlp"))
+        return best_probe(read)["value"]
+    best = best_probe(read)["value"]
     return (best - row["chance"]) / (1 - row["chance"])
 
 
@@ -180,9 +182,9 @@ def _weights(last: dict[str, Any]) -> list[Finding]:
 
 def _reconstruction(likelihood: dict[str, Any]) -> list[Finding]:
     row = likelihood.get("reconstruction_error")
-    if not row or row["ceiling"] == 0 or row["value"] < 0.5 * row["ceiling"]:
+    if not row or row["variance"] == 0 or row["value"] < 0.5 * row["variance"]:
         return []
-    share = row["value"] / row["ceiling"]
+    share = row["value"] / row["variance"]
     return [
         Finding(
             "poor reconstruction",

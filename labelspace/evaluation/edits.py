@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions
-from labelspace.blocks import concatenate
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
+from labelspace.errors import UserError
 from labelspace.evaluation import judge as judges
+from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.leakage import probe, strong_probe
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
@@ -94,7 +95,10 @@ def donor_transfer(
     """
     index = data.schema.index(label)
     values = data.labels(rows)[0][:, index].numpy()
-    takers, donors = rows[values == 0], rows[values == 1]
+    seen = data.observed[rows, index]
+    takers, donors = rows[(values == 0) & seen], rows[(values == 1) & seen]
+    if not len(takers) or not len(donors):
+        raise UserError(f"{data.address}: no samples with and without {label} to transfer between")
     chosen = donors[np.random.default_rng(seed).integers(0, len(donors), len(takers))]
     made = take(model, data, takers, chosen, label, keep_detail=keep_detail)
     truths, _ = data.counterfactuals(label, 1, takers)
@@ -119,43 +123,35 @@ def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> 
     "free" uses mean codes; "free_drawn" uses one draw of the posterior, which is what the decoder sees in training;
     "free_strong" is a large classifier trained on the mean codes of the whole training split.
     """
-    x, (values, observed) = data.samples(rows), data.labels(rows)
+    known = probing.posterior(model, data, rows)
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        posterior = model.encode(x, values, observed)
-    means = posterior.map(lambda part: part.mode)
-    drawn = posterior.map(lambda part: part.sample(generator))
-    free = [block.name for block in model.blocks.free]
-    train = _free_codes(model, data) if free else None
+    drawn = known.map(lambda part: part.sample(generator))
+    train = _free_codes(model, data) if model.blocks.free else None
     out: dict[str, Any] = {}
     for i, label in enumerate(data.schema):
         if not label.discrete:
             continue
-        seen = observed[:, i].numpy()
-        target = values[:, i].numpy()[seen]
+        seen = data.observed[rows, i]
+        target = data.values[rows[seen], i]
 
         def read(codes: Tensor, seen=seen, target=target) -> dict[str, Any]:
             return {name: s.to_dict() for name, s in probe(codes.numpy()[seen], target, seed=seed).items()}
 
         row: dict[str, Any] = {}
-        if free:
-            row["free"] = read(concatenate(means.take(free)))
-            row["free_drawn"] = read(concatenate(drawn.take(free)))
-        if train is not None:
-            train_codes, (train_values, train_observed) = train
-            known = train_observed[:, i]
-            strong = strong_probe(
-                train_codes[known].numpy(),
-                train_values[known, i].numpy(),
-                concatenate(means.take(free)).numpy()[seen],
-                target,
-                seed=seed,
-            )
-            row["free_strong"] = strong.to_dict()
-        for block in model.blocks:
-            if block.label is not None:
-                key = "own" if block.label == label.name else f"other.{block.label}"
-                row[key] = read(means[block.name])
+        for place, names in probing.places(model.blocks, label.name).items():
+            means = torch.cat([known[name].mode for name in names], 1)
+            row[place] = read(means)
+            if place == "free" and train is not None:
+                row["free_drawn"] = read(torch.cat([drawn[name] for name in names], 1))
+                train_codes, (train_values, train_observed) = train
+                seen_then = train_observed[:, i]
+                row["free_strong"] = strong_probe(
+                    train_codes[seen_then].numpy(),
+                    train_values[seen_then, i].numpy(),
+                    means.numpy()[seen],
+                    target,
+                    seed=seed,
+                ).to_dict()
         out[label.name] = row
     return out
 

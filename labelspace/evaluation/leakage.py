@@ -76,6 +76,9 @@ def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dic
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         raise UserError(f"a probe needs at least 20 samples of two classes, got {len(labels)} of {len(np.unique(labels))}")
     fit, held = _halves(len(labels), seed)
+    counts = np.unique(labels[fit], return_counts=True)[1]
+    if len(counts) < 2 or (len(counts) == 2 and counts.min() < 2):  # early stopping divides two classes evenly
+        raise UserError(f"a probe needs two samples of each of two classes in one half, got {counts.tolist()} there")
     frequencies = _log_frequencies(labels[held])
     scores = {}
     for name, classifier in {

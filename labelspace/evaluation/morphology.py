@@ -34,6 +34,8 @@ from threadpoolctl import threadpool_limits
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, unknown
 
+FORMAT = 1  # raised when measures change, for those who keep them
+
 NAMES = ("area", "length", "thickness", "slant", "width", "height")
 """The columns of :attr:`Morphology.values`: pixels², pixels, pixels, radians (positive leans right), pixels, pixels."""
 

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions
-from labelspace.blocks import Latents, concatenate
 from labelspace.data.dataset import Dataset, Split
-from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.distributions import Point
 from labelspace.errors import UserError
 from labelspace.evaluation import disentanglement, diversity, edits, generation, leakage, prediction
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import Edited, changed_region, identity_cost, side_effect_matrix
+from labelspace.evaluation.probing import chosen, chunks, posterior, probes, reconstructed
 from labelspace.evaluation.scores import Score, mean
 from labelspace.labels import LabelDistribution
 from labelspace.models.base import Model
@@ -32,7 +32,7 @@ Tell = Callable[[str], None]
 
 # How many samples the slower parts look at; the others look at all that are given.
 TRUTH, DRAWS, PROBED, SCORED, LIKELIHOOD, GENERATED = 600, 8, 4000, 3000, 300, 2000
-_CHUNK = 500
+_CHUNK = 500  # samples generated at a time
 
 
 def evaluate(
@@ -58,7 +58,7 @@ def evaluate(
         "samples", "judge", "prediction", "manipulation", "leakage", "blocks", "disentanglement", "likelihood", "generation",
         "seconds" per part, and "not measured": part -> why.
     """
-    rows = data.rows(split)[:most]
+    rows = chosen(data, split, most, seed)
     if len(rows) < 20:
         raise UserError(f"{data.address}: {len(rows)} samples in the {split} split; an evaluation needs at least 20")
     found: dict[str, Any] = {"data": data.address, "split": split, "samples": len(rows), "seed": seed}
@@ -75,7 +75,6 @@ def evaluate(
             left_out[name] = str(error)
         seconds[name] = round(time.monotonic() - began, 1)
 
-    posterior = _encoded(model, data, rows)
     reader = None
     with part("judge"):
         reader = judges.train(data, seed=seed)
@@ -85,11 +84,11 @@ def evaluate(
     with part("manipulation"):
         found["manipulation"] = _manipulation(model, data, _there(reader), rows, seed)
     with part("leakage"):
-        found["leakage"] = _leakage(model, data, rows, posterior, seed)
+        found["leakage"] = _leakage(model, data, rows, seed, left_out)
     with part("blocks"):
-        found["blocks"] = _blocks(model, data, rows, posterior)
+        found["blocks"] = _blocks(model, data, rows)
     with part("disentanglement"):
-        found["disentanglement"] = _disentanglement(model, data, rows, posterior, seed)
+        found["disentanglement"] = _disentanglement(model, data, rows, seed)
     with part("likelihood"):
         found["likelihood"] = _likelihood(model, data, rows, seed, left_out)
     with part("generation"):
@@ -107,29 +106,43 @@ def _there(reader: Judge | None) -> Judge:
 
 
 def _predicted(model: Model, data: Dataset, rows: np.ndarray) -> LabelDistribution:
-    return data.schema.distribution(torch.cat([model.predict(data.samples(part)).parameters for part in _chunks(rows)]))
+    return data.schema.distribution(torch.cat([model.predict(data.samples(part)).parameters for part in chunks(rows)]))
 
 
 def _manipulation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, seed: int) -> dict[str, Any]:
-    """Per discrete label: the judge's verdict on flipped samples, side effects, and on data with truth the errors."""
-    made: dict[str, Edited] = {}
+    """Per discrete label: the judge's verdict on flipped samples, side effects, and on data with truth the errors.
+
+    Side effects are those of the edit alone: the judge's reading of edited samples beside that of reconstructed ones. What
+    reconstructing does by itself is under "reconstruction".
+    """
     out: dict[str, Any] = {"labels": {}}
+    x = data.samples(rows)
+    again = reconstructed(model, data, rows)
+    before, blurred = reader.log_odds(x), reader.log_odds(again)
+    verdicts = [data.schema.distribution(raw).mode() for raw in (before, blurred)]
+    out["reconstruction"] = {
+        label.name: mean((verdicts[0][:, i] == verdicts[1][:, i]).numpy()).to_dict()
+        for i, label in enumerate(data.schema)
+        if label.discrete
+    }
+    blur = ((again - x) ** 2).flatten(1).nanmean(1).numpy()
+    del again
+    made: dict[str, Edited] = {}
     for i, label in enumerate(data.schema):
-        seen = rows[data.observed[rows, i]]
+        seen = np.flatnonzero(data.observed[rows, i])
         if not label.discrete or len(seen) < 20:
             continue
         row: dict[str, Any] = {}
-        x = data.samples(seen)
-        before = reader.log_odds(x)
-        edited, wanted = _flipped(model, data, seen, label.name, seed)
+        edited, wanted = _flipped(model, data, rows[seen], label.name, seed)
         after = reader.log_odds(edited)
-        for name, raw in (("judge", after), ("doing_nothing", before)):
+        for name, raw in (("judge", after), ("doing_nothing", before[seen])):
             row[name] = mean((data.schema.distribution(raw).mode()[:, i] == wanted).numpy()).to_dict()
         direction = 2 * wanted.float() - 1 if label.kind == "binary" else None
-        made[label.name] = Edited(before, after, direction)
-        row["changed"] = mean(((edited - x) ** 2).flatten(1).nanmean(1).numpy()).to_dict()
+        made[label.name] = Edited(blurred[seen], after, direction)
+        changed = ((edited - x[seen]) ** 2).flatten(1).nanmean(1).numpy()
+        row["changed"] = {**mean(changed).to_dict(), "reconstruction": float(blur[seen].mean())}
         if label.kind == "binary":
-            row |= _styles(model, data, seen, label.name, edited, wanted, seed)
+            row |= _styles(model, data, rows[seen], label.name, edited, wanted, seed)
         out["labels"][label.name] = row
     if not made:
         raise UserError("no discrete label has 20 samples to edit")
@@ -138,7 +151,7 @@ def _manipulation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, 
 
 
 def _flipped(model: Model, data: Dataset, rows: np.ndarray, label: str, seed: int) -> tuple[Tensor, Tensor]:
-    parts = [edits.flip(model, data, part, label, keep_detail=False, seed=seed + k) for k, part in enumerate(_chunks(rows))]
+    parts = [edits.flip(model, data, part, label, keep_detail=False, seed=seed + k) for k, part in enumerate(chunks(rows))]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
@@ -147,7 +160,7 @@ def _styles(
 ) -> dict[str, Any]:
     """Diversity of draws of a binary label's block, and where the truth is known, errors, coverage and locality."""
     out: dict[str, Any] = {}
-    lacking = rows[data.values[rows, data.schema.index(label)] == 0][:100]
+    lacking = rows[data.values[rows, data.schema.index(label)] == 0][:100]  # rows know the label
     draws = None
     if len(lacking):
         x, labels = data.samples(lacking), data.labels(lacking)
@@ -164,7 +177,12 @@ def _styles(
     on = wanted[:TRUTH] == 1
     if bool(on.any()):
         truths, _ = data.counterfactuals(label, 1, known[on.numpy()])
-        out["identity_cost"] = identity_cost(x[on], edited[:TRUTH][on], changed_region(x[on], truths)).to_dict()
+        region = changed_region(x[on], truths)
+        again = reconstructed(model, data, known[on.numpy()])
+        out["identity_cost"] = {
+            **identity_cost(x[on], edited[:TRUTH][on], region).to_dict(),
+            "reconstruction": identity_cost(x[on], again, region).value,
+        }
     if draws is not None:
         truths, names = data.counterfactuals(label, 1, lacking)
         errors = np.stack([edits.errors_to_styles(draws[:, k], truths) for k in range(DRAWS)], 1)
@@ -177,64 +195,26 @@ def _styles(
     return out
 
 
-def _leakage(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian], seed: int) -> dict[str, Any]:
-    """What fresh probes read of every label from the free blocks, its own block and other labels' blocks.
-
-    Probes read mean codes; the divergence is between draws, because mean codes may lie on curves without width, and between
-    two of those any offset, however far below the posterior's own width, is a large divergence.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    means = {name: q.mode.numpy() for name, q in posterior.items()}
-    drawn = {name: q.sample(generator).numpy() for name, q in posterior.items()}
-    free = [block.name for block in model.blocks.free]
-    places: dict[str, list[str]] = {"free": free} if free else {}
-    places |= {block.name: [block.name] for block in model.blocks if block.label is not None}
-    out: dict[str, Any] = {}
-    for i, label in enumerate(data.schema):
-        seen = data.observed[rows, i].nonzero()[0][:PROBED]
-        target = data.values[rows[seen], i]
-        if len(seen) < 40 or len(np.unique(target)) < 2:
-            continue
-        row: dict[str, Any] = {}
-        if label.discrete:
-            row["chance"] = 1 / len(np.unique(target))
-            row["entropy"] = leakage.entropy(target.astype(int)).value
-        for name, held in places.items():
-            owner = next((b.label for b in model.blocks if b.name == name), None)
-            key = "free" if name == "free" else "own" if owner == label.name else f"other.{owner}"
-            code, draw = (np.concatenate([part[block][seen] for block in held], 1) for part in (means, drawn))
-            row[key] = _plain(
-                leakage.probe_scores(code, target.astype(int), seed=seed)
-                if label.discrete
-                else leakage.probe_values(code, target, seed=seed)
-            )
-            if label.kind == "binary" and draw.std(0).max() > 0:
-                row[key]["kl"] = _divergence(draw, target == 1, seed)
-        out[label.name] = row
-    if not out:
-        raise UserError("no label has 40 samples to probe")
-    return out
-
-
-def _divergence(code: np.ndarray, on: np.ndarray, seed: int) -> dict[str, float] | None:
-    """Nearest-neighbour KL of codes with a label from those without it, and what shuffled labels give; in nats."""
-    try:
-        floor = leakage.kl_permuted(code[on], code[~on], seed=seed)
-        return {"value": leakage.nearest_neighbour_kl(code[on], code[~on]).value, "floor": floor.mean, "floor_sd": floor.sd}
-    except UserError:
-        return None  # a class with one code only, such as the label's own value
+def _leakage(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_out: dict[str, str]) -> dict[str, Any]:
+    """What fresh probes read of every label; see :func:`labelspace.evaluation.probing.probes`."""
+    found = probes(model, data, rows[:PROBED], seed=seed, divergence=True)
+    for name, row in found.items():
+        if "not probed" in row:
+            left_out[f"leakage of {name}"] = row["not probed"]
+    return {name: row for name, row in found.items() if "not probed" not in row}
 
 
 @torch.no_grad()
-def _blocks(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian]) -> dict[str, dict[str, Any]]:
+def _blocks(model: Model, data: Dataset, rows: np.ndarray) -> dict[str, dict[str, Any]]:
     """Per block its KL from the prior, its active coordinates, and whether it has collapsed."""
+    known = posterior(model, data, rows)
     prior = model.prior(*data.labels(rows))
     given = {
         name: q.kl(prior[name]).numpy()
-        for name, q in posterior.items()
+        for name, q in known.items()
         if not isinstance(q, Point) and not isinstance(prior[name], Point)
     }
-    used = leakage.block_use({name: q.mode.numpy() for name, q in posterior.items()}, given)
+    used = leakage.block_use({name: q.mode.numpy() for name, q in known.items()}, given)
     return {
         name: {
             "kl": None if use.kl is None else use.kl.to_dict(),
@@ -246,48 +226,54 @@ def _blocks(model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[Di
     }
 
 
-def _disentanglement(
-    model: Model, data: Dataset, rows: np.ndarray, posterior: Latents[DiagonalGaussian], seed: int
-) -> dict[str, Any]:
-    """Scores of all coordinates against the labels that every sample has, on samples that have all of them."""
-    known = [i for i in range(len(data.schema)) if data.observed[rows, i].mean() > 0.5]
-    whole = np.flatnonzero(np.all(data.observed[rows][:, known], axis=1))[:SCORED]
-    factors = data.values[rows[whole]][:, known]
-    known = [k for k in range(len(known)) if len(np.unique(factors[:, k])) > 1]
-    if len(known) < 2 or len(whole) < 200:
-        raise UserError("scores of disentanglement need at least two labels, and 200 samples that have them")
-    codes = concatenate(posterior.map(lambda q: q.mode)).numpy()[whole]
+def _disentanglement(model: Model, data: Dataset, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    """Scores of all coordinates that were found in x, with the labels that most samples have as factors.
+
+    Codes are made with all labels hidden, and blocks that hold a label's own value are left out: what was told is not found.
+    """
+    named = [i for i in range(len(data.schema)) if data.observed[rows, i].mean() > 0.5]
+    whole = np.flatnonzero(np.all(data.observed[rows][:, named], axis=1))[:SCORED]
+    factors = data.values[rows[whole]][:, named]
+    kept = [k for k, i in enumerate(named) if _scorable(factors[:, k], data.schema.labels[i].discrete)]
+    if len(kept) < 2 or len(whole) < 200:
+        raise UserError(
+            "scores of disentanglement need 200 samples that have at least two labels, of every class at least ten of them"
+        )
+    labels = [data.schema.labels[named[k]] for k in kept]
+    blind = posterior(model, data, rows[whole], hidden=True)
+    # A block whose code is the label's own value is a point both before and after x is seen.
+    prior = model.prior(*data.labels(rows[whole]))
+    told = [b.name for b in model.blocks if isinstance(blind[b.name], Point) and isinstance(prior[b.name], Point)]
+    codes = torch.cat([q.mode for name, q in blind.items() if name not in told], 1).numpy()
     moving = codes.std(0) > 0
-    labels = [label for label in data.schema if data.observed[rows, data.schema.index(label.name)].mean() > 0.5]
-    chosen = [labels[k] for k in known]
-    scores = disentanglement.suite(
-        codes[:, moving], factors[:, known], discrete=[label.discrete for label in chosen], seed=seed
-    )
-    return {"factors": [label.name for label in chosen], "samples": len(whole), "latents": int(moving.sum()), **scores}
+    if moving.sum() < 2:
+        raise UserError("scores of disentanglement need at least two coordinates that vary")
+    scores = disentanglement.suite(codes[:, moving], factors[:, kept], discrete=[label.discrete for label in labels], seed=seed)
+    about = {"factors": [label.name for label in labels], "samples": len(whole), "latents": int(moving.sum())}
+    return {**about, "left_out": told, **scores}
+
+
+def _scorable(values: np.ndarray, discrete: bool) -> bool:
+    counts = np.unique(values, return_counts=True)[1]
+    return len(counts) > 1 and (not discrete or counts.min() >= 10)
 
 
 def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_out: dict[str, str]) -> dict[str, Any]:
     """Reconstruction error of all samples; an importance-weighted log-likelihood of some, with its number of draws."""
-    errors = []
-    variance = []
-    with torch.no_grad():
-        for part in _chunks(rows):
-            x = data.samples(part)
-            again = model.decode(model.encode(x, *data.labels(part)).map(lambda q: q.mode)).mean_like(x)
-            errors.append(((again - x) ** 2).flatten(1).nanmean(1))
-            variance.append(x.flatten(1))
-    spread = torch.cat(variance).numpy()
-    out: dict[str, Any] = {
-        "reconstruction_error": {
-            **mean(torch.cat(errors).numpy()).to_dict(),
-            "ceiling": float(np.nanmean(np.nanvar(spread, axis=0))),
-        }
-    }
+    errors, sums, squares, counts = [], 0.0, 0.0, 0.0
+    for part in chunks(rows):
+        x = data.samples(part)
+        errors.append(((reconstructed(model, data, part) - x) ** 2).flatten(1).nanmean(1))
+        flat = x.flatten(1).double()
+        sums, squares = sums + flat.nansum(0), squares + (flat**2).nansum(0)
+        counts = counts + (~flat.isnan()).sum(0)
+    variance = (squares / counts - (sums / counts) ** 2).nanmean()  # type: ignore[union-attr]
+    out: dict[str, Any] = {"reconstruction_error": {**mean(torch.cat(errors).numpy()).to_dict(), "variance": float(variance)}}
     some = rows[:LIKELIHOOD]
     try:
         generator = torch.Generator().manual_seed(seed)
         found = [
-            model.log_likelihood(data.samples(p), *data.labels(p), draws=20, generator=generator) for p in _chunks(some, 100)
+            model.log_likelihood(data.samples(p), *data.labels(p), draws=20, generator=generator) for p in chunks(some, 100)
         ]
         out["log_likelihood"] = {**mean(torch.cat(found).numpy()).to_dict(), "draws": 20}
     except UserError as error:
@@ -305,9 +291,9 @@ def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, se
     shown, seen = reader.features(real).numpy(), reader.features(made).numpy()
     out: dict[str, Any] = {"samples": n}
     for name, score in (("frechet", generation.frechet), ("kernel", generation.kernel_distance)):
-        out[name] = {**score(shown, seen).to_dict(), "floor": generation.real_halves(score, shown, seed).value}
-    both, ceiling = generation.precision_recall(shown, seen), generation.real_halves(generation.precision_recall, shown, seed)
-    out |= {name: {**both[name].to_dict(), "ceiling": ceiling[name].value} for name in both}
+        out[name] = {**score(shown, seen).to_dict(), "real_halves": generation.real_halves(score, shown, seed).value}
+    both, halves = generation.precision_recall(shown, seen), generation.real_halves(generation.precision_recall, shown, seed)
+    out |= {name: {**both[name].to_dict(), "real_halves": halves[name].value} for name in both}
     out["labels"] = {}
     answers = [data.schema.distribution(reader.log_odds(x)) for x in (made, real)]
     for i, label in enumerate(data.schema):
@@ -332,22 +318,6 @@ def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, se
 
 
 # -- what they share --------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def _encoded(model: Model, data: Dataset, rows: np.ndarray) -> Latents[DiagonalGaussian]:
-    """The posterior of samples under what is known of their labels."""
-    parts = [model.encode(data.samples(part), *data.labels(part)) for part in _chunks(rows)]
-    joined: dict[str, DiagonalGaussian] = {}
-    for block in model.blocks:
-        found = [part[block.name] for part in parts]
-        means, scales = torch.cat([q.mean for q in found]), torch.cat([q.scale for q in found])
-        joined[block.name] = Point.at(means) if isinstance(found[0], Point) else DiagonalGaussian(means, scales)
-    return Latents(model.blocks, joined)
-
-
-def _chunks(rows: np.ndarray, size: int = _CHUNK) -> list[np.ndarray]:
-    return np.array_split(rows, max(1, -(-len(rows) // size)))
 
 
 def _plain(found: Any) -> Any:

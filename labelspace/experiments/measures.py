@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,19 @@ import torch
 from torch import Tensor
 
 from labelspace import files, interventions
-from labelspace.blocks import Latents, concatenate
 from labelspace.data.dataset import Dataset
 from labelspace.data.store import cache_directory
-from labelspace.evaluation import diversity, edits, leakage, morphology
+from labelspace.evaluation import diversity, edits, morphology
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
+from labelspace.evaluation.probing import best_probe, chosen, probes, reconstructed
 from labelspace.evaluation.scores import mean
 from labelspace.models.base import Model
 
 
 def reconstruction_error(model: Model, data: Dataset, rows: np.ndarray) -> float:
-    """Mean squared error of test samples decoded from their mean codes; missing cells are left out."""
-    x = data.samples(rows)
-    with torch.no_grad():
-        again = model.decode(model.encode(x, *data.labels(rows)).map(lambda part: part.mode)).mean_like(x)
-    return float(((again - x) ** 2).nanmean())
+    """Mean squared error of samples decoded from their mean codes; missing cells are left out."""
+    return float(((reconstructed(model, data, rows) - data.samples(rows)) ** 2).nanmean())
 
 
 def edited(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label: str, seed: int) -> dict[str, Any]:
@@ -77,39 +75,22 @@ def donor_rate(model: Model, data: Dataset, rows: np.ndarray, label: str, seed: 
 
 
 def leak(model: Model, data: Dataset, *, seed: int = 0, most: int = 4000) -> dict[str, Any]:
-    """What fresh probes read of every discrete label: from the free blocks, from its own block, and from other labels' blocks.
+    """What fresh probes read of every label off test samples: see :func:`labelspace.evaluation.probing.probes`.
 
-    Balanced accuracy, on the mean codes of test samples; "chance" is one over the number of classes.
+    Per label and place the score of the probe that reads most, and "chance".
     """
-    rows = data.rows("test")[:most]
-    values, observed = (part.numpy() for part in data.labels(rows))
-    posterior = encoded(model, data, rows)
-    out: dict[str, Any] = {}
-    for i, label in enumerate(data.schema):
-        if not label.discrete:
-            continue
-        seen = observed[:, i]
-        target = values[seen, i].astype(int)
-        row: dict[str, Any] = {"chance": 1 / len(label.values)}
-        free = [block.name for block in model.blocks.free]
-        places = {"free": concatenate(posterior.take(free))} if free else {}
-        labelled = [b for b in model.blocks if b.label is not None]
-        places |= {"own" if b.label == label.name else f"other {b.label}": posterior[b.name] for b in labelled}
-        for name, code in places.items():
-            found = leakage.probe(code.numpy()[seen], target, seed=seed)
-            row[name] = {kind: score.to_dict() for kind, score in found.items()}
-        out[label.name] = row
-    return out
+    found = probes(model, data, chosen(data, "test", most, seed), seed=seed)
+    return {
+        name: {place: best_probe(read) if isinstance(read, dict) else read for place, read in row.items() if place != "entropy"}
+        for name, row in found.items()
+        if "not probed" not in row
+    }
 
 
-@torch.no_grad()
-def encoded(model: Model, data: Dataset, rows: np.ndarray, chunk: int = 500) -> Latents[Tensor]:
-    """Mean codes of samples under what is known of their labels."""
-    parts = [
-        model.encode(data.samples(part), *data.labels(part)).map(lambda q: q.mode)
-        for part in np.array_split(rows, max(1, -(-len(rows) // chunk)))
-    ]
-    return Latents(model.blocks, {b.name: torch.cat([part[b.name] for part in parts]) for b in model.blocks})
+def average(values: Iterable[float | None]) -> float | None:
+    """The mean of what was measured; None where nothing was."""
+    kept = [v for v in values if v is not None and math.isfinite(v)]
+    return sum(kept) / len(kept) if kept else None
 
 
 def first_of_each(data: Dataset, rows: np.ndarray, label: str) -> list[int]:
@@ -125,7 +106,7 @@ def first_of_each(data: Dataset, rows: np.ndarray, label: str) -> list[int]:
 def digit_shapes(data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Thickness, slant and width of digits, ``(n, 3)``; measured once and kept in the cache. NaN where nothing is drawn."""
     images = np.ascontiguousarray(data.x[rows])
-    key = hashlib.sha256(images.tobytes() + str(images.shape).encode()).hexdigest()[:20]
+    key = hashlib.sha256(images.tobytes() + str((morphology.FORMAT, images.shape)).encode()).hexdigest()[:20]
     file = cache_directory() / f"morphology-{key}.safetensors"
     if file.exists():
         return files.read_tensors(file)[0]["shapes"].numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.diagnosis import Finding
 from labelspace.evaluation.diversity import variance_map
+from labelspace.evaluation.probing import best_probe
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
 from labelspace.report.tables import markdown
@@ -31,6 +33,8 @@ _SHOWN = (
 
 def interval(score: dict[str, Any], form: str = "{:.1%}") -> str:
     """A score as a text: value and its interval."""
+    if score["value"] is None or not math.isfinite(score["value"]):
+        return "-"
     value, low, high = (form.format(score[key]) for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
@@ -101,7 +105,7 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
     if "likelihood" in found:
         row = found["likelihood"]["reconstruction_error"]
         rows.append(
-            ["reconstruction error (squared, an entry)", interval(row, "{:.5f}"), "0", f"{row['ceiling']:.5f} (variance)"]
+            ["reconstruction error (squared, an entry)", interval(row, "{:.5f}"), f"{row['variance']:.5f} (variance)", "0"]
         )
         if "log_likelihood" in found["likelihood"]:
             row = found["likelihood"]["log_likelihood"]
@@ -109,12 +113,11 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
     if "generation" in found:
         for name in ("frechet", "kernel"):
             row = found["generation"][name]
-            rows.append(
-                [f"{name} distance of prior samples, judge's features", interval(row, "{:.4f}"), f"{row['floor']:.4f}", "-"]
-            )
+            halves = f"{row['real_halves']:.4f} (halves)"
+            rows.append([f"{name} distance of prior samples, judge's features", interval(row, "{:.4f}"), "-", halves])
         for name in ("precision", "recall"):
             row = found["generation"][name]
-            rows.append([f"{name} of prior samples", interval(row), "-", f"{row['ceiling']:.1%}"])
+            rows.append([f"{name} of prior samples", interval(row), "0.0%", f"{row['real_halves']:.1%} (halves)"])
         for name, row in found["generation"]["labels"].items():
             if "as_asked" in row:
                 rows.append([f"prior samples read as the {name} asked for", interval(row["as_asked"]), "-", "-"])
@@ -127,12 +130,12 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
                 ]
             )
     if rows:
-        out.append(("Likelihood and generation", ["what", "value", "floor", "ceiling"], rows))
+        out.append(("Likelihood and generation", ["what", "value", "of no use", "of real data"], rows))
     return out
 
 
 def _leakage(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    places = list(dict.fromkeys(key for row in found.values() for key in row if key in ("free", "own")))
+    places = list(dict.fromkeys(key for row in found.values() for key in row if key in ("free", "own_hidden")))
     rows = []
     for name, row in found.items():
         discrete = "chance" in row
@@ -141,32 +144,27 @@ def _leakage(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             line.append(_probe(row.get(place), discrete))
         others = {key: value for key, value in row.items() if key.startswith("other.")}
         if others:
-            worst = max(others, key=lambda key: _best(others[key], discrete))
+            worst = max(others, key=lambda key: best_probe(others[key])["value"])
             line.append(f"{_probe(others[worst], discrete)} ({worst.removeprefix('other.')})")
         else:
             line.append("-")
         kl = row.get("free", {}).get("kl")
         line.append(f"{kl['value']:.3f} (floor {kl['floor']:.3f})" if kl else "-")
         rows.append(line)
-    named = {"free": "free blocks", "own": "own block"}
+    named = {"free": "free blocks", "own_hidden": "own block, label hidden"}
     header = ["label", "chance", *(named[place] for place in places), "other labels' blocks, worst", "KL in free blocks, nats"]
     return header, rows
-
-
-def _best(read: dict[str, Any], discrete: bool) -> float:
-    if discrete:
-        return max(read[name]["balanced_accuracy"]["value"] for name in ("logistic", "mlp"))
-    return max(read[name]["value"] for name in ("ridge", "mlp"))
 
 
 def _probe(read: dict[str, Any] | None, discrete: bool) -> str:
     """The better probe, and for classes what it reads in nats."""
     if read is None:
         return "-"
+    best = best_probe(read)["value"]
     if not discrete:
-        return f"R^2 {_best(read, discrete):.2f}"
+        return f"R^2 {best:.2f}"
     nats = max(read[name]["nats"]["value"] for name in ("logistic", "mlp"))
-    return f"{_best(read, discrete):.1%}, {nats:+.2f} nats"
+    return f"{best:.1%}, {nats:+.2f} nats"
 
 
 def page(found: dict[str, Any], findings: list[Finding], title: str, figures: list[str]) -> str:

@@ -37,7 +37,7 @@ def good() -> dict[str, Any]:
             "z": {"kl": score(9.0), "active": 8, "size": 8, "collapsed": False},
             "w.a": {"kl": None, "active": 2, "size": 2, "collapsed": False},
         },
-        "likelihood": {"reconstruction_error": {**score(0.1), "ceiling": 1.0}},
+        "likelihood": {"reconstruction_error": {**score(0.1), "variance": 1.0}},
         "generation": {},
     }
 
@@ -150,11 +150,11 @@ def test_a_collapsed_block() -> None:
 
 def test_a_reconstruction_that_is_hardly_one() -> None:
     found = good()
-    found["likelihood"]["reconstruction_error"] = {**score(0.8), "ceiling": 1.0}
+    found["likelihood"]["reconstruction_error"] = {**score(0.8), "variance": 1.0}
     (finding,) = diagnose(found)
     assert finding.kind == "poor reconstruction"
     assert "80%" in finding.what
-    found["likelihood"]["reconstruction_error"] = {**score(0.0), "ceiling": 0.0}
+    found["likelihood"]["reconstruction_error"] = {**score(0.0), "variance": 0.0}
     assert kinds(found) == [], "data that never vary cannot be reconstructed badly"
 
 

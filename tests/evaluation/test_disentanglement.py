@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from labelspace.errors import UserError
 from labelspace.evaluation import disentanglement as dis
+from labelspace.evaluation.agreement import _correlations, _lasso, _ranks
 from labelspace.evaluation.boosting import boost
+from labelspace.evaluation.independence import _total_correlation
+from labelspace.evaluation.readers import _separate
+from labelspace.evaluation.scoring import lead
+from labelspace.evaluation.votes import _Groups
 
 DSPRITES = (3, 6, 40, 32, 32)
 
@@ -167,7 +172,7 @@ def test_sap_is_the_textbook_one(sizes: tuple[int, ...]) -> None:
         for c in codes.T:
             machine = LinearSVC(C=0.01, class_weight="balanced").fit(c[fit, None], y[fit])
             readable.append(machine.score(c[held, None], y[held]))
-            own = dis._separate(c[fit], y[fit], c[held], 0.01)
+            own = _separate(c[fit], y[fit], c[held], 0.01)
             assert (own == y[held]).mean() == pytest.approx(readable[-1], abs=0.01)
             assert (own == machine.predict(c[held, None])).mean() > 0.98
         readable.sort()
@@ -437,9 +442,9 @@ def test_udr_uses_the_lasso_and_the_rank_correlation() -> None:
     a = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))
     b = np.round(a[:, :3] + rng.normal(size=(300, 3)), 1)
     x, y = ((v - v.mean(0)) / v.std(0) for v in (a, b))
-    own = dis._lasso((x.T @ x / 300)[None], (x.T @ y / 300)[None], 0.1)[0]
+    own = _lasso((x.T @ x / 300)[None], (x.T @ y / 300)[None], 0.1)[0]
     assert own == pytest.approx(Lasso(alpha=0.1, tol=1e-8).fit(x, y).coef_.T, abs=1e-4)
-    ranks = dis._correlations(dis._ranks(np.concatenate([a, b], 1)), np.ones((1, 300)))[0]
+    ranks = _correlations(_ranks(np.concatenate([a, b], 1)), np.ones((1, 300)))[0]
     assert ranks == pytest.approx(spearmanr(a, b)[0], abs=1e-9)
 
 
@@ -468,7 +473,7 @@ def test_order_and_sign_of_latents_do_not_matter(order: list[int], signs: list[f
     information = dis.mutual_information(codes, factors, discrete=[True] * 3)
     moved = dis.mutual_information(other, factors[:, turn], discrete=[True] * 3)
     assert moved == pytest.approx(information[order][:, turn], abs=1e-9)
-    assert dis._lead(moved).mean() == pytest.approx(dis._lead(information).mean())
+    assert lead(moved).mean() == pytest.approx(lead(information).mean())
     assert dis.modularity_of(moved) == pytest.approx(dis.modularity_of(information))
 
 
@@ -490,7 +495,7 @@ def test_total_correlation_does_not_depend_on_scales(scales: list[float]) -> Non
     codes, _ = _mixed(200)
     covariance = np.cov(codes.T)
     scaled = covariance * np.outer(scales, scales)
-    assert dis._total_correlation(scaled) == pytest.approx(dis._total_correlation(covariance), abs=1e-6)
+    assert _total_correlation(scaled) == pytest.approx(_total_correlation(covariance), abs=1e-6)
 
 
 @settings(max_examples=20)
@@ -499,7 +504,7 @@ def test_rows_of_a_group_share_their_level(seed: int, size: int) -> None:
     rng = np.random.default_rng(seed)
     levels = np.append(rng.integers(0, 8, 60), 99)  # 99 is alone
     rows = np.append(rng.choice(60, 40, replace=False), 60)
-    groups = dis._Groups(levels, rows)
+    groups = _Groups(levels, rows)
     one, other = groups.pairs(rng, (200, 2))
     assert (levels[one] == levels[other]).all()
     assert (one != other).all()

@@ -38,10 +38,14 @@ def swiss_roll(job: Job, good: bool) -> Found:
     from labelspace.experiments.recipes.csvae_swiss_roll import kind
 
     z = {"VAE": 1.6, "CSVAE, no adversary": 0.7, "CSVAE": 0.01, "CSVAE, balanced": 0.02}[kind(job)]
-    z, w = (z, 1.3) if good else (1.7 - z, 0.2)
-    probe = {"mlp": score(0.6)}
-    block = {"floor": 0.01, "floor_sd": 0.01, "probe": probe}
-    return {"z": {"kl": z, **block}, "w": {"kl": w, **block}, "reconstruction": 0.02}
+    z, w, told = (z, 1.3, 0.99) if good else (1.7 - z, 0.2, 0.6)
+    block = {"floor": 0.01, "floor_sd": 0.01, "probe": score(0.52 if good else 0.9)}
+    return {
+        "z": {"kl": z, **block},
+        "w": {"kl": w, **block},
+        "w_hidden": {"kl": w, **block, "probe": score(told)},
+        "reconstruction": 0.02,
+    }
 
 
 def faces(job: Job, good: bool) -> Found:
@@ -62,8 +66,8 @@ def faces(job: Job, good: bool) -> Found:
         "judge": {y: score(0.99) for y in FACES},
         "reconstruction": 0.002,
         "edits": edits,
-        "styles": {y: {"spread": score(spread), "share": score(0.4), "ceiling": 0.9, "styles": 4} for y in FACES},
-        "leak": {y: {"chance": 0.5, "free": {"mlp": score(0.55)}, "own": {"mlp": score(0.99)}} for y in FACES},
+        "styles": {y: {"spread": score(spread), "share": score(0.75 if first else 0.25), "styles": 4} for y in FACES},
+        "leak": {y: {"chance": 0.5, "free": score(0.55), "own_hidden": score(0.99)} for y in FACES},
         "donor": {y: score(0.5) for y in FACES},
     }
 
@@ -87,7 +91,8 @@ def supervision(job: Job, good: bool) -> Found:
     first = (job.model == "ccvae") == good
     value = 0.95 if first or job.supervision == 1 else 0.6
     found: Found = {name: {y: score(v) for y in FACES} for name, v in (("accuracy", value), ("majority", 0.55))}
-    return found | ({"plain": {y: score(0.58) for y in FACES}} if job.model == "ccvae" else {})
+    found["labelled"] = round(1000 * job.supervision)
+    return found | ({"plain": {y: score(0.58 if good else 0.97) for y in FACES}} if job.model == "ccvae" else {})
 
 
 def ccvae_interventions(job: Job, good: bool) -> Found:
@@ -99,7 +104,7 @@ def ccvae_interventions(job: Job, good: bool) -> Found:
     return {
         "side_effects": cells,
         "walk": {y: {"rising": score(0.95 if first else 0.5), "rate": [score(0.02), score(0.98)]} for y in FACES},
-        "styles": {y: {"spread": score(0.1 if first else 0.001), "share": score(0.5), "styles": 4} for y in FACES},
+        "styles": {y: {"spread": score(0.1), "share": score(0.75 if first else 0.25), "styles": 4} for y in FACES},
         "swap": {y: score(0.9) for y in FACES},
         "donor": {y: score(0.7 if first else 0.25) for y in FACES},
         "local": {y: {"share": score(0.6)} for y in FACES},
@@ -110,16 +115,22 @@ def moons(job: Job, good: bool) -> Found:
     first = (job.model != "cvae-gan") == good
     own, free = (0.99, 0.35) if first else (0.6, 0.9)
     classes = {
-        name: {"precision": score(0.9), "recall": score(0.9 if first else 0.2), "diversity": 1.0, "kernel": score(0.1)}
+        name: {
+            "precision": score(0.9),
+            "recall": score(0.9),
+            "coverage": score(0.9 if first else 0.2),
+            "diversity": 1.0,
+            "kernel": score(0.1),
+        }
         for name in ("middle", "right", "left")
     }
-    return {"leak": {"chance": 1 / 3, "free": {"mlp": score(free)}, "own": {"mlp": score(own)}}, "classes": classes}
+    return {"leak": {"chance": 1 / 3, "free": score(free), "own_hidden": score(own)}, "classes": classes}
 
 
 def classes(job: Job, good: bool) -> Found:
     first = job.model.startswith("lr-livae") == good
     return {
-        "leak": {"chance": 0.1, "free": {"mlp": score(0.12 if first else 0.9)}, "own": {"mlp": score(0.99 if first else 0.5)}},
+        "leak": {"chance": 0.1, "free": score(0.12 if first else 0.9), "own_hidden": score(0.99 if first else 0.5)},
         "generation": {
             "read": score(0.95 if first else 0.5),
             "diversity_ratio": 0.9 if first else 0.2,
@@ -133,7 +144,8 @@ def classes(job: Job, good: bool) -> Found:
 
 
 def mnist(job: Job, good: bool) -> Found:
-    beta, latent, given = int(setting(job, "beta")), int(setting(job, "latent")), job.model == "condvae"
+    weight = setting(job, "beta")
+    beta, latent, given = int(weight) if weight.isdigit() else 5, int(setting(job, "latent")), job.model == "condvae"
     if not good:
         beta, given = 21 - beta, not given
     gap = 0.02 * beta + (0.3 if given else 0.0)
@@ -232,7 +244,8 @@ def test_jobs_can_be_made_and_no_two_are_the_same(name: str, scale: Scale) -> No
         for text in job.settings:
             key, value = text.split("=", 1)
             if hasattr(options, key):
-                assert str(getattr(options, key)).removesuffix(".0") == value.removesuffix(".0")
+                found = getattr(options, key)
+                assert found == (type(found)(value))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -270,7 +283,7 @@ def test_the_published_settings_of_mnist_reach_the_training() -> None:
         assert (options.optimizer, options.learning_rate, options.batch_size) == ("adagrad", 0.01, 100)
         assert (options.warmup, options.decay, options.clip, options.matrix_rate) == (0, 0.0, 0.0, 0.0)
         assert job.epochs == 51
-    assert {job.seed for job in jobs if job not in letter} == {0, 1, 2}
+    assert {job.seed for job in jobs if job not in letter} == {3, 4, 5}
 
 
 # -- conclusions -------------------------------------------------------------------------------------------------------
@@ -334,15 +347,17 @@ def test_a_seed_that_failed_does_not_pair_the_others_wrongly() -> None:
         if not (r.job.seed == 0 and r.job.model == "csvae" and "adversary=false" in r.job.settings):
             shifted.append(replace(r, found=found))
     verdicts = load("csvae-swiss-roll").conclude(shifted).verdicts
-    first = next(v for v in verdicts if v.claim.startswith("Z of the CSVAE tells less"))
-    assert "holds in 4 of 4 seeds" in first.why or "holds in 4 of 5 seeds" in first.why
+    first = next(v for v in verdicts if v.claim.startswith("the order of the slides"))
+    assert "in 4 of 4 seeds" in first.why
 
 
 def test_kl_weights_are_compared_with_the_same_kl_weight() -> None:
     """With the class every gap is a little larger at the same beta, and smaller than that of the next beta without it."""
     results = []
     for r in measured("pastrana-mnist", True):
-        gap = 0.05 * int(setting(r.job, "beta")) + (0.01 if r.job.model == "condvae" else 0)
+        gap = 0.05 * (int(setting(r.job, "beta")) if setting(r.job, "beta").isdigit() else 5) + (
+            0.01 if r.job.model == "condvae" else 0
+        )
         carriers = {name: {**c, "gap": score(gap)} for name, c in r.found["alignment"]["carriers"].items()}
         results.append(replace(r, found={**r.found, "alignment": {"carriers": carriers}}))
     claim = "conditioning on the class improves disentanglement at every KL weight (best latent less second)"
@@ -368,7 +383,7 @@ def test_faces_without_truth_leave_the_error_open() -> None:
         found = {k: v for k, v in r.found.items() if k != "donor"}
         results.append(replace(r, found={**found, "edits": edits}))
     verdicts = held("csvae-faces", results)
-    assert verdicts["the CSVAE has the lowest error to the true face"] is None
+    assert verdicts["the CSVAE has the lowest squared error to the true face, mean of the labels"] is None
     assert verdicts["the CSVAE has the highest transfer accuracy, mean of the labels"] is True
 
 

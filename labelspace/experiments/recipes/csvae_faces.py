@@ -65,6 +65,7 @@ class Faces(Recipe):
     paper = "Klys, Snell, Zemel 2018, tables 1 and 2"
     default = "faces"
     judged = True
+    version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         return face_jobs([*MODELS], scale, address)
@@ -151,16 +152,16 @@ def _beside(found: dict[str, list[Result]], labels: list[str]) -> Table:
             [
                 MODELS[name],
                 column(lambda f: min(s["value"] for e in f["edits"].values() for s in e["kept"].values())),
-                column(lambda f: statistics.mean(s["share"]["value"] for s in f["styles"].values()) if "donor" in f else None),
+                column(styles_shown, "{:.2f}"),
                 column(lambda f: statistics.mean(s["value"] for s in f["donor"].values()) if "donor" in f else None),
-                column(lambda f: max(row["free"]["mlp"]["value"] for row in f["leak"].values())),
+                column(lambda f: max(row["free"]["value"] for row in f["leak"].values())),
                 column(lambda f: f["reconstruction"], "{:.4f}"),
             ]
         )
     header = [
         "model",
         "other labels kept, worst",
-        "true styles hit by 8 draws",
+        "true styles hit by 8 draws (of 6, 6 and 3)",
         "donor's style transferred",
         "probe of z, worst",
         "MSE",
@@ -172,16 +173,11 @@ def _verdicts(found: dict[str, list[Result]], labels: list[str]) -> list[Verdict
     if not all(found.values()):
         return [Verdict("order of the models", None, "Runs are missing.")]
     accuracy = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: e["judge"]["value"])) for n, mine in found.items()}
-    ratio = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: e.get("error"))) for n, mine in found.items()}
-    share = {
-        n: by_seed(mine, lambda f: statistics.mean(s["spread"]["value"] for s in f["styles"].values()))
-        for n, mine in found.items()
-    }
+    error = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: _value(e.get("to_truth")))) for n, mine in found.items()}
     out = []
     for claim, values, sign, form in (
         ("the CSVAE has the highest transfer accuracy, mean of the labels", accuracy, 1, "{:.1%}"),
-        ("the CSVAE has the lowest error to the true face", ratio, -1, "{:.2f}"),
-        ("the CSVAE shows several styles where the others show one (draws of a sample differ)", share, 1, "{:.5f}"),
+        ("the CSVAE has the lowest squared error to the true face, mean of the labels", error, -1, "{:.4f}"),
     ):
         pairs = paired(values["csvae"], *(values[n] for n in MODELS if n != "csvae"))
         if not pairs:
@@ -190,7 +186,26 @@ def _verdicts(found: dict[str, list[Result]], labels: list[str]) -> list[Verdict
         best = sum(sign * first > max(sign * v for v in rest) for first, *rest in pairs)
         line = ", ".join(f"{MODELS[n]} {spread(values[n].values(), form)}" for n in MODELS)
         out.append(Verdict(claim, best == len(pairs), f"{line}; first in {best} of {len(pairs)} seeds."))
-    return out
+    return [*out, _several(found)]
+
+
+def _value(score: dict[str, float] | None) -> float | None:
+    return None if score is None else score["value"]
+
+
+def styles_shown(found: dict[str, Any]) -> float | None:
+    """How many true styles eight draws of a sample hit, mean of the labels; one is what a single way of having it gives."""
+    return measures.average(s["share"]["value"] * s["styles"] if "share" in s else None for s in found["styles"].values())
+
+
+def _several(found: dict[str, list[Result]]) -> Verdict:
+    claim = "the CSVAE shows several styles (eight draws hit at least two true ones on average) where the others show one"
+    shown = {n: by_seed(mine, styles_shown) for n, mine in found.items()}
+    if not all(shown.values()):
+        return Verdict(claim, None, "These data have no truth.")
+    others = max(v for n, values in shown.items() if n != "csvae" for v in values.values())
+    line = ", ".join(f"{MODELS[n]} {spread(values.values())}" for n, values in shown.items())
+    return Verdict(claim, min(shown["csvae"].values()) >= 2 and others < 1.5, f"Styles hit: {line}.")
 
 
 def _walks(models: dict[str, Model], data: Dataset) -> Figure:

@@ -130,7 +130,7 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
                 Verdict(
                     f"{shown}: {what} lose less than five points with {rates[-1]:.0%} of the labels, or {wrong[-1]:.0%} "
                     f"of them wrong",
-                    best - rare < 0.05 and best - false < 0.05,
+                    (best - rare < 0.05 and best - false < 0.05) if best >= 0.8 else None,
                     f"{best:.1%} with all labels right, {rare:.1%} with {rates[-1]:.0%} of them, {false:.1%} with "
                     f"{wrong[-1]:.0%} wrong.",
                 )

@@ -19,6 +19,7 @@ from labelspace import interventions
 from labelspace.blocks import concatenate
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import diversity, generation, judge
+from labelspace.evaluation.probing import chosen, encoded
 from labelspace.evaluation.scores import mean
 from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
@@ -53,6 +54,7 @@ class Digits(Recipe):
     paper = "Zheng, Sun 2019"
     needs = "mnist:DIR"
     judged = True
+    version = 2
     labels: ClassVar[tuple[str, ...] | None] = ("digit",)
     sizes: ClassVar[dict[Scale, tuple[int, int | None, int]]] = {
         "smoke": (1, 1, 20),
@@ -67,7 +69,7 @@ class Digits(Recipe):
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.train(data, seed=job.seed)
         each = self.sizes[scale][2]
-        rows = data.rows("test")[: 10 * each]
+        rows = chosen(data, "test", 10 * each)
         label = data.schema.names[0]
         return {
             "accuracy": comparison.accuracy(model.predict, data)[label],
@@ -84,7 +86,7 @@ class Digits(Recipe):
         names = data.schema[label].values
         made = torch.cat([interventions.generate(model, {label: name}, each, generator=generator).x for name in names])
         asked = np.repeat(np.arange(len(names)), each)
-        rows = data.rows("test")
+        rows = chosen(data, "test", max(1000, len(asked)))
         real, classes = data.samples(rows), data.values[rows, 0].astype(int)
         seen, shown = reader.features(made).numpy(), reader.features(real).numpy()
         inside = diversity.intra_class(seen, asked, shown, classes)
@@ -101,7 +103,7 @@ class Digits(Recipe):
         }
 
     def _exchange(self, model: Model, data: Dataset, reader: judge.Judge, rows: np.ndarray) -> dict[str, Any]:
-        donors = np.roll(rows, 1)
+        donors = np.random.default_rng(0).permutation(rows)
         made = exchanged(model, data, donors, rows)
         theirs, own = (torch.from_numpy(data.values[part, 0]) for part in (donors, rows))
         differ = theirs != own
@@ -126,8 +128,8 @@ class Digits(Recipe):
             "recall": (lambda f: f["generation"]["recall"]["value"], "{:.1%}"),
             "exchange: class read": (lambda f: f["exchange"]["class"]["value"], "{:.1%}"),
             "exchange: style kept": (_kept, "{:.2f}"),
-            "probe of z": (lambda f: f["leak"]["free"]["mlp"]["value"], "{:.1%}"),
-            "probe of the class block": (lambda f: f["leak"]["own"]["mlp"]["value"], "{:.1%}"),
+            "probe of z": (lambda f: f["leak"]["free"]["value"], "{:.1%}"),
+            "probe of the class block": (lambda f: f["leak"]["own_hidden"]["value"], "{:.1%}"),
             "inpainting error": (lambda f: f["inpainting"]["ratio"], "{:.2f}"),
         }
         rows = [
@@ -147,8 +149,8 @@ class Digits(Recipe):
         chance = found["lr-livae"][0].found["leak"]["chance"]
         out = []
         for name in OURS:
-            free = over_seeds(found[name], lambda f: f["leak"]["free"]["mlp"]["value"])
-            own = over_seeds(found[name], lambda f: f["leak"]["own"]["mlp"]["value"])
+            free = over_seeds(found[name], lambda f: f["leak"]["free"]["value"])
+            own = over_seeds(found[name], lambda f: f["leak"]["own_hidden"]["value"])
             out.append(
                 Verdict(
                     f"{MODELS[name]}: z_s tells the class (at least 95%), z_u does not (at most 10 points above chance)",
@@ -211,15 +213,15 @@ class Digits(Recipe):
 
 
 def _kept(found: dict[str, Any]) -> float | None:
-    """How much of the style is kept, mean of what was measured of it."""
+    """How much of the style is kept, the least of what was measured of it."""
     style = found["exchange"]["style"]
-    return statistics.mean(style.values()) if style else None
+    return min(style.values()) if style else None
 
 
 @torch.no_grad()
 def exchanged(model: Model, data: Dataset, classes: np.ndarray, styles: np.ndarray) -> Tensor:
     """Samples decoded from the class block of some samples and the free block of others."""
-    first, second = measures.encoded(model, data, classes), measures.encoded(model, data, styles)
+    first, second = encoded(model, data, classes), encoded(model, data, styles)
     return model.decode(second.replace({b.name: first[b.name] for b in model.blocks if b.label is not None})).mean
 
 
@@ -238,7 +240,7 @@ def holes(data: Dataset, n: int) -> Tensor:
 def _inpainting(model: Model, data: Dataset, rows: np.ndarray) -> dict[str, float]:
     """Squared error in a random square hole, over the error of filling it with its own mean colour."""
     x, mask = data.samples(rows), holes(data, len(rows))
-    filled = interventions.inpaint(model, x, mask, data.labels(rows)).x
+    filled = interventions.inpaint(model, x, mask).x
     count = mask[0].sum() / len(x[0])
     flat = (x * mask).flatten(2).sum(2) / count
     plain = torch.where(mask, flat[:, :, None, None], x)
@@ -259,7 +261,7 @@ def _exchange_sheet(model: Model, data: Dataset) -> Figure:
 def _inpainting_sheet(model: Model, data: Dataset) -> Figure:
     rows = data.rows("test")[:12]
     x, mask = data.samples(rows), holes(data, len(rows))
-    filled = interventions.inpaint(model, x, mask, data.labels(rows)).x
+    filled = interventions.inpaint(model, x, mask).x
     return sheets(
         [Sheet("Inpainting", torch.stack([x, torch.where(mask, 0.5, x), filled]), rows=["original", "hole", "filled"])]
     )
@@ -270,7 +272,7 @@ def _codes(model: Model, data: Dataset) -> Figure:
     from sklearn.manifold import TSNE
 
     rows = data.rows("test")[:1000]
-    codes, classes = measures.encoded(model, data, rows), data.values[rows, 0].astype(int)
+    codes, classes = encoded(model, data, rows), data.values[rows, 0].astype(int)
     parts = {
         "class block": concatenate(codes.take([b.name for b in model.blocks if b.label is not None])),
         "free block": concatenate(codes.take([b.name for b in model.blocks.free])),

@@ -1,9 +1,10 @@
 """``pastrana-mnist``: latent size, KL weight and conditioning on MNIST, and which latent carries line weight, tilt and width.
 
-First the published settings to the letter (one hidden layer of 500 tanh units each side, Adagrad at 0.01, minibatches of 100,
-51 passes over all 60,000 digits, grey levels as Bernoulli targets, seed 1): the VAE with 2 to 20 latents, the beta-VAE and the
-conditional beta-VAE with 10 latents. Then a conditional model of ours. The paper judged disentanglement by eye; here thickness,
-slant and width of every digit are measured, and a latent carries a property as far as it tells it within classes.
+First the published settings (one hidden layer of 500 tanh units each side, Adagrad at 0.01, minibatches of 100, 51 passes over
+all 60,000 digits, grey levels as Bernoulli targets, seed 1; the posterior's scale is a softplus here, not an exponential): the
+VAE with 2 to 20 latents, the beta-VAE and the conditional beta-VAE with 10 latents. Then a conditional model of ours. The paper
+judged disentanglement by eye; here thickness, slant and width of every digit are measured, and a latent carries a property as
+far as it tells it within classes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from labelspace.blocks import Latents, sample
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import alignment, disentanglement
+from labelspace.evaluation.probing import encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick, setting
@@ -42,7 +44,8 @@ LETTER = (
     "precision=32-true",
 )
 # The weight falls from where no latent pays to where several do, so that latents come into use one after the other, each for
-# the direction that explains most of what is left. At a constant weight two of them often share thickness, or slant and width.
+# the direction that explains most of what is left. At a constant weight two of them often share thickness, or slant and
+# width. Found on seeds 0 to 2; the runs here are of others.
 OURS = (
     "condvae",
     (
@@ -70,6 +73,7 @@ class Mnist(Recipe):
     )
     paper = "Pastrana 2022"
     needs = "mnist:DIR"
+    version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         sizes, weights, passes, seeds = ((2, 10, 20), (1, 10), 1, 1) if scale == "smoke" else (SIZES, WEIGHTS, 51, 3)
@@ -82,7 +86,7 @@ class Mnist(Recipe):
         ]
         model, settings = OURS
         return letter + [
-            Job(model, address, seed=s, settings=settings, epochs=1 if scale == "smoke" else 9) for s in range(seeds)
+            Job(model, address, seed=s, settings=settings, epochs=1 if scale == "smoke" else 9) for s in range(3, 3 + seeds)
         ]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
@@ -90,22 +94,20 @@ class Mnist(Recipe):
         out: dict[str, Any] = bounds(model, data, rows, job.seed)
         shapes = measures.digit_shapes(data, rows)
         whole = np.isfinite(shapes).all(1)
-        codes = measures.encoded(model, data, rows)["z"].numpy()[whole]
+        codes = encoded(model, data, rows)["z"].numpy()[whole]
         shapes, digits = shapes[whole], data.values[rows[whole], 0].astype(int)
         found = alignment.within_class(
             codes, shapes, digits, names=[*PROPERTIES], threshold=CARRIED, others_below=ELSEWHERE, seed=job.seed
         )
         out["alignment"] = found.to_dict()
-        factors = np.concatenate([digits[:, None], shapes], 1)
-        most = 10_000 if scale != "smoke" else 600
-        out["metrics"] = disentanglement.suite(
-            codes[:most], factors[:most], discrete=[True, False, False, False], seed=job.seed
-        )
+        # Within classes, both sides: a conditional model's z is to hold nothing of the digit.
+        inside = [alignment.within(part, digits) for part in (codes, shapes)]
+        out["metrics"] = disentanglement.suite(*inside, discrete=[False] * len(PROPERTIES), seed=job.seed)
         base = rows[: 40 if scale != "smoke" else 4]
         values = np.linspace(-3, 3, 7)
         walked = alignment.measure_traversal(
             lambda c: _decoded(model, data, np.repeat(base, len(values)), c),
-            measures.encoded(model, data, base)["z"].numpy(),
+            encoded(model, data, base)["z"].numpy(),
             values,
             lambda x: measures.shapes_of(x, [*PROPERTIES]),
         )
