@@ -19,13 +19,21 @@ def reproduce(given: argparse.Namespace) -> None:
         _list(given)
         return
     names = list(RECIPES) if given.recipe == "all" else [given.recipe]
-    found = []
+    found, failures = [], []
     for name in names:
         recipe = load(name)
         if given.recipe == "all" and recipe.needs and not given.data:
             terminal.say(f"{name} is left out: it needs --data {recipe.needs}")
             continue
-        found.append(_one(given, name, recipe, address_for(given, name, recipe, several=len(names) > 1)))
+        try:
+            found.append(_one(given, name, recipe, address_for(given, name, recipe, several=len(names) > 1)))
+        except UserError as error:
+            if len(names) == 1:
+                raise
+            failures.append(str(error))
+            terminal.say(f"{name}: {error}")
+    if failures:
+        raise UserError(f"{len(failures)} of {len(names)} recipes failed, the first: {failures[0]}")
     if given.json:
         terminal.emit(found[0] if len(names) == 1 else found)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,6 @@ from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Ver
 from labelspace.report.tables import markdown
 
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}
-
-
-def commit() -> str:
-    """The commit of the library's own source, with + where files differ from it; empty outside a checkout."""
-    home = Path(labelspace.__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(home), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        found = git("rev-parse", "--short=10", "HEAD")
-        return found + ("+" if found and git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
-    except FileNotFoundError:  # no git
-        return ""
 
 
 def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[Result], out: Path) -> tuple[Conclusion, Path]:
@@ -60,7 +44,7 @@ def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[R
         "scale": scale,
         "command": command(name, recipe, scale, address),
         "version": labelspace.__version__,
-        "commit": commit(),
+        "commits": sorted({r.commit for r in results if r.commit}),
         "seeds": sorted({r.job.seed for r in results}),
         "training_minutes": round(sum(r.seconds for r in results) / 60, 1),
     }
@@ -78,7 +62,7 @@ def command(name: str, recipe: Recipe, scale: Scale, address: str) -> str:
 
 def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], failed: list[Result]) -> str:
     """The Markdown page."""
-    where = f"labelspace {about['version']}" + (f", commit {about['commit']}" if about["commit"] else "")
+    where = f"labelspace {about['version']}" + (f", commit {', '.join(about['commits'])}" if about["commits"] else "")
     lines = [
         f"# {about['recipe']}",
         "",

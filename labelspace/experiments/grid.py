@@ -25,6 +25,7 @@ from labelspace import files
 from labelspace.data import sources
 from labelspace.errors import UserError
 from labelspace.evaluation import judge
+from labelspace.evaluation.diagnosis import TRUSTED
 from labelspace.experiments import jobs
 from labelspace.experiments.recipe import Recipe, Result, Scale
 from labelspace.training.run import Run
@@ -102,7 +103,8 @@ def run(
     for i, (job, home) in enumerate(zip(planned, homes, strict=True)):
         found = _found(recipe, name, scale, home)
         failed = failures.get(i, "" if found is not None else "not run")
-        results.append(Result(job, home, found or {}, jobs.seconds(home), failed))
+        held = found or {"found": {}}
+        results.append(Result(job, home, held["found"], jobs.seconds(home), failed, held.get("commit", "")))
     return results
 
 
@@ -128,7 +130,10 @@ def _prepare(recipe: Recipe, planned: list[jobs.Job], tell: Callable[[str], None
         data = jobs.Job("vae", address, labels, seed).open_whole()
         if recipe.judged:
             tell(f"judge of {address}, seed {seed}")
-            judge.train(data, seed=seed)
+            read = judge.accuracy(judge.train(data, seed=seed), data)
+            for name, score in read.items():
+                if score.value < TRUSTED:
+                    tell(f"the judge reads {name} off real samples in {score.value:.1%} only: do not trust what it says of it")
 
 
 def _start(name: str, scale: Scale, address: str, i: int, home: Path, workers: int) -> subprocess.Popen:
@@ -178,7 +183,7 @@ def _found(recipe: Recipe, name: str, scale: Scale, home: Path) -> dict[str, Any
     except UserError:
         return None  # cut off by a crash; it is measured again
     whole = isinstance(held, dict) and {"version", "scale", "found"} <= set(held)
-    return held["found"] if whole and (held["version"], held["scale"]) == (recipe.version, scale) else None
+    return held if whole and (held["version"], held["scale"]) == (recipe.version, scale) else None
 
 
 def _epochs(job: jobs.Job) -> int:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import torch
 
+import labelspace
 from labelspace import config, files, saving
 from labelspace.config import Config
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
+from labelspace.experiments import source
 from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.training.fit import configuration, fit
@@ -98,11 +100,15 @@ def train(job: Job, home: Path, *, watcher: Callable[[Model, Dataset], Watcher] 
     model = build(job.model, data, **resolved.arguments)
     run = Run(home)
     if run.exists and run.read_config() != json.loads(json.dumps(configuration(model, data, resolved.options))):
-        raise UserError(f"{home} holds a run with other settings; choose another --out, or remove it")
+        raise UserError(
+            f"{home} holds a run with other settings (or defaults that have changed since); remove it, or choose "
+            "another --out or --runs"
+        )
     if job.trained_in(home):
         return saving.load(home)
     fitted = fit(model, data, resolved.options, out=home, resume=run.exists, watcher=watcher(model, data))
-    files.write(home / _TRAINED, fitted.reason + "\n")  # the last of all: before it something may be missing
+    # The last of all: before it something may be missing.
+    files.write(home / _TRAINED, f"{fitted.reason}\nlabelspace {labelspace.__version__} {source.commit()}\n")
     return model
 
 

@@ -31,6 +31,7 @@ class Result:
         found: what :meth:`Recipe.measure` returned; empty where the run failed.
         seconds: of training.
         failed: why there is nothing, or empty.
+        commit: of the source that measured it; empty where it was no checkout.
     """
 
     job: Job
@@ -38,6 +39,7 @@ class Result:
     found: dict[str, Any]
     seconds: float = 0.0
     failed: str = ""
+    commit: str = ""
 
     def model(self) -> Model:
         """The trained model."""

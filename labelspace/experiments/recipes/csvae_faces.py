@@ -2,8 +2,9 @@
 
 The columns of the paper's two tables. Its first: how often a classifier trained on real faces reads the new value off faces
 whose label was changed. Its second: the squared error to a true face with the changed label, and to the face that was changed.
-Drawn faces have their truth; on data without it (``--data celeba:DIR``) those columns are empty. Beside them: how many true
-styles each model can draw, and what probes read from z.
+Drawn faces have their truth; on data without it (``--data folder:DIR``) those columns are empty. All models have the defaults
+that ``labelspace train`` gives them, the CSVAE its balanced form; the paper's weights are tied to its own reduction of the
+losses. Beside them: how many true styles each model can draw, and what probes read from z.
 """
 
 from __future__ import annotations
