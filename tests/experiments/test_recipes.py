@@ -107,7 +107,9 @@ def ccvae_interventions(job: Job, good: bool) -> Found:
         "styles": {y: {"spread": score(0.1), "share": score(0.75 if first else 0.25), "styles": 4} for y in FACES},
         "swap": {y: score(0.9) for y in FACES},
         "donor": {y: score(0.7 if first else 0.25) for y in FACES},
-        "local": {y: {"share": score(0.6)} for y in FACES},
+        "local": {
+            y: {"share": score(0.6) if job.model != "m2" else dict.fromkeys(score(0.6))} for y in FACES
+        },  # M2 never varies
     }
 
 

@@ -76,13 +76,9 @@ class Interventions(Recipe):
                     shown,
                     spread(over_seeds(mine, lambda f: _ratio(f)), "{:.2f}"),
                     column(lambda f: statistics.mean(w["rising"]["value"] for w in f["walk"].values())),
-                    column(
-                        lambda f: statistics.mean(s["share"]["value"] for s in f["styles"].values()) if "donor" in f else None
-                    ),
+                    spread(over_seeds(mine, styles_shown), "{:.2f}"),
                     column(lambda f: statistics.mean(s["value"] for s in f["donor"].values()) if "donor" in f else None),
-                    column(
-                        lambda f: statistics.mean(s["share"]["value"] for s in f["local"].values()) if "local" in f else None
-                    ),
+                    column(lambda f: measures.average(s["share"]["value"] for s in f.get("local", {}).values())),
                     column(lambda f: statistics.mean(s["value"] for s in f["swap"].values())),
                 ]
             )
@@ -90,7 +86,7 @@ class Interventions(Recipe):
             "model",
             "others' log-odds / own, worst",
             "walks: steps that rise",
-            "styles hit by 8 draws",
+            "styles hit by 8 draws (of 6, 6 and 3)",
             "donor's style",
             "variance where truth differs",
             "swap: donor's labels read",
