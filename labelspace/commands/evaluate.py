@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
 from labelspace.evaluation.whole import evaluate as measure
 from labelspace.report.evaluation import figures, page, tables
+from labelspace.report.figures import write as write_figure
 from labelspace.training.run import Run
 
 
@@ -40,9 +40,7 @@ def evaluate(given: argparse.Namespace) -> None:
     found["diagnosis"] = [finding.to_dict() for finding in findings]
     drawn = figures(model, data, found, data.rows(given.split)[: given.most])
     for name, figure in drawn.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white")
-        files.write(home / "figures" / name, buffer.getvalue())
+        write_figure(figure, home / "figures" / name)
     files.write(home / "evaluation.md", page(found, findings, home.name, list(drawn)))
     found["seconds"]["all"] = round(time.monotonic() - began, 1)
     files.write_json(home / "evaluation.json", found)

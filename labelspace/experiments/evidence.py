@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import labelspace
 from labelspace import files
 from labelspace.experiments.grid import as_plain, failure, without_path
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict
+from labelspace.report.figures import write as write_figure
 from labelspace.report.tables import markdown
 
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}
@@ -34,9 +34,7 @@ def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[R
     home = out / name
     figures = recipe.draw(good, scale)
     for file, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
-        files.write(home / file, buffer.getvalue())
+        write_figure(figure, home / file)
     about = {
         "recipe": name,
         "claim": recipe.claim,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from labelspace import files
 from labelspace.report.pictures import to_pixels
 
 
@@ -231,3 +234,10 @@ def _label(axis: Axes, names: tuple[str, str], title: str) -> None:
     axis.tick_params(labelsize=6)
     if title:
         axis.set_title(title, fontsize=8)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG file, atomically; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    files.write(path, buffer.getvalue())

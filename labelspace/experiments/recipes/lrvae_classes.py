@@ -16,7 +16,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Scale
-from labelspace.experiments.recipes.lrvae_digits import MODELS, Digits
+from labelspace.experiments.recipes.lrvae_digits import Digits
 
 
 class Classes(Digits):
@@ -47,6 +47,3 @@ class Classes(Digits):
         read = judge.train(whole, seed=data.seed).read(made)
         theirs = whole.labels(rows)[0]
         return {name: float((read[:, i] == theirs[:, i]).float().mean()) for i, name in enumerate(named)}
-
-
-__all__ = ["MODELS", "Classes"]
