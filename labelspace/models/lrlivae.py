@@ -20,6 +20,10 @@ spectrally normalised. Published weights, which the constructor has: 10 times th
 times that of pictures in [0, 1]), the mean KL over coordinates of z_u, CE + 0.1 * -log p(z_s | y) in L_GM, 1 for the pull, the
 leak and D.
 
+L_GM sets the Gaussians where they tell classes apart best; where classes overlap that is wider than the codes lie, and what is
+drawn from them is of no class. ``drawn="fitted"`` draws from the mean and standard deviation that every class's codes have when
+training ends, and tells classes as before.
+
 Adapted: L_GM and everything else are one objective and one step on one batch (the published code takes three steps of L_GM on
 fresh batches first); likelihoods in log space (the published float32 densities vanish in high dimension); classes of several
 labels have one code each. Where a label is missing, its terms of L_GM and of C are left out, and D is told the class that
@@ -31,7 +35,7 @@ Blocks: ``z_u``, free; ``z_s.<label>``, ``subspace`` coordinates each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -67,6 +71,7 @@ class LrLiVAE(Model):
         pull: weight of -log p(z_s | y) for encoder_s with means and precisions held.
         leak: weight of C's answer in encoder_u's objective.
         target: the answer that encoder_u pushes C to, "uniform" (the paper's) or "marginal".
+        drawn: what generation and edits take for p(z_s | y): "learned" (the paper's) or "fitted"; see the module.
         likelihood: see :mod:`labelspace.likelihoods`.
         scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
         learn_scale: learn that scale.
@@ -99,6 +104,7 @@ class LrLiVAE(Model):
         pull: float | str = 1.0,
         leak: float | str = 1.0,
         target: Literal["uniform", "marginal"] = "uniform",
+        drawn: Literal["learned", "fitted"] = "learned",
         likelihood: str = "gaussian",
         scale: float = 1.0,
         learn_scale: bool = False,
@@ -106,6 +112,8 @@ class LrLiVAE(Model):
     ) -> None:
         if target not in ("uniform", "marginal"):
             raise unknown("target", target, ("uniform", "marginal"))
+        if drawn not in ("learned", "fitted"):
+            raise unknown("drawn", drawn, ("learned", "fitted"))
         named = [Block(f"z_s.{label.name}", subspace, label.name) for label in schema]
         weights = {
             "reconstruction": 80 / math.prod(shape) if reconstruction is None else reconstruction,
@@ -117,14 +125,16 @@ class LrLiVAE(Model):
         }
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         super().__init__(shape, schema, frequencies, Blocks([Block("z_u", latent), *named]), described, weights)
-        self.target, self.network = target, network
+        self.target, self.drawn, self.network = target, drawn, network
         self.trunk, features = networks.encoder(described.input_shape, network)
         self.head = Head(features, latent)
         self.label_trunk, features = networks.encoder(described.input_shape, network)
         self.label_head = nn.Linear(features, subspace * len(schema))
         self.means, self.raw_precisions = nn.ParameterList(), nn.ParameterList()
-        for label in schema:
+        for i, label in enumerate(schema):
             mean = nn.init.xavier_normal_(torch.empty(len(label.values), subspace))
+            # Mean and scale of the codes of every value; nan until calibrate has measured them.
+            self.register_buffer(f"fitted_{i}", torch.full((2, *mean.shape), torch.nan))
             self.means.append(nn.Parameter(mean))
             self.raw_precisions.append(nn.Parameter(torch.full_like(mean, math.log(math.expm1(1.0)))))
         self.decoder = networks.decoder(self.blocks.size, described.output_shape, network)
@@ -140,22 +150,51 @@ class LrLiVAE(Model):
             "pull": 20.0,
             "leak": 20.0,
             "target": "marginal",
+            "drawn": "fitted",
         }
         return {**super().defaults(shape, labels), **balanced, "subspace": 8 if len(shape) == 3 else 2}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
-        """p(z_u) and p(z_s | y); for a missing label, that of its most probable value."""
-        values = self.likely(values, observed)
-        standard = self.free_prior(values)
-        labelled = {b.name: self._classes(i)[values[:, i].long()] for i, b in enumerate(self.blocks[1:])}
-        return Latents(self.blocks, {"z_u": standard, **labelled})
+        """p(z_u) and p(z_s | y) that samples and edits are drawn from; for a missing label, that of its most probable value."""
+        return self._prior(self.likely(values, observed), self._fitted if self.drawn == "fitted" else self._classes)
+
+    def _prior(self, values: Tensor, classes: Callable[[int], DiagonalGaussian]) -> Latents[DiagonalGaussian]:
+        labelled = {b.name: classes(i)[values[:, i].long()] for i, b in enumerate(self.blocks[1:])}
+        return Latents(self.blocks, {"z_u": self.free_prior(values), **labelled})
 
     def _classes(self, i: int) -> DiagonalGaussian:
         """The Gaussians of a label's values, ``(values, subspace)``."""
         precision = nn.functional.softplus(self.raw_precisions[i]).clamp(1e-6, _SHARPEST)
         return DiagonalGaussian(self.means[i], precision**-0.5)
+
+    def _fitted(self, i: int) -> DiagonalGaussian:
+        """The Gaussians that a label's values have by their codes; the learned ones where none was seen."""
+        learned = self._classes(i)
+        mean, scale = self.get_buffer(f"fitted_{i}")
+        return DiagonalGaussian(torch.where(mean.isnan(), learned.mean, mean), torch.where(scale.isnan(), learned.scale, scale))
+
+    @torch.no_grad()
+    def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Measures where the codes of every label value lie."""
+        sums = [
+            torch.zeros(3, len(label.values), self.blocks[1 + i].size, device=self.label_parameters.device, dtype=torch.double)
+            for i, label in enumerate(self.schema)
+        ]
+        for batch in batches():
+            posterior = self.posterior(batch.x, batch.values, batch.observed)
+            for i, block in enumerate(self.blocks[1:]):
+                codes = posterior[block.name].mean.double()
+                member = (
+                    nn.functional.one_hot(batch.values[:, i].long(), sums[i].shape[1]).double() * batch.observed[:, i : i + 1]
+                )
+                sums[i] += torch.stack([member.T @ power for power in (torch.ones_like(codes), codes, codes**2)])
+        for i, (count, first, second) in enumerate(sums):
+            mean = first / count
+            scale = (second / count - mean**2).clamp_min(1 / _SHARPEST).sqrt()
+            enough = count >= 2
+            self.get_buffer(f"fitted_{i}").copy_(torch.where(enough, torch.stack([mean, scale]), torch.nan))
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -274,7 +313,7 @@ class LrLiVAEGAN(LrLiVAE):
             # classes of prior samples are drawn uniformly, as published
             uniform = self.schema.distribution(torch.zeros_like(self.label_parameters).expand(len(batch), -1))
             drawn = uniform.sample(generator)
-            prior = sample(self.prior(drawn), generator)
+            prior = sample(self._prior(drawn, self._classes), generator)
         y, y_drawn = self.schema.features(values), self.schema.features(drawn)
 
         def discriminator() -> dict[str, Tensor]:

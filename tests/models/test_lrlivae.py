@@ -317,6 +317,56 @@ def test_the_class_code_is_deterministic_and_no_encoder_sees_labels() -> None:
     assert bool((one["z_u"].scale > 0).all())
 
 
+@pytest.mark.parametrize("kind", [LrLiVAE, LrLiVAEGAN])
+def test_fitted_classes_are_drawn_where_the_codes_of_each_value_lie(kind: type[LrLiVAE]) -> None:
+    m = model(kind, drawn="fitted")
+    values = torch.tensor([[a, k] for a in (0.0, 1.0) for k in (0.0, 1.0, 2.0)]).repeat(50, 1)
+    x = torch.randn(300, 3, generator=torch.Generator().manual_seed(1)) + values[:, :1] - 2 * values[:, 1:]
+    b = Batch(x, values, torch.ones(300, 2, dtype=torch.bool))
+    before = m.classify(modes(m.encode(x))).parameters
+    parts = [Batch(x[i : i + 70], values[i : i + 70], b.observed[i : i + 70]) for i in range(0, 300, 70)]
+    m.calibrate(lambda: parts)
+    codes = modes(m.encode(x))
+    for i, label in enumerate(SCHEMA):
+        drawn = m.prior(*m.only(label.name, torch.arange(len(label.values)).float()))[f"z_s.{label.name}"]
+        for value in range(len(label.values)):
+            mine = codes[f"z_s.{label.name}"][values[:, i] == value]
+            torch.testing.assert_close(drawn.mean[value], mine.mean(0))
+            torch.testing.assert_close(drawn.scale[value], mine.std(0, correction=0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(m.classify(modes(m.encode(x))).parameters, before)  # classes are told as before
+
+
+def test_fitted_classes_fall_back_on_the_learned_ones_where_a_value_was_not_seen() -> None:
+    m, b = model(drawn="fitted"), batch()
+    learned = m.prior(b.values)
+    unseen = torch.zeros_like(b.observed)
+    unseen[:, 0] = True
+    m.calibrate(lambda: [Batch(b.x, b.values, unseen)])
+    drawn = m.prior(b.values)
+    torch.testing.assert_close(drawn["z_s.k"].mean, learned["z_s.k"].mean)
+    torch.testing.assert_close(drawn["z_s.k"].scale, learned["z_s.k"].scale)
+    assert not torch.allclose(drawn["z_s.a"].mean, learned["z_s.a"].mean)
+
+
+def test_the_published_model_draws_from_its_learned_classes() -> None:
+    m, b = model(), batch()
+    before = m.prior(b.values)
+    m.calibrate(lambda: [b])
+    torch.testing.assert_close(m.prior(b.values)["z_s.k"].mean, before["z_s.k"].mean)
+
+
+def test_training_again_after_calibration_takes_the_learned_classes() -> None:
+    m, b = model(LrLiVAEGAN, drawn="fitted"), batch()
+    before = terms_of(m, b)["gan"]
+    m.calibrate(lambda: [Batch(b.x * 3, b.values, b.observed)])
+    torch.testing.assert_close(terms_of(m, b)["gan"], before)
+
+
+def test_an_unknown_way_of_drawing_is_named() -> None:
+    with pytest.raises(UserError, match="drawn"):
+        model(drawn="guessed")
+
+
 def test_an_unknown_target_is_named() -> None:
     with pytest.raises(UserError, match="uniform"):
         model(target="unifrom")
