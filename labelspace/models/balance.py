@@ -21,6 +21,7 @@ from labelspace.labels import Schema
 _Z_OPENS = (0.14, 0.24)
 _ERASURE_STARTS = 0.2
 _CONSISTENCY_STARTS = 0.25
+_HARDLY = (0.01, 0.02)  # share of a label's variance: less is not erased, more is erased whole
 
 
 class Multipliers(nn.Module):
@@ -58,21 +59,26 @@ class Multipliers(nn.Module):
 
 
 class Erasure(nn.Module):
-    """Least-squares concept erasure (Belrose et al. 2023), with running statistics as batch norm has them.
+    """Least-squares concept erasure (Belrose et al. 2023), with running statistics.
 
     The projection removes from a code the smallest part (in the code's own covariance) after which no linear classifier
     reads the labels: code - (code - mean) P', P = C (C' S^-1 C)^-1 C' S^-1, with S the covariance of the code and C its
-    cross-covariance with the label features.
+    cross-covariance with the label features, each of unit variance. The eigenvalues of C' S^-1 C are what linear probes explain
+    of the labels. What they hardly explain is left alone: its direction is noise that changes from batch to batch, and to take
+    it away takes what else lies there.
+
+    Statistics average over the last tenth of all batches, so that they are nearly exact when training ends, and the decoder has
+    been trained on codes without the very direction that is missing.
 
     Args:
         size: coordinates of the code.
         features: columns of the label features.
-        label_features: ``(features,)`` their mean.
     """
 
     mean: Tensor
     covariance: Tensor
     cross: Tensor
+    variance: Tensor
     projection: Tensor
     center: Tensor
     updates: Tensor
@@ -83,6 +89,7 @@ class Erasure(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("covariance", torch.eye(size))
         self.register_buffer("cross", torch.zeros(size, features))
+        self.register_buffer("variance", torch.ones(features))
         self.register_buffer("projection", torch.zeros(size, size))
         self.register_buffer("center", torch.zeros(size))
         self.register_buffer("updates", torch.zeros(()))
@@ -92,36 +99,38 @@ class Erasure(nn.Module):
             return code - (code - self.center) @ self.projection.T
 
     @torch.no_grad()
-    def update(self, code: Tensor, labels: Tensor, decay: float = 0.98, every: int = 4) -> None:
-        """Takes in one batch: the code before erasure ``(n, size)`` and centred label features ``(n, features)``."""
+    def update(self, code: Tensor, labels: Tensor, share: Tensor | float = 1.0, every: int = 4) -> None:
+        """Takes in one batch.
+
+        Args:
+            code: ``(n, size)``, before erasure.
+            labels: ``(n, features)``, centred; zero where a label is missing.
+            share: ``(features,)`` how many of the samples have each label.
+            every: batches from one projection to the next.
+        """
         self.updates += 1
         step = int(self.updates)
-        keep = decay if step > 50 else (step - 1) / step
-        self.mean.lerp_(code.mean(0), 1 - keep)
+        new = 1 / min(step, max(50, step / 10))
+        self.mean.lerp_(code.mean(0), new)
         centred = code - self.mean
         with torch.autocast(code.device.type, enabled=False):
-            self.covariance.lerp_(centred.T @ centred / len(code), 1 - keep)
-            self.cross.lerp_(centred.T @ labels / len(code), 1 - keep)
+            self.covariance.lerp_(centred.T @ centred / len(code), new)
+            # missing labels add nothing: these are statistics of the samples that have the label
+            self.cross.lerp_(centred.T @ labels / len(code) / share, new)
+            self.variance.lerp_(labels.square().mean(0) / share, new)
             if self.starts and step % every == 0:
-                self._project(ridge=2e-3)
+                self._project()
 
-    @torch.no_grad()
-    def fix(self, codes: Tensor, labels: Tensor) -> None:
-        """Puts exact statistics of all training codes in place of the running ones."""
-        self.mean.copy_(codes.mean(0))
-        centred = codes - self.mean
-        self.covariance.copy_(centred.T @ centred / len(codes))
-        self.cross.copy_(centred.T @ labels / len(codes))
-        self._project(ridge=1e-7)
-
-    def _project(self, ridge: float) -> None:
+    def _project(self) -> None:
         eye = torch.eye(len(self.mean), device=self.mean.device)
         s = self.covariance + 1e-3 * self.covariance.diagonal().mean() * eye
-        solved = torch.linalg.solve(s, self.cross)
-        inner = self.cross.T @ solved
-        inner += ridge * torch.eye(len(inner), device=inner.device)
+        cross = self.cross / self.variance.clamp_min(1e-6).sqrt()
+        solved = torch.linalg.solve(s, cross)
+        explained, directions = torch.linalg.eigh(cross.T @ solved)
+        low, high = _HARDLY
+        strength = ((explained - low) / (high - low)).clamp(0, 1) / explained.clamp_min(low)
         # New tensors: the old ones may be part of a graph that is still to be differentiated.
-        self.projection = self.cross @ torch.linalg.solve(inner, solved.T)
+        self.projection = cross @ (directions * strength) @ directions.T @ solved.T
         self.center = self.mean.clone()
 
 

@@ -150,7 +150,10 @@ class CSVAE(Model):
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
         balanced = {"balance": "dual", "adversary_target": "marginal", "adversary_steps": 2, "leak": 20.0}
         unit = {"reconstruction": 1.0, "kl_w": 1.0, "kl_z": 1.0}
-        return {**super().defaults(shape, labels), **balanced, **unit}
+        defaults = super().defaults(shape, labels)
+        if len(shape) == 1:
+            defaults["latent"] += labels  # erasing a label takes a direction of z; small codes have none to spare
+        return {**defaults, **balanced, **unit}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -237,9 +240,8 @@ class CSVAE(Model):
         if balance is not None and self.training:
             known = self.schema.features(batch.values, batch.observed, self.label_features)
             balance.clock(self.progress)
-            # missing labels add nothing to the covariance with the code; it is that of the samples which have the label
             share = self.schema.spread(batch.observed.float()).mean(0).clamp_min(1e-6)
-            balance.erasure.update(raw.detach(), (known - self.label_features) / share)
+            balance.erasure.update(raw.detach(), known - self.label_features, share)
 
         def read(parameters: Tensor) -> Tensor:
             return cross_entropy(self.schema.distribution(parameters.float()), batch.values, batch.observed)
@@ -371,17 +373,7 @@ class CSVAE(Model):
 
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Makes the erasure exact on the training data, and finds the typical point of every label value."""
-        if self.balance is not None:
-            raws, labels, shares = [], [], []
-            for batch in batches():
-                raws.append(self.head(self.trunk(self.likelihood.inputs(batch.x))).mean)
-                known = self.schema.features(batch.values, batch.observed, self.label_features)
-                labels.append(known - self.label_features)
-                shares.append(self.schema.spread(batch.observed.float()))
-            centred = torch.cat(labels)
-            share = torch.cat(shares).mean(0).clamp_min(1e-6)
-            self.balance.erasure.fix(torch.cat(raws), centred / share)
+        """Finds the typical point of every label value."""
         parts, values, observed, found = [], [], [], 0
         for batch in batches():
             if found >= _TYPICAL_FROM:
