@@ -117,6 +117,21 @@ def pick(results: Iterable[Result], **wanted: Any) -> list[Result]:
     return [r for r in results if all(getattr(r.job, name) == value for name, value in wanted.items())]
 
 
+Forms = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Names in tables -> the model and the settings that it is trained with."""
+
+
+def plain(models: Mapping[str, str]) -> Forms:
+    """Models (name -> name in tables) as ``labelspace train`` trains them."""
+    return {shown: (name, ()) for name, shown in models.items()}
+
+
+def by_form(results: Iterable[Result], forms: Forms) -> dict[str, list[Result]]:
+    """The results of every form of model that a recipe compares."""
+    results = list(results)
+    return {name: pick(results, model=model, settings=settings) for name, (model, settings) in forms.items()}
+
+
 def setting(job: Job, key: str, default: str = "") -> str:
     """The value that a job sets a key to."""
     return next((text.partition("=")[2] for text in job.settings if text.partition("=")[0] == key), default)

@@ -24,7 +24,7 @@ from labelspace.evaluation.probing import encoded
 from labelspace.evaluation.scores import mean
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, plain, spread
 from labelspace.experiments.recipes.csvae_faces import face_jobs, styles_shown
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
@@ -46,7 +46,7 @@ class Interventions(Recipe):
     version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs([*MODELS], scale, address, seeds=1)
+        return face_jobs(plain(MODELS), scale, address, seeds=1)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.train(data, seed=job.seed)

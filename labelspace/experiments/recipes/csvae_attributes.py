@@ -34,6 +34,7 @@ from labelspace.experiments.recipe import (
     over_seeds,
     paired,
     pick,
+    plain,
     spread,
 )
 from labelspace.experiments.recipes.csvae_faces import face_jobs
@@ -72,7 +73,7 @@ class Attributes(Recipe):
     version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs([*MODELS], scale, address)
+        return face_jobs(plain(MODELS), scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.train(data, seed=job.seed)

@@ -3,8 +3,8 @@
 The columns of the paper's two tables. Its first: how often a classifier trained on real faces reads the new value off faces
 whose label was changed. Its second: the squared error to a true face with the changed label, and to the face that was changed.
 Drawn faces have their truth; on data without it (``--data folder:DIR``) those columns are empty. All models have the defaults
-that ``labelspace train`` gives them, the CSVAE its balanced form; the paper's weights are tied to its own reduction of the
-losses. Beside them: how many true styles each model can draw, and what probes read from z.
+that ``labelspace train`` gives them, the CSVAE its balanced form; a row beside it has the published weights, which are tied to
+the paper's own reduction of the losses. Beside them: how many true styles each model can draw, and what probes read from z.
 """
 
 from __future__ import annotations
@@ -23,21 +23,25 @@ from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import (
     Conclusion,
+    Forms,
     Recipe,
     Result,
     Scale,
     Table,
     Verdict,
+    by_form,
     by_seed,
     over_seeds,
     paired,
     pick,
     spread,
 )
+from labelspace.experiments.recipes.csvae_swiss_roll import PUBLISHED
 from labelspace.models.base import Model
 from labelspace.report.figures import Sheet, sheets
 
-MODELS = {"vae": "VAE", "condvae": "CondVAE", "condvae-info": "CondVAE-info", "csvae": "CSVAE"}
+RIVALS: Forms = {"VAE": ("vae", ()), "CondVAE": ("condvae", ()), "CondVAE-info": ("condvae-info", ())}
+FORMS: Forms = {**RIVALS, "CSVAE": ("csvae", ()), "CSVAE, published weights": ("csvae", PUBLISHED)}
 FACES = ("Eyeglasses", "Beard", "Smiling")
 """The labels of drawn faces that are used; of other data all are."""
 _SIZES = {
@@ -47,13 +51,17 @@ _SIZES = {
 }  # samples, seeds, epochs, edited
 
 
-def face_jobs(models: list[str], scale: Scale, address: str, seeds: int = 0) -> list[Job]:
+def face_jobs(forms: Forms, scale: Scale, address: str, seeds: int = 0) -> list[Job]:
     """Runs on faces that several recipes share; ``seeds`` is the scale's own number by default."""
     n, own, epochs, _ = _SIZES[scale]
     drawn = address.partition(":")[0] == "faces"
     labels = FACES if drawn else None
     address = f"{address}:n={n}" if address == "faces" and n != 20_000 else address
-    return [Job(name, address, labels, seed, epochs=epochs) for seed in range(seeds or own) for name in models]
+    return [
+        Job(model, address, labels, seed, settings=settings, epochs=epochs)
+        for seed in range(seeds or own)
+        for model, settings in forms.values()
+    ]
 
 
 class Faces(Recipe):
@@ -69,7 +77,7 @@ class Faces(Recipe):
     version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs([*MODELS], scale, address)
+        return face_jobs(FORMS, scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.train(data, seed=job.seed)
@@ -87,18 +95,18 @@ class Faces(Recipe):
         return out
 
     def conclude(self, results: list[Result]) -> Conclusion:
-        found = {name: pick(results, model=name) for name in MODELS}
+        found = by_form(results, FORMS)
         labels = list(dict.fromkeys(y for r in results for y in r.found["edits"]))
         return Conclusion(_verdicts(found, labels), [_accuracy(found, labels), _errors(found, labels), _beside(found, labels)])
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = {r.job.model: r for r in pick(results, seed=0)}
-        if set(first) != set(MODELS):
+        first = by_form(pick(results, seed=0), FORMS)
+        if not all(first.values()):
             return {}
-        data = first["csvae"].job.open_whole()
+        data = first["CSVAE"][0].job.open_whole()
         if not data.is_image:
             return {}
-        models = {name: result.model() for name, result in first.items()}
+        models = {name: mine[0].model() for name, mine in first.items()}
         return {"walks.png": _walks(models, data), "styles.png": _styles(models, data)}
 
 
@@ -109,13 +117,13 @@ def _mean(found: dict[str, Any], labels: list[str], read) -> float | None:
 
 def _accuracy(found: dict[str, list[Result]], labels: list[str]) -> Table:
     rows = [
-        [MODELS[name], *(spread(over_seeds(mine, lambda f, y=y: f["edits"][y]["judge"]["value"]), "{:.1%}") for y in labels)]
+        [name, *(spread(over_seeds(mine, lambda f, y=y: f["edits"][y]["judge"]["value"]), "{:.1%}") for y in labels)]
         for name, mine in found.items()
     ]
     rows.append(
         [
             "the judge itself",
-            *(spread(over_seeds(found["csvae"], lambda f, y=y: f["judge"][y]["value"]), "{:.1%}") for y in labels),
+            *(spread(over_seeds(found["CSVAE"], lambda f, y=y: f["judge"][y]["value"]), "{:.1%}") for y in labels),
         ]
     )
     seeds = max(map(len, found.values()))
@@ -131,7 +139,7 @@ def _errors(found: dict[str, list[Result]], labels: list[str]) -> Table:
     }
     rows = []
     for name, mine in found.items():
-        row = [MODELS[name]]
+        row = [name]
         for read in columns.values():
             row.append(spread(over_seeds(mine, lambda f, read=read: _mean(f, labels, read)), "{:.4f}"))
         rows.append(row)
@@ -151,7 +159,7 @@ def _beside(found: dict[str, list[Result]], labels: list[str]) -> Table:
 
         rows.append(
             [
-                MODELS[name],
+                name,
                 column(lambda f: min(s["value"] for e in f["edits"].values() for s in e["kept"].values())),
                 column(styles_shown, "{:.2f}"),
                 column(lambda f: statistics.mean(s["value"] for s in f["donor"].values()) if "donor" in f else None),
@@ -180,12 +188,12 @@ def _verdicts(found: dict[str, list[Result]], labels: list[str]) -> list[Verdict
         ("the CSVAE has the highest transfer accuracy, mean of the labels", accuracy, 1, "{:.1%}"),
         ("the CSVAE has the lowest squared error to the true face, mean of the labels", error, -1, "{:.4f}"),
     ):
-        pairs = paired(values["csvae"], *(values[n] for n in MODELS if n != "csvae"))
+        pairs = paired(values["CSVAE"], *(values[n] for n in RIVALS))
         if not pairs:
             out.append(Verdict(claim, None, "No seed has it for every model, or these data have no truth."))
             continue
         best = sum(sign * first > max(sign * v for v in rest) for first, *rest in pairs)
-        line = ", ".join(f"{MODELS[n]} {spread(values[n].values(), form)}" for n in MODELS)
+        line = ", ".join(f"{n} {spread(v.values(), form)}" for n, v in values.items())
         out.append(Verdict(claim, best == len(pairs), f"{line}; first in {best} of {len(pairs)} seeds."))
     return [*out, _several(found)]
 
@@ -204,9 +212,9 @@ def _several(found: dict[str, list[Result]]) -> Verdict:
     shown = {n: by_seed(mine, styles_shown) for n, mine in found.items()}
     if not all(shown.values()):
         return Verdict(claim, None, "These data have no truth.")
-    others = max(v for n, values in shown.items() if n != "csvae" for v in values.values())
-    line = ", ".join(f"{MODELS[n]} {spread(values.values())}" for n, values in shown.items())
-    return Verdict(claim, min(shown["csvae"].values()) >= 2 and others < 1.5, f"Styles hit: {line}.")
+    others = max(v for n in RIVALS for v in shown[n].values())
+    line = ", ".join(f"{n} {spread(values.values())}" for n, values in shown.items())
+    return Verdict(claim, min(shown["CSVAE"].values()) >= 2 and others < 1.5, f"Styles hit: {line}.")
 
 
 def _walks(models: dict[str, Model], data: Dataset) -> Figure:
@@ -217,13 +225,11 @@ def _walks(models: dict[str, Model], data: Dataset) -> Figure:
     parts = []
     for name, model in models.items():
         block = [b for b in model.blocks if b.label == label]
-        if block and block[0].size >= 2 and name == "csvae":
+        if block and block[0].size >= 2:
             walk = interventions.traverse(model, x[0], label, labels, coordinates=(1, 0), steps=7)
-            parts.append(
-                Sheet(f"{MODELS[name]}: the plane of w.{label}", walk.x.flip(0), axes=("coordinate 0", "coordinate 1"))
-            )
+            parts.append(Sheet(f"{name}: the plane of w.{label}", walk.x.flip(0), axes=("coordinate 0", "coordinate 1")))
         else:
-            parts.append(Sheet(f"{MODELS[name]}: from without to with {label}", _line(model, x, labels, label)[None]))
+            parts.append(Sheet(f"{name}: from without to with {label}", _line(model, x, labels, label)[None]))
     return sheets(parts)
 
 
@@ -252,7 +258,7 @@ def _styles(models: dict[str, Model], data: Dataset) -> Figure:
         draws = [interventions.set(model, x, {label: 1}, labels, point="draw", generator=generator).x[0] for _ in range(8)]
         drawn.append(torch.stack(draws))
         taken.append(edits.take(model, data, lacking.repeat(len(donors)), donors, label))
-    names = [MODELS[name] for name in models]
+    names = list(models)
     return sheets(
         [
             Sheet(f"One face given {label}, eight draws of each model", torch.stack(drawn), rows=names),

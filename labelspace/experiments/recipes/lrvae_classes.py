@@ -6,6 +6,7 @@ one directory a class runs it on others.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -35,7 +36,7 @@ class Classes(Digits):
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         if address != self.default:
-            return [Job(j.model, address, None, j.seed, epochs=j.epochs) for j in super().jobs(scale, address)]
+            return [replace(job, labels=None) for job in super().jobs(scale, address)]
         return super().jobs(scale, "faces:n=600,size=16" if scale == "smoke" else address)
 
     def style(self, data: Dataset, rows: np.ndarray, donors: np.ndarray, made: Tensor) -> dict[str, float]:

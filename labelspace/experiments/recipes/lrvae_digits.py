@@ -25,22 +25,31 @@ from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import (
     Conclusion,
+    Forms,
     Recipe,
     Result,
     Scale,
     Table,
     Verdict,
+    by_form,
     by_seed,
     over_seeds,
     paired,
     pick,
     spread,
 )
+from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, Sheet, scatters, sheets
 
-MODELS = {"condvae": "CondVAE", "cvae-gan": "CVAE-GAN", "lr-livae": "Lr-LiVAE", "lr-livae-gan": "Lr-LiVAE-GAN"}
-OURS = ("lr-livae", "lr-livae-gan")
+FORMS: Forms = {
+    "CondVAE": ("condvae", ()),
+    "CVAE-GAN": ("cvae-gan", ()),
+    "Lr-LiVAE": ("lr-livae", ()),
+    "Lr-LiVAE-GAN": ("lr-livae-gan", ()),
+    "Lr-LiVAE-GAN, published weights": ("lr-livae-gan", PUBLISHED),
+}
+CLAIMED = ("Lr-LiVAE", "Lr-LiVAE-GAN")
 
 
 class Digits(Recipe):
@@ -64,7 +73,11 @@ class Digits(Recipe):
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         seeds, epochs, _ = self.sizes[scale]
-        return [Job(name, address, self.labels, seed, epochs=epochs) for seed in range(seeds) for name in MODELS]
+        return [
+            Job(model, address, self.labels, seed, settings=settings, epochs=epochs)
+            for seed in range(seeds)
+            for model, settings in FORMS.values()
+        ]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.train(data, seed=job.seed)
@@ -133,8 +146,8 @@ class Digits(Recipe):
             "inpainting error": (lambda f: f["inpainting"]["ratio"], "{:.2f}"),
         }
         rows = [
-            [shown, *(spread(over_seeds(pick(results, model=name), read), form) for read, form in columns.values())]
-            for name, shown in MODELS.items()
+            [name, *(spread(over_seeds(mine, read), form) for read, form in columns.values())]
+            for name, mine in by_form(results, FORMS).items()
         ]
         seeds = len({r.job.seed for r in results})
         title = (
@@ -143,40 +156,40 @@ class Digits(Recipe):
         return Conclusion(self._verdicts(results), [Table(title, ["model", *columns], rows)])
 
     def _verdicts(self, results: list[Result]) -> list[Verdict]:
-        found = {name: pick(results, model=name) for name in MODELS}
+        found = by_form(results, FORMS)
         if not all(found.values()):
             return [Verdict("classes and styles", None, "Runs are missing.")]
-        chance = found["lr-livae"][0].found["leak"]["chance"]
+        chance = found["Lr-LiVAE"][0].found["leak"]["chance"]
         out = []
-        for name in OURS:
+        for name in CLAIMED:
             free = over_seeds(found[name], lambda f: f["leak"]["free"]["value"])
             own = over_seeds(found[name], lambda f: f["leak"]["own_hidden"]["value"])
             out.append(
                 Verdict(
-                    f"{MODELS[name]}: z_s tells the class (at least 95%), z_u does not (at most 10 points above chance)",
+                    f"{name}: z_s tells the class (at least 95%), z_u does not (at most 10 points above chance)",
                     min(own) >= 0.95 and max(free) <= chance + 0.1,
                     f"Probe of z_s {spread(own, '{:.1%}')}, of z_u {spread(free, '{:.1%}')}; chance {chance:.1%}.",
                 )
             )
         ratio = {n: by_seed(mine, lambda f: f["generation"]["diversity_ratio"]) for n, mine in found.items()}
-        pairs = paired(ratio["lr-livae-gan"], ratio["cvae-gan"])
+        pairs = paired(ratio["Lr-LiVAE-GAN"], ratio["CVAE-GAN"])
         ahead = sum(a > b for a, b in pairs)
-        read = over_seeds(found["lr-livae-gan"], lambda f: f["generation"]["read"]["value"])
+        read = over_seeds(found["Lr-LiVAE-GAN"], lambda f: f["generation"]["read"]["value"])
         out.append(
             Verdict(
                 "generation under a class is more diverse with the Lr-LiVAE-GAN than with the CVAE-GAN, and of the class "
                 "(90% read)",
                 (ahead == len(pairs) and min(read) >= 0.9) if pairs else None,
-                f"Over real diversity {spread(ratio['lr-livae-gan'].values())} against {spread(ratio['cvae-gan'].values())}, "
+                f"Over real diversity {spread(ratio['Lr-LiVAE-GAN'].values())} against {spread(ratio['CVAE-GAN'].values())}, "
                 f"ahead in {ahead} of {len(pairs)} seeds; the class is read in {spread(read, '{:.1%}')}.",
             )
         )
-        for name in OURS:
+        for name in CLAIMED:
             swapped = over_seeds(found[name], lambda f: f["exchange"]["class"]["value"])
             kept = over_seeds(found[name], _kept)
             out.append(
                 Verdict(
-                    f"{MODELS[name]}: exchanging z_s and z_u exchanges class (90% read) and keeps style ({self.kept})",
+                    f"{name}: exchanging z_s and z_u exchanges class (90% read) and keeps style ({self.kept})",
                     (min(swapped) >= 0.9 and min(kept) >= self.enough) if kept else None,
                     f"The donor's class is read in {spread(swapped, '{:.1%}')}, style {spread(kept)}.",
                 )
@@ -187,16 +200,16 @@ class Digits(Recipe):
     enough: ClassVar[float] = 0.5
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = {r.job.model: r for r in pick(results, seed=0)}
-        if set(first) != set(MODELS):
+        first = by_form(pick(results, seed=0), FORMS)
+        if not all(first.values()):
             return {}
-        data = first["lr-livae"].job.open_whole()
-        models = {name: r.model() for name, r in first.items()}
+        data = first["Lr-LiVAE"][0].job.open_whole()
+        models = {name: mine[0].model() for name, mine in first.items()}
         return {
             "generated.png": self._generated_sheet(models, data),
-            "exchange.png": _exchange_sheet(models["lr-livae-gan"], data),
-            "inpainting.png": _inpainting_sheet(models["lr-livae-gan"], data),
-            "codes.png": _codes(models["lr-livae-gan"], data),
+            "exchange.png": _exchange_sheet(models["Lr-LiVAE-GAN"], data),
+            "inpainting.png": _inpainting_sheet(models["Lr-LiVAE-GAN"], data),
+            "codes.png": _codes(models["Lr-LiVAE-GAN"], data),
         }
 
     def _generated_sheet(self, models: dict[str, Model], data: Dataset) -> Figure:
@@ -208,7 +221,7 @@ class Digits(Recipe):
             generator = torch.Generator().manual_seed(0)
             made = [interventions.generate(m, {label: names[value]}, len(real), generator=generator).x for m in models.values()]
             images = torch.stack([data.samples(real), *made])
-            parts.append(Sheet(f"{label} {names[value]}", images, rows=["real", *(MODELS[n] for n in models)]))
+            parts.append(Sheet(f"{label} {names[value]}", images, rows=["real", *models]))
         return sheets(parts)
 
 
