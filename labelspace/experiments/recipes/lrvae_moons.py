@@ -7,6 +7,7 @@ apart, as published: what is drawn from those is far from any class.
 
 from __future__ import annotations
 
+import copy
 import io
 import statistics
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from matplotlib.figure import Figure
 
 from labelspace import files, interventions
+from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import diversity, generation
 from labelspace.experiments import measures
@@ -80,7 +82,9 @@ class Snapshots(Silent):
             self._write(row["epoch"])
 
     def _write(self, epoch: int) -> None:
-        points, moons = generated(self.model, self.data)
+        shown = copy.deepcopy(self.model).eval()
+        shown.calibrate(lambda: Batches(self.data, "train", 256, shuffle=False))  # as at the end of training
+        points, moons = generated(shown, self.data)
         buffer = io.BytesIO()
         np.savez(buffer, x=points, moon=moons)
         files.write(self.home / "samples" / f"{epoch:04d}.npz", buffer.getvalue())
