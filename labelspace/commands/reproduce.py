@@ -57,7 +57,7 @@ def _one(given: argparse.Namespace, name: str, recipe: Recipe, address: str) -> 
         )
     if all(r.failed for r in results):
         raise UserError(f"{name}: every run failed, the first: {results[0].failed}")
-    conclusion, home = evidence.write(name, recipe, scale, address, results, out)
+    conclusion, home = evidence.write(name, recipe, scale, address, results, out, grid.judges(recipe, results))
     if not given.json:
         for table in conclusion.tables:
             terminal.table(table.header, table.rows, title=table.title)

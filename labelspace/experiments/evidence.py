@@ -7,15 +7,24 @@ from typing import Any
 
 import labelspace
 from labelspace import files
+from labelspace.evaluation.diagnosis import TRUSTED
 from labelspace.experiments.grid import as_plain, failure, without_path
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict, spread
 from labelspace.report.figures import write as write_figure
 from labelspace.report.tables import markdown
 
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}
 
 
-def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[Result], out: Path) -> tuple[Conclusion, Path]:
+def write(
+    name: str,
+    recipe: Recipe,
+    scale: Scale,
+    address: str,
+    results: list[Result],
+    out: Path,
+    judges: dict[str, list[float]] | None = None,
+) -> tuple[Conclusion, Path]:
     """Concludes, draws, and writes ``OUT/NAME/results.json``, ``results.md`` and figures.
 
     Args:
@@ -25,6 +34,7 @@ def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[R
         address: of the data.
         results: of all jobs.
         out: directory.
+        judges: label -> how well each judge reads real samples (:func:`labelspace.experiments.grid.judges`).
 
     Returns:
         The conclusion, and the directory that was written.
@@ -45,6 +55,7 @@ def write(name: str, recipe: Recipe, scale: Scale, address: str, results: list[R
         "commits": sorted({r.commit for r in results if r.commit}),
         "seeds": sorted({r.job.seed for r in results}),
         "training_minutes": round(sum(r.seconds for r in results) / 60, 1),
+        "judge": judges or {},
     }
     verdicts = [{"claim": v.claim, "held": v.held, "why": v.why} for v in conclusion.verdicts]
     files.write_json(home / "results.json", {**about, "verdicts": verdicts, "runs": [as_plain(r) for r in results]})
@@ -69,6 +80,7 @@ def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], fail
         f"```\n{about['command']}\n```",
         "",
         f"{where}; seeds {', '.join(map(str, about['seeds']))}; {about['training_minutes']:g} minutes of training in all.",
+        *_judge_lines(about["judge"]),
         "",
         "## Verdicts",
         "",
@@ -83,6 +95,18 @@ def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], fail
         lines += [f"![{Path(file).stem}]({file})", ""]
     lines += ["All figures, with intervals: [results.json](results.json)."]
     return "\n".join(lines) + "\n"
+
+
+def _judge_lines(found: dict[str, list[float]]) -> list[str]:
+    if not found:
+        return []
+    read = ", ".join(f"{label} {spread(values, '{:.1%}')}" for label, values in found.items())
+    poor = [label for label, values in found.items() if min(values) < TRUSTED]
+    warning = f" What it says of {', '.join(poor)} is not to be trusted." if poor else ""
+    return [
+        "",
+        f"Edits and samples are read by a judge that reads real test samples with a balanced accuracy of: {read}.{warning}",
+    ]
 
 
 def _line(verdict: Verdict) -> str:

@@ -108,6 +108,17 @@ def run(
     return results
 
 
+def judges(recipe: Recipe, results: list[Result]) -> dict[str, list[float]]:
+    """Balanced accuracy on real test samples of the judges that results were read by: label -> one number for each judge."""
+    found: dict[str, list[float]] = {}
+    good = [r.job for r in results if not r.failed and recipe.judged]
+    for address, labels, seed in dict.fromkeys((job.address, job.labels, job.seed) for job in good):
+        data = jobs.Job("vae", address, labels, seed).open_whole()
+        for label, score in judge.accuracy(judge.train(data, seed=seed), data).items():
+            found.setdefault(label, []).append(score.value)
+    return found
+
+
 def present(name: str, recipe: Recipe, scale: Scale, address: str, work: Path) -> tuple[int, int]:
     """How many of a recipe's runs are done, and how many there are."""
     planned = recipe.jobs(scale, address)

@@ -54,6 +54,16 @@ def results(home: Path, failed: str = "") -> list[Result]:
     return [*made, Result(planned[1], home / "runs" / planned[1].key, {} if failed else {"size": 0.75}, 33.04, failed)]
 
 
+def test_the_page_says_how_well_the_judges_read_and_whom_not_to_trust(tmp_path: Path) -> None:
+    read = {"Smiling": [0.99, 1.0], "Beard": [0.97, 0.9]}
+    _, out = evidence.write("small", Small(), "cpu", ADDRESS, results(tmp_path), tmp_path, read)
+    page = (out / "results.md").read_text()
+    assert "Smiling 99.5% (99.0% - 100.0%), Beard 93.5% (90.0% - 97.0%). What it says of Beard is not to be trusted." in page
+    assert json.loads((out / "results.json").read_text())["judge"] == read
+    _, out = evidence.write("small", Small(), "cpu", ADDRESS, results(tmp_path), tmp_path)
+    assert "judge" not in (out / "results.md").read_text()
+
+
 def written(home: Path, found: list[Result]) -> tuple[dict[str, Any], str, Path]:
     conclusion, out = evidence.write("small", Small(), "cpu", ADDRESS, found, home / "out")
     assert out == home / "out" / "small"
