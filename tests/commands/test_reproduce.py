@@ -58,7 +58,7 @@ def test_the_list_shows_what_is_done(places: list[str], capsys, strict) -> None:
     assert main(["reproduce", "--scale", "smoke", "--json", *places]) == 0
     state = {row["recipe"]: row["state"] for row in strict(capsys.readouterr().out)}
     held = strict(Path(places[1], "lrvae-moons", "results.json").read_text())["verdicts"]
-    assert state["lrvae-moons"] == f"3 of 3 runs; results: {sum(v['held'] is True for v in held)} of {len(held)} claims held"
+    assert state["lrvae-moons"] == f"5 of 5 runs; results: {sum(v['held'] is True for v in held)} of {len(held)} claims held"
     assert "results" not in state["csvae-faces"]
 
 
@@ -66,7 +66,7 @@ def test_the_list_does_not_show_results_of_another_scale(places: list[str], caps
     capsys.readouterr()
     assert main(["reproduce", "--scale", "cpu", "--json", *places]) == 0
     state = {row["recipe"]: row["state"] for row in strict(capsys.readouterr().out)}
-    assert "0 of 9 runs" in state["lrvae-moons"]
+    assert "0 of 15 runs" in state["lrvae-moons"]
     assert "claims held" not in state["lrvae-moons"] or "smoke" in state["lrvae-moons"]
 
 
