@@ -139,6 +139,7 @@ def _prepare(recipe: Recipe, planned: list[jobs.Job], tell: Callable[[str], None
     """Builds stores and judges once, before processes would each build their own."""
     for address, labels, seed in dict.fromkeys((job.address, job.labels, job.seed) for job in planned):
         data = jobs.Job("vae", address, labels, seed).open_whole()
+        recipe.check(data)
         if recipe.judged:
             tell(f"judge of {address}, seed {seed}")
             read = judge.accuracy(judge.train(data, seed=seed), data)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from labelspace import saving
 from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
 from labelspace.experiments.jobs import Job
 from labelspace.models.base import Model
 from labelspace.training.progress import Silent, Watcher
@@ -81,6 +82,7 @@ class Recipe(ABC):
         default: address of the data that it runs on; empty where the user must bring them.
         needs: address form of the data that it needs, for messages.
         judged: whether measuring needs the judge of the data.
+        kinds: kinds of labels of which the data must have one.
         version: raised when :meth:`measure` changes, so that old measurements are made again.
     """
 
@@ -89,6 +91,7 @@ class Recipe(ABC):
     default: ClassVar[str] = ""
     needs: ClassVar[str] = ""
     judged: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
 
     @abstractmethod
@@ -102,6 +105,14 @@ class Recipe(ABC):
     @abstractmethod
     def conclude(self, results: list[Result]) -> Conclusion:
         """Verdicts and tables from all runs that did not fail."""
+
+    def check(self, data: Dataset) -> None:
+        """Raises UserError where the data cannot show what the recipe is about."""
+        if self.kinds and not any(label.kind in self.kinds for label in data.schema):
+            raise UserError(
+                f"this recipe needs a label that is {' or '.join(self.kinds)}; {data.address} has "
+                + ", ".join(f"{label.name} ({label.kind})" for label in data.schema)
+            )
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         """Figures by file name."""

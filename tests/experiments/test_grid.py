@@ -212,6 +212,15 @@ def test_nothing_is_left_running(error: type[BaseException], started: Started, t
     assert [r.found["seed"] for r in run(tmp_path)] == [0, 1, 2]
 
 
+def test_data_without_the_labels_that_a_recipe_is_about_stop_before_any_process(started: Started, tmp_path: Path) -> None:
+    class Numbers(Tiny):
+        kinds = ("continuous",)
+
+    with pytest.raises(UserError, match=r"needs a label that is continuous.*side \(binary\)"):
+        run(tmp_path, Numbers())
+    assert started.processes == []
+
+
 def test_data_that_cannot_be_opened_stop_before_any_process(started: Started, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such directory"):
         grid.run("tiny", Tiny(), "smoke", f"mnist:{tmp_path}/nowhere", tmp_path / "runs")

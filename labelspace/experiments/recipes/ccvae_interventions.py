@@ -43,6 +43,7 @@ class Interventions(Recipe):
     paper = "Joy, Schmon, Torr, Siddharth, Rainforth 2021"
     default = "faces"
     judged = True
+    kinds = ("binary",)
     version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:

@@ -32,6 +32,7 @@ class Supervision(Recipe):
     claim = "a CCVAE keeps predicting labels as they get scarce, where M2, DIVA and MVAE fall off"
     paper = "Joy, Schmon, Torr, Siddharth, Rainforth 2021"
     default = "faces:n=6000,size=32"
+    kinds = ("binary", "categorical")
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         rates, seeds, epochs = {

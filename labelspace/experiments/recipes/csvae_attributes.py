@@ -70,6 +70,7 @@ class Attributes(Recipe):
     paper = "slides of a reproduction of Klys, Snell, Zemel 2018"
     default = "faces"
     judged = True
+    kinds = ("binary",)
     version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:

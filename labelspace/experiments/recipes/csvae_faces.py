@@ -74,6 +74,7 @@ class Faces(Recipe):
     paper = "Klys, Snell, Zemel 2018, tables 1 and 2"
     default = "faces"
     judged = True
+    kinds = ("binary",)
     version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:

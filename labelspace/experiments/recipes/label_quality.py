@@ -33,6 +33,7 @@ class LabelQuality(Recipe):
     paper = "our own; the limit that Klys, Snell, Zemel 2018 name"
     default = "faces:n=6000,size=32"
     judged = True
+    kinds = ("binary",)
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         seeds, epochs = {"smoke": (1, 1), "cpu": (2, 12), "paper": (5, None)}[scale]

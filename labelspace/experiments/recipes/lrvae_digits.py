@@ -63,6 +63,7 @@ class Digits(Recipe):
     paper = "Zheng, Sun 2019"
     needs = "mnist:DIR"
     judged = True
+    kinds = ("binary", "categorical")
     version = 2
     labels: ClassVar[tuple[str, ...] | None] = ("digit",)
     sizes: ClassVar[dict[Scale, tuple[int, int | None, int]]] = {
