@@ -88,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--label", required=True)
     edits(c)
 
+    c = add("move", "put latent blocks at points", "edit:move")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("--to", action="append", default=[], metavar="BLOCK=X,Y,...", help="a block and all of its coordinates")
+    edits(c)
+
     c = add("traverse", "walk through a label's latent block", "edit:traverse")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", nargs="?", default="test:0", help=sample + " (default: test:0)")
@@ -108,6 +114,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
     c.add_argument("-n", type=int, default=16)
+    c.add_argument(
+        "--free", default="codes", choices=["codes", "prior"], help="draw z where training codes lie (default), or from p(z)"
+    )
     c.add_argument("--seed", type=int, default=0)
     c.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
 
@@ -158,6 +167,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", default="reproduced", help="directory of results (default: reproduced)")
     c.add_argument("--runs", default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)")
     c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
+
+    c = add("explore", "explore a run in the browser", "explore:explore")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's own need --token")
+    c.add_argument("--port", type=int, help="port to listen on (default: the first that is free from 8080 on)")
+    c.add_argument("--token", default="", help="a secret that browsers have to know")
+    c.add_argument("--no-browser", action="store_true", help="only print the address")
 
     add("models", "what each model is for, and when not to use it", "models:models")
     return top

@@ -1,11 +1,13 @@
 """Interventions: changes to a sample's latent blocks, each returning the result and a record of what was done.
 
 All are written against latent blocks, so they work alike on every model. ``x`` is one sample (``shape``) or a batch
-(``(n, *shape)``); the result has the form that was given. Codes are posterior means unless a draw is asked for.
+(``(n, *shape)``); the result has the form that was given. Codes are posterior means unless a draw is asked for. Several edits
+of the same samples follow each other with ``after``: the next one starts from the codes of the one before.
 
 =================  ================================================================================================
 :func:`set`        give labels new values
 :func:`transfer`   give a sample a donor's way of having a label
+:func:`move`       put blocks at points that are given
 :func:`traverse`   walk along one or two coordinates of a label's block
 :func:`interpolate`  walk from one sample to another, in some blocks or all
 :func:`resample`   draw one block anew, many times
@@ -19,7 +21,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -76,11 +78,15 @@ class Intervention:
         x: new samples, shaped as each function says.
         record: what was done.
         codes: the codes that were decoded.
+        encoded: the samples' own codes, before any edit.
+        labels: the label values that belong to ``codes``, and which of them are known.
     """
 
     x: Tensor
     record: Record
     codes: Latents[Tensor]
+    encoded: Latents[Tensor] | None = None
+    labels: Labels | None = None
 
 
 @torch.no_grad()
@@ -94,6 +100,7 @@ def set(
     others: Literal["keep", "zero"] = "keep",
     keep_detail: bool = False,
     generator: torch.Generator | None = None,
+    after: Intervention | None = None,
 ) -> Intervention:
     """Gives labels new values and keeps everything else.
 
@@ -108,6 +115,7 @@ def set(
             first class of a categorical label, the mean of a number.
         keep_detail: add to the result what the model could not reconstruct: x + decode(edited) - decode(encoded).
         generator: for ``point="draw"``.
+        after: an earlier edit of the same samples that this one goes on from; ``labels`` are then those of that edit.
 
     Returns:
         ``x`` shaped like the input.
@@ -121,11 +129,10 @@ def set(
     parsed = {name: model.schema[name].parse(value) for name, value in values.items()}
     if missing := [name for name, value in parsed.items() if math.isnan(value)]:
         raise UserError(f"label {missing[0]!r} was set to nothing; expected a value")
-    encoded, before = _encode(model, batch, labels)
+    encoded, codes, before = _start(model, batch, labels, after)
     blockless = [name for name in parsed if not any(b.label == name for b in model.blocks)]
     if blockless:  # these edits move from the label's own value
         before = _completed(model, batch, before)
-    codes = encoded
     if others == "zero":
         means = torch.tensor([label.mean for label in model.schema], device=batch.device)  # 0 but for numbers
         off = modes(model.prior(means.expand_as(before[0])))
@@ -140,16 +147,19 @@ def set(
         new = torch.full((len(batch),), value, device=batch.device)
         codes = _put(model, codes, name, new, before[0][:, index], point, generator)
     out = _decode(model, codes, encoded, batch, keep_detail)
-    target = {name: [model.schema[name].format(value)] * len(batch) for name, value in parsed.items()}
+    now = (before[0].clone(), before[1].clone())
+    for name, value in parsed.items():
+        now[0][:, model.schema.index(name)], now[1][:, model.schema.index(name)] = value, True
     record = _record(
         "set",
         encoded,
         codes,
         _values(model, before, parsed),
-        target,
+        {name: [model.schema[name].format(value)] * len(batch) for name, value in parsed.items()},
         {"point": point, "others": others, "keep_detail": keep_detail},
+        after,
     )
-    return Intervention(out[0] if single else out, record, codes)
+    return Intervention(out[0] if single else out, record, codes, encoded, now)
 
 
 @torch.no_grad()
@@ -162,6 +172,7 @@ def transfer(
     donor_labels: Labels | None = None,
     *,
     keep_detail: bool = False,
+    after: Intervention | None = None,
 ) -> Intervention:
     """Gives samples a donor's way of having a label: the label's block is taken from the donor, the rest is kept.
 
@@ -172,7 +183,7 @@ def transfer(
         label: which label.
         labels: the samples' own labels where known.
         donor_labels: the donors' own labels where known.
-        keep_detail: as in :func:`set`.
+        keep_detail, after: as in :func:`set`.
 
     Returns:
         ``x`` shaped like the input.
@@ -182,20 +193,58 @@ def transfer(
     if len(given) not in (1, len(batch)):
         raise UserError(f"{len(given)} donors for {len(batch)} samples; expected one, or one for each")
     block = model.blocks.of(label)
-    encoded, before = _encode(model, batch, labels)
+    encoded, start, before = _start(model, batch, labels, after)
     lent, lent_values = _encode(model, given, donor_labels)
-    codes = encoded.replace({block.name: lent[block.name].expand(len(batch), -1)})
+    codes = start.replace({block.name: lent[block.name].expand(len(batch), -1)})
     out = _decode(model, codes, encoded, batch, keep_detail)
-    after = (lent_values[0].expand(len(batch), -1), lent_values[1].expand(len(batch), -1))
+    now = (before[0].clone(), before[1].clone())
+    for part, theirs in zip(now, lent_values, strict=True):
+        part[:, model.schema.index(label)] = theirs[:, model.schema.index(label)]
     record = _record(
         "transfer",
         encoded,
         codes,
         _values(model, before, [label]),
-        _values(model, after, [label]),
+        _values(model, now, [label]),
         {"label": label, "keep_detail": keep_detail},
+        after,
     )
-    return Intervention(out[0] if single else out, record, codes)
+    return Intervention(out[0] if single else out, record, codes, encoded, now)
+
+
+@torch.no_grad()
+def move(
+    model: Model,
+    x: Tensor,
+    points: Mapping[str, Sequence[float] | Tensor],
+    labels: Labels | None = None,
+    *,
+    keep_detail: bool = False,
+    after: Intervention | None = None,
+) -> Intervention:
+    """Puts latent blocks at points that are given, and keeps everything else. Without points it is the reconstruction.
+
+    Args:
+        model: a trained model.
+        x: one sample or a batch.
+        points: block name -> coordinates ``(size,)`` for all samples, or ``(n, size)``.
+        labels: the samples' own labels where known.
+        keep_detail, after: as in :func:`set`.
+
+    Returns:
+        ``x`` shaped like the input.
+
+    Raises:
+        UserError: an unknown block, or a point that is not one of it.
+    """
+    batch, single = _batch(model, x)
+    encoded, start, now = _start(model, batch, labels, after)
+    placed = {name: _point(model.blocks.named(name), point, batch) for name, point in points.items()}
+    codes = start.replace(placed)
+    out = _decode(model, codes, encoded, batch, keep_detail)
+    options = {"points": {name: point.tolist() for name, point in placed.items()}, "keep_detail": keep_detail}
+    record = _record("move", encoded, codes, {}, {}, options, after)
+    return Intervention(out[0] if single else out, record, codes, encoded, now)
 
 
 @torch.no_grad()
@@ -212,6 +261,7 @@ def traverse(
     value: Any = None,
     data_codes: Latents[Tensor] | None = None,
     keep_detail: bool = False,
+    after: Intervention | None = None,
 ) -> Intervention:
     """Walks along one or two coordinates of a block and keeps everything else.
 
@@ -228,7 +278,7 @@ def traverse(
             "data" is the central 96% of ``data_codes``; or two numbers.
         value: the label's value whose prior is walked through; a binary label is walked through where it is on.
         data_codes: codes of a data set, for ``span="data"`` (:func:`encode_all` makes them).
-        keep_detail: as in :func:`set`.
+        keep_detail, after: as in :func:`set`.
 
     Returns:
         ``x`` of shape ``(steps, *shape)`` or ``(steps, steps, *shape)`` for one sample (first coordinate first), with the
@@ -243,25 +293,26 @@ def traverse(
         raise UserError(f"block {place.name!r} has coordinates 0 to {place.size - 1}, got {bad[0]}")
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")
-    encoded, before = _encode(model, batch, labels)
+    encoded, start, before = _start(model, batch, labels, after)
     ends = _ends(model, place.name, place.label, coordinates, span, value, data_codes, _completed(model, batch[:1], before))
     axes = [torch.linspace(low, high, steps, device=batch.device) for low, high in ends]
     points = torch.cartesian_prod(*axes).view(-1, len(coordinates))  # (steps^k, k)
-    walked = encoded[place.name].repeat_interleave(len(points), 0)
+    rows = torch.arange(len(batch), device=batch.device).repeat_interleave(len(points))
+    walked = start[place.name][rows]
     walked[:, list(coordinates)] = points.repeat(len(batch), 1).to(walked.dtype)
-    repeated = encoded.rows(torch.arange(len(batch), device=batch.device).repeat_interleave(len(points)))
-    codes = repeated.replace({place.name: walked})
-    out = _decode(model, codes, repeated, batch.repeat_interleave(len(points), 0), keep_detail)
+    codes = start.rows(rows).replace({place.name: walked})
+    out = _decode(model, codes, encoded.rows(rows), batch[rows], keep_detail)
     out = out.view(len(batch), *[steps] * len(coordinates), *model.shape)
-    record = Record(
+    record = _walk_record(
         "traverse",
-        (place.name,),
-        tuple(b.name for b in model.blocks if b.name != place.name),
+        model,
+        [place.name],
         _values(model, before, [place.label] if place.label else []),
         {},
         {"coordinates": list(coordinates), "axes": [axis.tolist() for axis in axes], "keep_detail": keep_detail},
+        after,
     )
-    return Intervention(out[0] if single else out, record, codes)
+    return Intervention(out[0] if single else out, record, codes, encoded.rows(rows), (before[0][rows], before[1][rows]))
 
 
 @torch.no_grad()
@@ -275,6 +326,7 @@ def interpolate(
     steps: int = 7,
     blocks: Sequence[str] | None = None,
     keep_detail: bool = False,
+    after: Intervention | None = None,
 ) -> Intervention:
     """Walks on a straight line from the codes of one sample to those of another.
 
@@ -286,6 +338,7 @@ def interpolate(
         steps: points of the walk, both ends included.
         blocks: names of the blocks that move; all by default.
         keep_detail: as in :func:`set`.
+        after: as in :func:`set`; the walk starts there.
 
     Returns:
         ``x`` of shape ``(steps, *shape)``, with the batch's dimension in front for a batch.
@@ -297,22 +350,23 @@ def interpolate(
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")
     names = [b.name for b in model.blocks] if blocks is None else [model.blocks.named(b).name for b in blocks]
-    start, before = _encode(model, batch, labels)
-    goal, after = _encode(model, end, other_labels)
+    encoded, start, before = _start(model, batch, labels, after)
+    goal, goal_labels = _encode(model, end, other_labels)
     rows = torch.arange(len(batch), device=batch.device).repeat_interleave(steps)
     t = torch.linspace(0, 1, steps, device=batch.device).repeat(len(batch))[:, None]
     first, last = start.rows(rows), goal.rows(rows)
     codes = first.replace({name: torch.lerp(first[name], last[name], t.to(first[name].dtype)) for name in names})
-    out = _decode(model, codes, first, batch[rows], keep_detail).view(len(batch), steps, *model.shape)
-    record = Record(
+    out = _decode(model, codes, encoded.rows(rows), batch[rows], keep_detail).view(len(batch), steps, *model.shape)
+    record = _walk_record(
         "interpolate",
-        tuple(names),
-        tuple(b.name for b in model.blocks if b.name not in names),
+        model,
+        names,
         _values(model, before, model.schema.names),
-        _values(model, after, model.schema.names),
+        _values(model, goal_labels, model.schema.names),
         {"steps": steps, "keep_detail": keep_detail},
+        after,
     )
-    return Intervention(out[0] if single else out, record, codes)
+    return Intervention(out[0] if single else out, record, codes, encoded.rows(rows), (before[0][rows], before[1][rows]))
 
 
 @torch.no_grad()
@@ -324,10 +378,12 @@ def resample(
     *,
     block: str | None = None,
     n: int = 8,
+    free: Literal["codes", "prior"] = "codes",
     keep_detail: bool = False,
     generator: torch.Generator | None = None,
+    after: Intervention | None = None,
 ) -> Intervention:
-    """Draws one block anew from its prior given the sample's own label, ``n`` times, and keeps everything else.
+    """Draws one block anew, given the sample's own label, ``n`` times, and keeps everything else.
 
     Args:
         model: a trained model.
@@ -336,7 +392,8 @@ def resample(
         labels: the samples' own labels where known.
         block: name of a block, instead of a label.
         n: draws per sample.
-        keep_detail: as in :func:`set`.
+        free: where a free block is drawn from; see :meth:`labelspace.models.base.Model.new_codes`.
+        keep_detail, after: as in :func:`set`; samples that :func:`generate` drew can be gone on from, too.
         generator: of the draws.
 
     Returns:
@@ -346,16 +403,16 @@ def resample(
     if n < 1:
         raise UserError(f"resample needs at least one draw, got {n}")
     place = _place(model, "resample", label, block)
-    encoded, before = _encode(model, batch, labels)
+    encoded, start, before = _start(model, batch, labels, after)
     rows = torch.arange(len(batch), device=batch.device).repeat_interleave(n)
     repeated = encoded.rows(rows)
     given = _completed(model, batch, before)
-    drawn = sample(model.prior(given[0][rows], given[1][rows]), generator)[place.name]
-    codes = repeated.replace({place.name: drawn})
+    drawn = model.new_codes(given[0][rows], given[1][rows], free=free, generator=generator)[place.name]
+    codes = start.rows(rows).replace({place.name: drawn})
     out = _decode(model, codes, repeated, batch[rows], keep_detail).view(len(batch), n, *model.shape)
     values = _values(model, before, [place.label] if place.label else [])
-    record = _record("resample", repeated, codes, values, values, {"n": n, "keep_detail": keep_detail})
-    return Intervention(out[0] if single else out, record, codes)
+    record = _record("resample", repeated, codes, values, values, {"n": n, "free": free, "keep_detail": keep_detail}, after)
+    return Intervention(out[0] if single else out, record, codes, repeated, (before[0][rows], before[1][rows]))
 
 
 @torch.no_grad()
@@ -365,6 +422,7 @@ def generate(
     n: int = 16,
     *,
     keep: Tensor | None = None,
+    free: Literal["codes", "prior"] = "codes",
     generator: torch.Generator | None = None,
 ) -> Intervention:
     """New samples under labels.
@@ -374,6 +432,8 @@ def generate(
         values: label name -> value; labels that are not named are drawn from their frequencies in the training data.
         n: how many.
         keep: one sample whose free blocks are kept instead of drawn.
+        free: where the free block is drawn from: the Gaussian of training codes, or p(z); see
+            :meth:`labelspace.models.base.Model.new_codes`.
         generator: of the draws.
 
     Returns:
@@ -391,23 +451,25 @@ def generate(
         if math.isnan(number):
             raise UserError(f"label {name!r} was set to nothing; expected a value")
         asked[:, schema.index(name)] = number
-    codes = sample(model.prior(asked), generator)
+    if free not in ("codes", "prior"):
+        raise unknown("source of free codes", free, ("codes", "prior"))
+    codes = model.new_codes(asked, free=free, generator=generator)
     held: tuple[str, ...] = ()
     if keep is not None:
         batch, _ = _batch(model, keep)
         encoded, _ = _encode(model, batch[:1], None)
-        free = model.blocks.free
-        codes = codes.replace({b.name: encoded[b.name].expand(n, -1) for b in free})
-        held = tuple(b.name for b in free)
+        held = tuple(b.name for b in model.blocks.free)
+        codes = codes.replace({name: encoded[name].expand(n, -1) for name in held})
+    labels = (asked, torch.ones_like(asked, dtype=torch.bool))
     record = Record(
         "generate",
         tuple(b.name for b in model.blocks if b.name not in held),
         held,
         {},
-        _values(model, (asked, torch.ones_like(asked, dtype=torch.bool)), schema.names),
-        {"n": n, "asked": builtins.sorted(values or {})},
+        _values(model, labels, schema.names),
+        {"n": n, "free": free, "asked": builtins.sorted(values or {})},
     )
-    return Intervention(model.decode(codes).mean, record, codes)
+    return Intervention(model.decode(codes).mean, record, codes, codes, labels)
 
 
 @torch.no_grad()
@@ -490,6 +552,36 @@ def _encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Ten
     return modes(model.encode(x, values, observed)), (values, observed)
 
 
+def _start(
+    model: Model, x: Tensor, labels: Labels | None, after: Intervention | None
+) -> tuple[Latents[Tensor], Latents[Tensor], Labels]:
+    """The samples' own codes, the codes that an edit starts from, and the label values that belong to these."""
+    if after is None:
+        encoded, known = _encode(model, x, labels)
+        return encoded, encoded, known
+    if after.encoded is None or after.labels is None:
+        raise UserError(f"nothing can come after {after.record.kind}: it does not say which codes it started from")
+    if len(after.labels[0]) != len(x):
+        raise UserError(f"the edit before this one has {len(after.labels[0])} samples, this one {len(x)}; expected as many")
+    return after.encoded, after.codes, after.labels
+
+
+def _point(block: Block, given: Sequence[float] | Tensor, x: Tensor) -> Tensor:
+    """A point of a block for every sample of ``x``."""
+    try:
+        point = torch.as_tensor(given, dtype=torch.float32, device=x.device)
+        if point.shape[-1:] != (block.size,):
+            raise ValueError
+        point = point.expand(len(x), block.size)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            f"a point of latent block {block.name!r} is {block.size} numbers, for all samples or for each; got {given}"
+        ) from None
+    if not bool(torch.isfinite(point).all()):
+        raise UserError(f"latent block {block.name!r} cannot be put at NaN or infinity")
+    return point
+
+
 def _completed(model: Model, x: Tensor, labels: Labels) -> Labels:
     """Labels of the first ``len(x)`` samples with what is missing predicted, where p(codes | y) depends on it."""
     values, observed = labels[0][: len(x)], labels[1][: len(x)]
@@ -554,12 +646,59 @@ def _values(model: Model, labels: Labels, names) -> dict[str, list[Any]]:
     return {name: decoded[name] for name in names}
 
 
-def _record(kind: str, encoded: Latents[Tensor], codes: Latents[Tensor], source, target, options) -> Record:
-    """A record whose changed blocks are those whose codes really differ."""
+def _record(
+    kind: str,
+    encoded: Latents[Tensor],
+    codes: Latents[Tensor],
+    source: dict[str, list[Any]],
+    target: dict[str, list[Any]],
+    options: dict[str, Any],
+    after: Intervention | None = None,
+) -> Record:
+    """A record whose changed blocks are those whose codes really differ from the samples' own."""
     blocks: Blocks = codes.blocks
     changed = tuple(b.name for b in blocks if not torch.equal(encoded[b.name], codes[b.name]))
-    held = tuple(b.name for b in blocks if b.name not in changed)
-    return Record(kind, changed, held, source, target, options)
+    return _following(Record(kind, changed, _rest(blocks, changed), source, target, options), after)
+
+
+def _walk_record(
+    kind: str,
+    model: Model,
+    names: Sequence[str],
+    source: dict[str, list[Any]],
+    target: dict[str, list[Any]],
+    options: dict[str, Any],
+    after: Intervention | None,
+) -> Record:
+    """The record of a walk: the blocks that it goes through, and those that edits before it changed, are changed."""
+    earlier = after.record.changed if after else ()
+    changed = tuple(b.name for b in model.blocks if b.name in names or b.name in earlier)
+    return _following(Record(kind, changed, _rest(model.blocks, changed), source, target, options), after)
+
+
+def _rest(blocks: Blocks, changed: Sequence[str]) -> tuple[str, ...]:
+    return tuple(b.name for b in blocks if b.name not in changed)
+
+
+def _following(record: Record, after: Intervention | None) -> Record:
+    """The record of an edit and of all edits before it: values from the very first, and what was done as a list."""
+    if after is None:
+        return record
+    before = after.record
+    n = {len(values) for values in record.target.values()} | {len(values) for values in record.source.values()}
+
+    def each(values: list[Any]) -> list[Any]:  # one for each sample, where this edit made several of one
+        most = max(n, default=len(values))
+        return [value for value in values for _ in range(most // len(values))] if 0 < len(values) < most else values
+
+    own = {name: value for name, value in before.options.items() if name != "after"}
+    steps = [*before.options.get("after", []), {"kind": before.kind, "target": before.target, "options": own}]
+    return replace(
+        record,
+        source={**record.source, **{name: each(values) for name, values in before.source.items()}},
+        target={**{name: each(values) for name, values in before.target.items()}, **record.target},
+        options={**record.options, "after": steps},
+    )
 
 
 def _one_of(name: str, given: Any, known: Sequence[str]) -> None:

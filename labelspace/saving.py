@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -37,6 +38,20 @@ def save(model: Model, directory: str | Path) -> Path:
     return home
 
 
+def fingerprint(directory: str | Path) -> str:
+    """What tells the weights of a saved model from all others: measurements say by it which model they are of.
+
+    Raises:
+        UserError: the directory holds no weights.
+    """
+    path = Path(directory) / "model.safetensors"
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
 def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
     """A new model from :func:`configuration`. Raises UserError when it is of a newer format or not one."""
     try:
@@ -54,7 +69,7 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
 
 
 _ABOUT_DATA = ("trunk.", "head.", "label_trunk.", "decoder.", "likelihood.")  # parts that do not speak of certain labels
-_MEASURED = ("points", "balance.erasure.", "balance.leak.", "balance.block_leak.", "attributes.")
+_MEASURED = ("free_", "fitted_", "points", "balance.erasure.", "balance.leak.", "balance.block_leak.", "attributes.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,6 +161,23 @@ def test_generate_gives_what_was_asked_and_repeats_with_its_seed(model: Model, d
     assert kept.record.held == ("z",)
 
 
+def test_free_codes_of_new_samples_are_those_of_data_or_of_the_prior(model: Model, data: Dataset) -> None:
+    def drawn(free: str) -> iv.Intervention:
+        return iv.generate(model, {"a": 1}, 500, free=free, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+
+    model.free_mean.fill_(7.0)
+    model.free_factor.copy_(0.1 * torch.eye(len(model.free_mean)))
+    assert drawn("codes").record.options["free"] == "codes"
+    assert float((drawn("codes").codes["z"].mean(0) - 7).abs().max()) < 0.05
+    assert float(drawn("prior").codes["z"].mean(0).abs().max()) < 0.3
+    torch.testing.assert_close(drawn("codes").codes["w.a"], drawn("prior").codes["w.a"])
+    x, labels = some(data)
+    done = iv.resample(model, x, None, labels, block="z", n=3)
+    assert float((done.codes["z"] - 7).abs().max()) < 1
+    with pytest.raises(ls.UserError, match="prior"):
+        drawn("prio")
+
+
 def test_unknown_own_labels_are_predicted(model: Model, data: Dataset) -> None:
     x, _ = some(data)
     assert iv.set(model, x, {"a": 1}).record.source["a"] == [int(v) for v in model.predict(x).mode()[:, 0]]

@@ -49,6 +49,23 @@ def transfer(given: argparse.Namespace) -> None:
     _finish(given, done, "transfer")
 
 
+def move(given: argparse.Namespace) -> None:
+    """Puts latent blocks at points."""
+    model, get = _open(given.run_directory)
+    points = {}
+    for text in given.to:
+        name, equals, numbers = text.partition("=")
+        try:
+            points[name.strip()] = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UserError(f"--to {text!r} is not of the form BLOCK=X,Y,... with a number for each coordinate")
+    x, labels = get(given.sample)
+    done = interventions.move(model, x, points, labels, keep_detail=given.keep_detail)
+    _finish(given, done, "move")
+
+
 def traverse(given: argparse.Namespace) -> None:
     """Walks through a label's block."""
     model, get = _open(given.run_directory)
@@ -113,7 +130,7 @@ def generate(given: argparse.Namespace) -> None:
     """New samples under labels."""
     model = saving.load(given.run_directory)
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
-    done = interventions.generate(model, values, given.n, generator=torch.Generator().manual_seed(given.seed))
+    done = interventions.generate(model, values, given.n, free=given.free, generator=torch.Generator().manual_seed(given.seed))
     if len(model.shape) == 3:  # a picture with about as many rows as columns
         columns = max(1, round(given.n**0.5))
         rows = -(-given.n // columns)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,7 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from labelspace.errors import UserError
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-_UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises for a file that is not a picture or is damaged.
+UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -28,14 +31,19 @@ def decode(rows: np.ndarray, size: list[int] | None, channels: int, failures: li
     for i, path in enumerate(rows):
         try:
             out[i] = read(str(path), channels, (height, width))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             failures.append((i, f"{path}: {error}"))
     return out
 
 
-def read(path: str | Path, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """One image file as ``(channels, height, width)`` uint8, turned upright, resized if a size (height, width) is given."""
-    with Image.open(path) as image:
+def read(
+    path: str | Path | BinaryIO, channels: int, size: tuple[int, int] | None = None, formats: Sequence[str] | None = None
+) -> np.ndarray:
+    """One image file as ``(channels, height, width)`` uint8, turned upright, resized if a size (height, width) is given.
+
+    Only ``formats`` are tried, where they are given (names as Pillow has them).
+    """
+    with Image.open(path, formats=formats) as image:
         picture = ImageOps.exif_transpose(image)
         if picture.mode.startswith("I;16"):  # 16-bit grey; PIL's own conversion would clip it
             picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
@@ -54,7 +62,7 @@ def read_for(shape: tuple[int, ...], path: str | Path) -> np.ndarray:
         return read(path, shape[0], (shape[1], shape[2]))
     except FileNotFoundError:
         raise UserError(f"no such image: {path}") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as an image: {error}") from None
 
 
@@ -68,7 +76,7 @@ def look(paths: list[Path]) -> dict[Path, tuple[tuple[int, int], int] | str]:
                 mode = image.mode.partition(";")[0]
                 bands = {"1": 1, "L": 1, "I": 1, "F": 1, "RGBA": 4, "LA": 4, "PA": 4}.get(mode, 3)
                 found[path] = ((upright[1], upright[0]), bands)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             found[path] = str(error)
     return found
 

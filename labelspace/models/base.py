@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, Likelihood
+
+_CODES = 20_000  # so many samples, in random order, tell where codes lie
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Model(nn.Module):
     decoder: nn.Module
     label_features: Tensor
     label_parameters: Tensor
+    free_mean: Tensor
+    free_factor: Tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Records the arguments that an instance was made with: they are its configuration."""
@@ -147,6 +151,10 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
+        # Where training codes of the first free block lie: their mean and a factor of their covariance; nan until measured.
+        size = blocks.free[0].size if blocks.free else 0
+        self.register_buffer("free_mean", torch.full((size,), torch.nan))
+        self.register_buffer("free_factor", torch.full((size, size), torch.nan))
         self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
         self.epoch, self.progress = 0.0, 1.0
@@ -227,8 +235,58 @@ class Model(nn.Module):
     def adapt(self, losses: Losses) -> None:
         """Called after all players have stepped on a batch: multipliers that balance terms move here."""
 
+    @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Called with the training data when the weights are final: what edits need to know about the codes is kept here."""
+        """Called with the training data when the weights are final: what edits and samples need to know about the codes.
+
+        Here that is the Gaussian of the free block's codes. A model that needs more calls this first; one whose free block
+        depends on labels does not call it.
+        """
+        if not self.blocks.free:
+            return
+        name, size = self.blocks.free[0].name, len(self.free_mean)
+        first, second = (
+            torch.zeros(*shape, dtype=torch.double, device=self.free_mean.device) for shape in ((size,), (size, size))
+        )
+        count = 0
+        for batch in batches():
+            q = self.encode(batch.x, batch.values, batch.observed)[name]
+            mean, variance = q.mean.double(), q.scale.double() ** 2
+            first += mean.sum(0)
+            second += mean.T @ mean + torch.diag(variance.sum(0))
+            count += len(mean)
+            if count >= _CODES:
+                break
+        mean = first / count
+        covariance = second / count - torch.outer(mean, mean)
+        jitter = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)  # codes may lie in fewer dimensions than the block has
+        self.free_mean.copy_(mean)
+        self.free_factor.copy_(torch.linalg.cholesky(covariance + jitter * torch.eye(size, device=mean.device)))
+
+    @torch.no_grad()
+    def new_codes(
+        self,
+        values: Tensor,
+        observed: Tensor | None = None,
+        *,
+        free: Literal["codes", "prior"] = "codes",
+        generator: torch.Generator | None = None,
+    ) -> Latents[Tensor]:
+        """Codes of new samples under labels.
+
+        Args:
+            values, observed: ``(n, labels)``.
+            free: where the free block is drawn from: "prior" is p(z); "codes" the Gaussian with the mean and covariance of all
+                training codes, which is where the decoder has been trained. Posteriors that tell much do not fill N(0, I), and
+                what is decoded off them is of no kind. A model that has not measured its codes draws from p(z).
+            generator: of the draws.
+        """
+        codes = sample(self.prior(values, observed), generator)
+        if free == "prior" or not self.blocks.free or bool(self.free_mean.isnan().any()):
+            return codes
+        name = self.blocks.free[0].name
+        noise = torch.empty_like(codes[name]).normal_(generator=generator)
+        return codes.replace({name: self.free_mean + noise @ self.free_factor.T})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Raises UserError where the model does not define one."""
@@ -355,8 +413,15 @@ class Model(nn.Module):
         return total
 
     @torch.no_grad()
-    def generate(self, values: Tensor, observed: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """New samples under labels: the mean of p(x | codes) at a draw of the prior; ``(n, *shape)``.
+    def generate(
+        self,
+        values: Tensor,
+        observed: Tensor | None = None,
+        *,
+        free: Literal["codes", "prior"] = "codes",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """New samples under labels: the mean of p(x | codes) at :meth:`new_codes`; ``(n, *shape)``.
 
         Labels that are not observed are drawn from their frequencies.
         """
@@ -364,7 +429,7 @@ class Model(nn.Module):
         values = drawn if observed is None and values.numel() == 0 else values
         if observed is not None:
             values = torch.where(observed, values, drawn)
-        return self.decode(sample(self.prior(values), generator)).mean
+        return self.decode(self.new_codes(values, free=free, generator=generator)).mean
 
 
 def _whole_signature(cls: type) -> inspect.Signature:

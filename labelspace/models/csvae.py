@@ -374,6 +374,7 @@ class CSVAE(Model):
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Finds the typical point of every label value."""
+        super().calibrate(batches)
         parts, values, observed, found = [], [], [], 0
         for batch in batches():
             if found >= _TYPICAL_FROM:

@@ -178,6 +178,7 @@ class LrLiVAE(Model):
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Measures where the codes of every label value lie."""
+        super().calibrate(batches)
         sums = [
             torch.zeros(3, len(label.values), self.blocks[1 + i].size, device=self.label_parameters.device, dtype=torch.double)
             for i, label in enumerate(self.schema)

@@ -189,7 +189,7 @@ class MVAE(Model):
     # -- edits --------------------------------------------------------------------------------------------------------
 
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Measures the attribute vectors that edits move along."""
+        """Measures the attribute vectors that edits move along; z, which depends on the labels, is drawn from p(z | y)."""
         self.attributes.measure(batches(), lambda batch: self.posterior(batch.x, batch.values, batch.observed)["z"].mean)
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:

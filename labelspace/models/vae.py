@@ -93,6 +93,7 @@ class VAE(Model):
 
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Measures the attribute vectors that edits move along."""
+        super().calibrate(batches)
         self.attributes.measure(batches(), lambda batch: self.posterior(batch.x, batch.values, batch.observed)["z"].mean)
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:

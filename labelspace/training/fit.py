@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from labelspace import files, saving
-from labelspace.data import sources
+from labelspace.data import sources, store
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, UserError, unknown
@@ -381,9 +381,9 @@ class _Loop:
         self.model.eval()
 
         def training_data():
-            batches = Batches(
-                self.data, "train", max(self.options.batch_size, 256), shuffle=False, prefetch=self.batches.prefetch
-            )
+            # in random order: some take the first so many, and data may be sorted by class
+            size, seed = max(self.options.batch_size, 256), self.options.seed
+            batches = Batches(self.data, "train", size, seed=seed, prefetch=self.batches.prefetch)
             return (batch.to(self.fabric.device) for batch in batches)
 
         self.model.calibrate(training_data)
@@ -471,11 +471,26 @@ def open_run(home: str | Path) -> tuple[Model, Dataset]:
         UserError: the directory holds no run, or its data cannot be opened any more.
     """
     run = Run(home)
+    run.read_config()  # says first whether it is a run at all
+    return saving.load(run.home), open_data(run)
+
+
+def open_data(run: Run, progress: store.Progress | None = None) -> Dataset:
+    """The data set that a run was trained on, its labels hidden and changed as they were then.
+
+    Args:
+        run: the run.
+        progress: as in :func:`labelspace.open`.
+
+    Raises:
+        UserError: the directory holds no run, or its data cannot be opened any more.
+    """
     found = run.read_config()["data"]
-    return saving.load(run.home), sources.open(
+    return sources.open(
         found["address"],
         found["labels"],
         seed=found["seed"],
         supervision=found.get("supervision", 1.0),
         mislabelled=found.get("mislabelled", 0.0),
+        progress=progress,
     )

@@ -76,7 +76,9 @@ def attributes(job: Job, good: bool) -> Found:
     from labelspace.experiments.recipes.csvae_attributes import STEPS, named, requests
 
     rate = {"csvae": 0.95, "condvae": 0.97}[job.model] if good else {"csvae": 0.6, "condvae": 0.5}[job.model]
-    asked = {named(on, off): {s: {"all": score(rate)} for s in ("posterior", "prior")} for on, off in requests([*FACES])}
+    asked = {
+        named(on, off): {s: {"all": score(rate)} for s in ("posterior", "codes", "prior")} for on, off in requests([*FACES])
+    }
     return {
         "requests": asked,
         "curve": {

@@ -97,6 +97,29 @@ def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[in
             assert bool(torch.isfinite(estimate).all())
 
 
+def test_new_samples_have_their_free_codes_where_those_of_data_lie(name: str, schema: Schema) -> None:
+    data = make_data((5,), schema)
+    model = make(name, data).eval()
+    batch = batch_of(data, 60)
+    values = batch.values[:1].expand(4000, -1)
+
+    def drawn(free: str) -> Tensor:
+        return model.new_codes(values, free=free, generator=torch.Generator().manual_seed(0))[model.blocks.free[0].name]  # type: ignore[arg-type]
+
+    before = drawn("prior")
+    assert torch.equal(drawn("codes"), before)  # nothing has been measured yet
+    model.calibrate(lambda: [batch])
+    assert torch.equal(drawn("prior"), before)
+    if bool(model.free_mean.isnan().any()):
+        return  # the free block depends on labels: p(z | y) is where it is drawn from
+    posterior = model.encode(batch.x, batch.values, batch.observed)[model.blocks.free[0].name]
+    found = drawn("codes")
+    centre = posterior.mean.mean(0)
+    spread = torch.cov(posterior.mean.T, correction=0) + torch.diag((posterior.scale**2).mean(0))
+    torch.testing.assert_close(found.mean(0), centre, atol=0.08, rtol=0)
+    torch.testing.assert_close(torch.cov(found.T), spread, atol=0.12, rtol=0)
+
+
 @pytest.mark.parametrize("n", [1, 2, 7])
 @pytest.mark.parametrize("missing", [0.0, 0.5, 1.0])
 def test_terms_are_finite_for_any_batch_and_any_missing_labels(name: str, schema: Schema, n: int, missing: float) -> None:

@@ -98,7 +98,9 @@ class Digits(Recipe):
         generator = torch.Generator().manual_seed(0)
         label = data.schema.names[0]
         names = data.schema[label].values
-        made = torch.cat([interventions.generate(model, {label: name}, each, generator=generator).x for name in names])
+        made = torch.cat(
+            [interventions.generate(model, {label: name}, each, free="prior", generator=generator).x for name in names]
+        )
         asked = np.repeat(np.arange(len(names)), each)
         rows = chosen(data, "test", max(1000, len(asked)))
         real, classes = data.samples(rows), data.values[rows, 0].astype(int)
@@ -220,7 +222,10 @@ class Digits(Recipe):
         for value in (0, len(names) // 2, len(names) - 1):
             real = rows[data.values[rows, 0] == value][:10]
             generator = torch.Generator().manual_seed(0)
-            made = [interventions.generate(m, {label: names[value]}, len(real), generator=generator).x for m in models.values()]
+            made = [
+                interventions.generate(m, {label: names[value]}, len(real), free="prior", generator=generator).x
+                for m in models.values()
+            ]
             images = torch.stack([data.samples(real), *made])
             parts.append(Sheet(f"{label} {names[value]}", images, rows=["real", *models]))
         return sheets(parts)
