@@ -114,6 +114,8 @@ def _leaks(leakage: dict[str, Any]) -> list[Finding]:
             if place != "free" and not place.startswith("other."):
                 continue
             excess = _excess(read, row)
+            if together := read.get("together"):  # labels that go together are read off each other's blocks as far
+                excess -= max(0.0, _excess({"together alone": together}, row))
             if excess <= READS:
                 continue
             shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"

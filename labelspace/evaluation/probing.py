@@ -92,7 +92,9 @@ def probes(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, dive
     Returns:
         Label -> place (:func:`places`, and "own_hidden", its own block of codes that were made with all labels hidden) ->
         probe -> scores of :func:`leakage.probe_scores` or :func:`leakage.probe_values`; and per discrete label "chance" and
-        "entropy" in nats. A label that is too rare to be probed has the reason under "not probed".
+        "entropy" in nats. Of another label's block, "together" is what that label's value alone tells of this one: labels that
+        go together in the data can be read off each other's blocks as far. A label that is too rare to be probed has the reason
+        under "not probed".
     """
     known, blind = posterior(model, data, rows), posterior(model, data, rows, hidden=True)
     generator = torch.Generator().manual_seed(seed)
@@ -115,6 +117,8 @@ def probes(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, dive
                 if divergence and label.kind == "binary" and place in ("free", "own"):
                     code = torch.cat([drawn[name] for name in names], 1).numpy()[seen]
                     row[place]["kl"] = _divergence(code, target == 1, seed)
+                if place.startswith("other."):
+                    row[place]["together"] = _together(data, rows[seen], i, place.removeprefix("other."), seed)
             own = places(model.blocks, label.name).get("own")
             if own:
                 row["own_hidden"] = _read(_side_by_side(blind, own, seen), target, label.discrete, seed)
@@ -126,8 +130,23 @@ def probes(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, dive
 
 def best_probe(read: dict[str, Any]) -> dict[str, float]:
     """The score of the probe that reads most: balanced accuracy of a discrete label, R^2 of a number."""
-    scores = [found.get("balanced_accuracy", found) for name, found in read.items() if name != "kl"]
+    scores = [found.get("balanced_accuracy", found) for name, found in read.items() if name not in ("kl", "together")]
     return max(scores, key=lambda score: score["value"])
+
+
+def _together(data: Dataset, rows: np.ndarray, i: int, other: str, seed: int) -> dict[str, float] | None:
+    """What the value of another label tells of label ``i``: the best probe's score; None where too few samples have both."""
+    j = data.schema.index(other)
+    both = rows[data.observed[rows, j]]
+    value = data.values[both, j]
+    code = np.eye(len(data.schema[other].values))[value.astype(int)] if data.schema[other].discrete else value[:, None]
+    target = data.values[both, i]
+    if len(both) < 40 or len(np.unique(target)) < 2:
+        return None
+    try:
+        return best_probe(_read(code, target, data.schema.labels[i].discrete, seed))
+    except UserError:
+        return None
 
 
 def _side_by_side(codes: Latents[DiagonalGaussian], names: list[str], seen: np.ndarray) -> np.ndarray:

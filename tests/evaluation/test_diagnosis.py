@@ -117,6 +117,16 @@ def test_a_block_that_tells_what_it_should_not(probe: str, place: str, shown: st
     assert "80% of the way from chance to certainty" in finding.what
 
 
+def test_labels_that_go_together_may_be_read_off_each_others_blocks_as_far() -> None:
+    found = good()
+    found["leakage"]["a"]["other.dose"] = read(0.9) | {"together": score(0.88)}
+    found["leakage"]["dose"]["other.a"] = {"ridge": score(0.6), "mlp": score(0.6), "together": score(0.55)}
+    assert kinds(found) == []
+    found["leakage"]["a"]["other.dose"]["together"] = score(0.5)
+    found["leakage"]["dose"]["other.a"]["together"] = None
+    assert kinds(found) == [("leakage", "a"), ("leakage", "dose")]
+
+
 @pytest.mark.parametrize(("chance", "accuracy", "rings"), [(0.5, 0.6, False), (0.1, 0.6, True), (0.1, 0.3, False)])
 def test_leakage_is_counted_from_chance(chance: float, accuracy: float, rings: bool) -> None:
     found = good()

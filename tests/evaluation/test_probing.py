@@ -1,0 +1,49 @@
+"""What probes read where, on a model whose blocks hold what they are told."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from labelspace.data.dataset import Dataset, random_splits
+from labelspace.evaluation.probing import best_probe, probes
+from labelspace.labels import Schema, binary, continuous
+from labelspace.models import build
+
+N = 600
+
+
+def data() -> Dataset:
+    """Labels a and b agree in nine samples of ten; c is a number that follows b; d goes with nothing."""
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 2, N)
+    b = np.where(rng.random(N) < 0.9, a, 1 - a)
+    c, d = b + 0.1 * rng.normal(size=N), rng.integers(0, 2, N)
+    values = np.stack([a, b, c, d], 1).astype(np.float32)
+    schema = Schema([binary("a"), binary("b"), continuous("c", 0.5, 0.5), binary("d")])
+    x = rng.normal(size=(N, 4)).astype(np.float32)
+    return Dataset("made", x, values, np.ones_like(values, dtype=bool), schema, random_splits(N, 0))
+
+
+def test_what_labels_tell_of_each_other_stands_beside_what_their_blocks_tell() -> None:
+    made = data()
+    torch.manual_seed(0)
+    model = build("condvae", made, latent=2).eval()  # the block of a label is its value
+    found = probes(model, made, np.arange(N))
+    assert abs(found["a"]["other.b"]["together"]["value"] - 0.9) < 0.04
+    assert abs(best_probe(found["a"]["other.b"])["value"] - found["a"]["other.b"]["together"]["value"]) < 0.03
+    assert found["b"]["other.c"]["together"]["value"] > 0.97
+    assert found["c"]["other.b"]["together"]["value"] > 0.9
+    assert abs(found["a"]["other.d"]["together"]["value"] - 0.5) < 0.08
+    assert "together" not in found["a"]["free"]
+
+
+def test_a_label_that_is_never_there_together_with_another_has_nothing_to_compare() -> None:
+    made = data()
+    made.observed[:, 3] = False
+    made.observed[:50, 3] = True
+    made.observed[:50, 0] = False
+    torch.manual_seed(0)
+    found = probes(build("condvae", made, latent=2).eval(), made, np.arange(N))
+    assert found["a"]["other.d"]["together"] is None
+    assert found["a"]["other.b"]["together"] is not None
