@@ -153,7 +153,7 @@ def _weights(last: dict[str, Any]) -> list[Finding]:
     felt = {
         name: abs(weights.get(name, 1.0) * value)
         for name, value in terms.items()
-        if "." not in name and name not in ("adversary", "discriminator", "labels")
+        if "." not in name and name not in last.get("readers", ())
     }
     total = sum(felt.values())
     if not total:

@@ -56,18 +56,21 @@ class Losses:
         objectives: player name -> function that returns the player's terms.
         weights: term name -> weight, a number or a vector; terms that are not listed weigh 1.
         terms: every term that was computed last, detached.
+        owners: term name -> the player that minimises it, of those that were computed.
         seen: ``(labels,)`` bool, labels that any sample of the batch has, for models whose multipliers depend on it.
     """
 
     objectives: dict[str, Callable[[], dict[str, Tensor]]]
     weights: dict[str, float | Tensor] = field(default_factory=dict)
     terms: dict[str, Tensor] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
     seen: Tensor | None = None
 
     def objective(self, player: str) -> Tensor:
         """The scalar that a player minimises: the weighted sum of its terms."""
         terms = self.objectives[player]()
         self.terms.update({name: term.detach() for name, term in terms.items()})
+        self.owners.update(dict.fromkeys(terms, player))
         weighted = [(term * self.weights.get(name, 1.0)).sum() for name, term in terms.items()]
         return functools.reduce(torch.add, weighted)
 

@@ -165,6 +165,7 @@ class _Loop:
         self.watcher = watcher if self.fabric.is_global_zero else Silent()
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
         self.players = model.players()
+        self.readers: list[str] = []
         self.optimizers = {
             name: optimizers.reader(player.parameters, options.reader_rate)
             if player.reader
@@ -226,6 +227,7 @@ class _Loop:
             position = self.batches.position
             batch = batch.to(self.fabric.device)
             losses = self._step(model, batch, epoch * self.steps + position - 1)
+            self.readers = [name for name, player in losses.owners.items() if self.players[player].reader]
             for name, term in losses.terms.items():
                 total = term * len(batch)
                 self.sums[name] = self.sums[name] + total if name in self.sums else total
@@ -344,6 +346,7 @@ class _Loop:
             "train": _plain(self._average(self.sums, self.count), names),
             "val": _plain(val, names),
             "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
+            "readers": self.readers,  # terms that only players which read codes minimise: the model does not feel them
             "score": score,
             "best": best,
             "samples_per_second": self.rates[-1],

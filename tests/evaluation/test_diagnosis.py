@@ -48,6 +48,7 @@ WEIGHTS = {"reconstruction": 1.0, "kl_z": 1.0, "kl_w": 1.0, "leak": 20.0}
 
 def row(**changes: Any) -> dict[str, Any]:
     content = {"epoch": 1, "train": dict(TERMS), "val": dict(TERMS), "weights": dict(WEIGHTS), "score": 1.0, "best": True}
+    content["readers"] = ["adversary", "labels", "discriminator"]
     return content | changes
 
 

@@ -208,3 +208,9 @@ def test_a_resumed_run_keeps_its_settings(tmp_path) -> None:
     ls.fit(new(data), data, epochs=1, out=tmp_path / "run")
     with pytest.raises(UserError, match="was started with epochs=1, not 2"):
         ls.fit(new(data), data, epochs=2, out=tmp_path / "run", resume=True)
+
+
+def test_metrics_say_which_terms_the_model_does_not_feel(tmp_path) -> None:
+    data = ls.open("swiss-roll:n=200")
+    ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run")
+    assert sorted(Run(tmp_path / "run").metrics()[-1]["readers"]) == ["adversary", "block_adversary", "labeller"]
