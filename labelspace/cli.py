@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
+    c.add_argument("--no-report", action="store_true", help="do not write report.html into the run")
 
     c = add("edit", "set labels of a sample", "edit:edit")
     c.add_argument("run_directory", metavar="RUN")
@@ -146,6 +147,14 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--split", default="test", choices=["train", "val", "test"], help="which samples (default: test)")
     c.add_argument("--most", type=int, default=10_000, help="at most so many samples (default: 10,000)")
     c.add_argument("--seed", type=int, default=0, help="of the judge, draws and resampling")
+
+    c = add(
+        "report",
+        "one page of a run: what was trained, curves, edits, maps, measurements; or several side by side",
+        "report:report",
+    )
+    c.add_argument("run_directories", metavar="RUN", nargs="+", help="a run; several are put side by side")
+    c.add_argument("--out", help="file to write (default: report.html in the run; of several runs, here)")
 
     c = add("bench", "train models on the same data and compare them: edits by a judge, predictions, time", "bench:bench")
     c.add_argument("data", nargs="?", default="faces", help="data address (default: faces)")

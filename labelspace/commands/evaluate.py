@@ -36,6 +36,7 @@ def evaluate(given: argparse.Namespace) -> None:
     found = measure(
         model, data, split=given.split, most=given.most, seed=given.seed, tell=lambda part: terminal.say(f"measuring: {part}")
     )
+    found["model"] = saving.fingerprint(home)  # a report takes these numbers only if the model is still the same
     findings = diagnose(found, run.metrics())
     found["diagnosis"] = [finding.to_dict() for finding in findings]
     drawn = figures(model, data, found, data.rows(given.split)[: given.most])

@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 import yaml
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from labelspace import saving, terminal
 from labelspace.commands.data import open_data
+from labelspace.commands.report import after_training
 from labelspace.config import resolve
-from labelspace.errors import UserError
+from labelspace.data.dataset import Dataset
+from labelspace.errors import DivergedError, UserError
 from labelspace.models import build
+from labelspace.models.base import Model
 from labelspace.training.fit import Fitted, configuration, fit
 from labelspace.training.progress import Terminal
 from labelspace.training.run import Run, read_config
@@ -67,16 +71,33 @@ def train(given: argparse.Namespace) -> None:
         terminal.say(f"note: {note}")
     for line in taken.lines() if taken else ():
         terminal.say(f"from {source}: {line}")
-    fitted = fit(
-        model,
-        data,
-        config.options,
-        out=home,
-        resume=given.resume,
-        watcher=Terminal(),
-        tensorboard=given.tensorboard,
-    )
+    try:
+        fitted = fit(
+            model,
+            data,
+            config.options,
+            out=home,
+            resume=given.resume,
+            watcher=Terminal(),
+            tensorboard=given.tensorboard,
+        )
+    except DivergedError as error:
+        _page(given, home, None, data, note=str(error))
+        raise
+    _page(given, home, fitted.model, data)
     report(given, home, fitted, resolved)
+
+
+def _page(given: argparse.Namespace, home: str, model: Model | None, data: Dataset, note: str = "") -> None:
+    """Writes the run's report, once if several processes train; a page that cannot be written is no reason to fail."""
+    if given.no_report or getattr(rank_zero_only, "rank", 0):
+        return
+    try:
+        written = after_training(home, model, data, note)
+    except UserError as error:
+        terminal.say(f"no report: {error}")
+    else:
+        terminal.say(f"report: {written}")
 
 
 def _resumed(given: argparse.Namespace) -> dict[str, Any]:

@@ -30,6 +30,9 @@ from labelspace.models.base import Model
 
 Tell = Callable[[str], None]
 
+# What takes seconds on a thousand samples.
+_QUICK = ("prediction", "leakage", "blocks", "likelihood")
+
 # How many samples the slower parts look at; the others look at all that are given.
 TRUTH, DRAWS, PROBED, SCORED, LIKELIHOOD, GENERATED = 600, 8, 4000, 3000, 300, 2000
 _CHUNK = 500  # samples generated at a time
@@ -42,6 +45,7 @@ def evaluate(
     split: Split = "test",
     most: int = 10_000,
     seed: int = 0,
+    quick: bool = False,
     tell: Tell = lambda _: None,
 ) -> dict[str, Any]:
     """Measures a model on a split, as plain data.
@@ -52,6 +56,7 @@ def evaluate(
         split: which samples.
         most: at most so many of them.
         seed: of the judge, of draws, halves and resampling.
+        quick: only what takes seconds: predictions, leakage, blocks and reconstructions.
         tell: told which part is measured.
 
     Returns:
@@ -75,24 +80,27 @@ def evaluate(
             left_out[name] = str(error)
         seconds[name] = round(time.monotonic() - began, 1)
 
-    reader = None
-    with part("judge"):
+    reader: Judge | None = None
+
+    def judged() -> dict[str, Any]:
+        nonlocal reader
         reader = judges.train(data, seed=seed)
-        found["judge"] = _plain(judges.accuracy(reader, data, split))
-    with part("prediction"):
-        found["prediction"] = _plain(prediction.labels(_predicted(model, data, rows), *data.labels(rows)))
-    with part("manipulation"):
-        found["manipulation"] = _manipulation(model, data, _there(reader), rows, seed)
-    with part("leakage"):
-        found["leakage"] = _leakage(model, data, rows, seed, left_out)
-    with part("blocks"):
-        found["blocks"] = _blocks(model, data, rows)
-    with part("disentanglement"):
-        found["disentanglement"] = _disentanglement(model, data, rows, seed)
-    with part("likelihood"):
-        found["likelihood"] = _likelihood(model, data, rows, seed, left_out)
-    with part("generation"):
-        found["generation"] = _generation(model, data, _there(reader), rows, seed)
+        return _plain(judges.accuracy(reader, data, split))
+
+    measures: dict[str, Callable[[], Any]] = {
+        "judge": judged,
+        "prediction": lambda: _plain(prediction.labels(_predicted(model, data, rows), *data.labels(rows))),
+        "manipulation": lambda: _manipulation(model, data, _there(reader), rows, seed),
+        "leakage": lambda: _leakage(model, data, rows, seed, left_out),
+        "blocks": lambda: _blocks(model, data, rows),
+        "disentanglement": lambda: _disentanglement(model, data, rows, seed),
+        "likelihood": lambda: _likelihood(model, data, rows, seed, None if quick else left_out),
+        "generation": lambda: _generation(model, data, _there(reader), rows, seed),
+    }
+    for name, measured in measures.items():
+        if not quick or name in _QUICK:
+            with part(name):
+                found[name] = measured()
     return {**found, "seconds": seconds, "not measured": left_out}
 
 
@@ -258,8 +266,10 @@ def _scorable(values: np.ndarray, discrete: bool) -> bool:
     return len(counts) > 1 and (not discrete or counts.min() >= 10)
 
 
-def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_out: dict[str, str]) -> dict[str, Any]:
-    """Reconstruction error of all samples; an importance-weighted log-likelihood of some, with its number of draws."""
+def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_out: dict[str, str] | None) -> dict[str, Any]:
+    """Reconstruction error of all samples; an importance-weighted log-likelihood of some, with its number of draws.
+
+    The latter takes long, and is not measured where nothing (None) is told why it could not be."""
     errors, sums, squares, counts = [], 0.0, 0.0, 0.0
     for part in chunks(rows):
         x = data.samples(part)
@@ -269,6 +279,8 @@ def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_o
         counts = counts + (~flat.isnan()).sum(0)
     variance = (squares / counts - (sums / counts) ** 2).nanmean()  # type: ignore[union-attr]
     out: dict[str, Any] = {"reconstruction_error": {**mean(torch.cat(errors).numpy()).to_dict(), "variance": float(variance)}}
+    if left_out is None:
+        return out
     some = rows[:LIKELIHOOD]
     try:
         generator = torch.Generator().manual_seed(seed)

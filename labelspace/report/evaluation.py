@@ -182,18 +182,23 @@ def page(found: dict[str, Any], findings: list[Finding], title: str, figures: li
     return "\n".join(lines)
 
 
+def side_effects(found: dict[str, Any]) -> Figure | None:
+    """What every edit does to every label, as matrices; None where edits were not measured."""
+    side = found.get("manipulation", {}).get("side_effects")
+    if not side:
+        return None
+    names = list(side)
+    cells = {
+        "mean size of the change of log-odds": np.array([[side[a][b]["absolute"]["value"] for b in names] for a in names]),
+        "rate of flipped verdicts": np.array([[side[a][b]["flipped"]["value"] for b in names] for a in names]),
+    }
+    return grids([Grid(values, names, names, f"{what}\n(row: label changed)") for what, values in cells.items()])
+
+
 def figures(model: Model, data: Dataset, found: dict[str, Any], rows: np.ndarray) -> dict[str, Figure]:
     """Side effects as a matrix; for images, edits and the places that draws of a block change."""
-    out: dict[str, Figure] = {}
-    side = found.get("manipulation", {}).get("side_effects")
-    if side:
-        names = list(side)
-        cells = {
-            "mean size of the change of log-odds": np.array([[side[a][b]["absolute"]["value"] for b in names] for a in names]),
-            "rate of flipped verdicts": np.array([[side[a][b]["flipped"]["value"] for b in names] for a in names]),
-        }
-        panels = [Grid(values, names, names, f"{what}\n(row: label changed)") for what, values in cells.items()]
-        out["side-effects.png"] = grids(panels)
+    matrix = side_effects(found)
+    out: dict[str, Figure] = {} if matrix is None else {"side-effects.png": matrix}
     if not data.is_image or "manipulation" not in found:
         return out
     shown = rows[:10]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from labelspace.cli import main
 
-SMALL = ["--epochs", "2", "--set", "network.width=8"]
+SMALL = ["--epochs", "2", "--set", "network.width=8", "--no-report"]
 
 
 @pytest.fixture(scope="module")

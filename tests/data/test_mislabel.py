@@ -136,7 +136,7 @@ def test_a_run_says_so_and_its_data_come_back_as_they_were(tmp_path: Path) -> No
 
 def test_the_command_line_makes_keeps_and_repeats_wrong_labels(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["train", "swiss-roll:n=300", "--model", "condvae", "--epochs", "1"]
+    arguments = ["train", "swiss-roll:n=300", "--model", "condvae", "--epochs", "1", "--no-report"]
     assert main([*arguments, "--mislabelled", "0.2", "--out", "a"]) == 0
     assert "20% of the labels for training are wrong on purpose (seed 0)" in " ".join(capsys.readouterr().err.split())
     assert "mislabelled: 0.2" in Path("a/config.yaml").read_text()

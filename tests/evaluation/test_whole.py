@@ -188,7 +188,7 @@ def test_images_of_digits() -> None:
     assert found["manipulation"]["labels"]["digit"]["judge"]["n"] == 180
     drawn = figures(model, data, found, data.rows("test"))
     assert set(drawn) == {"side-effects.png", "edits.png"}
-    assert len(drawn["edits.png"].axes) == 20, "ten originals and ten edits"
+    assert len(drawn["edits.png"].axes[0].get_images()) == 20, "ten originals and ten edits"
 
 
 def write(home: Path, **labels: Any) -> str:

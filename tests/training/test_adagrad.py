@@ -116,7 +116,7 @@ def test_the_option_is_recorded_and_a_wrong_one_refused(tmp_path: Path, monkeypa
     from labelspace.cli import main
 
     monkeypatch.chdir(tmp_path)
-    arguments = ["train", "swiss-roll:n=100", "--model", "vae", "--epochs", "1", "--set", "likelihood=gaussian"]
+    arguments = ["train", "swiss-roll:n=100", "--model", "vae", "--epochs", "1", "--set", "likelihood=gaussian", "--no-report"]
     assert main([*arguments, "--set", "optimizer=adagrad", "--out", "run"]) == 0
     assert "optimizer: adagrad" in Path("run/config.yaml").read_text()
     capsys.readouterr()

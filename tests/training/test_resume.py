@@ -22,7 +22,7 @@ _ARGUMENTS = ["swiss-roll:n=600", "--epochs", "6", "--set", "checkpoint_minutes=
 
 
 def train(home: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "labelspace.cli", "train", "--out", str(home), *arguments]
+    command = [sys.executable, "-m", "labelspace.cli", "train", "--no-report", "--out", str(home), *arguments]
     return subprocess.Popen(command, env=_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

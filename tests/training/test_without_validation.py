@@ -171,7 +171,7 @@ def test_a_few_labels_and_wrong_ones_without_validation(home: Path) -> None:
     assert "40 of 80 training samples" in data.notes[1]
 
 
-TRAIN = ["--model", "condvae", "--epochs", "1", "--set", "network.kind=mlp", "--set", "network.width=8"]
+TRAIN = ["--model", "condvae", "--epochs", "1", "--set", "network.kind=mlp", "--set", "network.width=8", "--no-report"]
 
 
 def test_the_command_line_trains_shows_and_reads_such_a_run(home: Path, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,0 +1,126 @@
+"""Several runs side by side in one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labelspace.data.dataset import Dataset
+from labelspace.evaluation import probing
+from labelspace.models.base import Model
+from labelspace.report import curves, views, words
+from labelspace.report.choices import Runs, first_data
+from labelspace.report.evaluation import tables
+from labelspace.report.html import Content, Html, Section, page, paragraph, picture, table, tag
+from labelspace.report.page import alarms, end, plain, together
+from labelspace.report.runs import Subject
+
+Tell = Callable[[str], None]
+
+
+def write(subjects: Sequence[Subject], tell: Tell = lambda _: None) -> tuple[str, list[str]]:
+    """The page of several runs, and the names of its sections."""
+    names = [subject.name for subject in subjects]
+    view = curves.of_all(subjects)
+    sections = [
+        Section("runs", "The runs", [_alarms(subjects), _overview(subjects)]),
+        Section("settings", "Settings that differ", _settings(subjects)),
+        Section(
+            "curves",
+            "Curves",
+            paragraph("No run has finished an epoch.") if view is None else picture(view.figures, view.caption),
+        ),
+        *_pictures(subjects, tell),
+        Section("diagnosis", "Diagnosis", parts=[_diagnosis(subject, i) for i, subject in enumerate(subjects)]),
+        _measurements(subjects),
+    ]
+    lead = paragraph(f"{len(subjects)} runs side by side: {', '.join(names)}.", kind="lead")
+    return page("Comparison of runs", lead, sections, end()), [section.name for section in sections]
+
+
+def _alarms(subjects: Sequence[Subject]) -> list[Html]:
+    return [tag("div", tag("strong", f"{subject.name}."), said) for subject in subjects if (said := alarms(subject))]
+
+
+def _overview(subjects: Sequence[Subject]) -> Html:
+    return _side_by_side({s.name: dict(words.overview(s)) for s in subjects}, "what", "What was trained on what")
+
+
+def _side_by_side(columns: dict[str, dict[str, str]], what: str, caption: str) -> Html:
+    """A table with a column for each run; what none of them has is left out."""
+    rows = dict.fromkeys(key for column in columns.values() for key, cell in column.items() if cell != "-")
+    cells = [[key, *(column.get(key, "-") for column in columns.values())] for key in rows]
+    return table([what, *columns], cells, caption, titled=True)
+
+
+def _settings(subjects: Sequence[Subject]) -> list[Content]:
+    found = {subject.name: words.settings(subject.config) for subject in subjects}
+    keys = dict.fromkeys(key for settings in found.values() for key in settings)
+    differ = {key for key in keys if len({settings.get(key) for settings in found.values()}) > 1}
+    own = {name: {key: settings[key] for key in keys if key in differ and key in settings} for name, settings in found.items()}
+    first = next(iter(found.values()))
+    same = [[key, first[key]] for key in keys if key not in differ]
+    return [
+        _side_by_side(own, "setting", "Settings that differ") if differ else paragraph("All settings are the same."),
+        tag("details", tag("summary", f"{len(same)} settings are the same"), table(["setting", "all runs"], same, "The same")),
+    ]
+
+
+def _pictures(subjects: Sequence[Subject], tell: Tell) -> list[Section]:
+    """The same samples reconstructed and edited by each run, once for every data set that there is."""
+    groups: dict[tuple[Any, ...], dict[str, tuple[Model, Dataset]]] = {}
+    for subject in subjects:
+        if subject.model is not None and subject.data is not None:
+            samples = (subject.data.address, subject.data.seed, subject.data.shape, subject.data.rows("test").tobytes())
+            groups.setdefault(samples, {})[subject.name] = (subject.model, subject.data)
+    missing = [s.name for s in subjects if s.model is None or s.data is None]
+    said = [f"Nothing can be shown of {', '.join(missing)}: the model or the data are not there."] if missing else []
+    if len(groups) > 1:
+        said.append(
+            "The runs are of different samples (another address, seed or shape), so not all of them can be shown on the same "
+            "ones: those that can are shown together."
+        )
+    out = [Section("same-samples", "The same samples", [paragraph(text) for text in said])] if said else []
+    for g, runs in enumerate(groups.values()):
+        tell(f"samples of {', '.join(runs)}")
+        several = len(groups) > 1
+        out += _group(runs, f"-{g + 1}" if several else "", f": {', '.join(runs)}" if several else "")
+    return out
+
+
+def _group(runs: Runs, suffix: str, of: str) -> list[Section]:
+    rows = probing.chosen(first_data(runs), "test", 1000)
+    out = [together(views.reconstructions(runs, rows), f"reconstructions{suffix}", f"Reconstructions{of}")]
+    names, more = views.first([*dict.fromkeys(name for model, _ in runs.values() for name in model.schema.names)])
+    shown: list[Content] = [paragraph(more)] if more else []
+    for name in names:
+        having = {run: pair for run, pair in runs.items() if name in pair[0].schema.names}
+        shown += plain([views.edits_of_all(having, name)], 3)
+    if names:
+        out.append(Section(f"edits{suffix}", f"Edits{of}", shown))
+    out.append(together([views.latent_maps_of_all(runs, rows)], f"maps{suffix}", f"Latent maps{of}"))
+    out.append(together([views.generated(runs)], f"samples{suffix}", f"Samples from the prior{of}"))
+    return out
+
+
+def _diagnosis(subject: Subject, i: int) -> Section:
+    return Section(f"diagnosis-{i + 1}", subject.name, words.diagnosis(subject))
+
+
+def _measurements(subjects: Sequence[Subject]) -> Section:
+    """Every table of every run, with a column for each run."""
+    merged: dict[str, dict[str, dict[str, str]]] = {}
+    for subject in subjects:
+        for title, header, rows in tables(subject.evaluation) if subject.evaluation else []:
+            for row in rows:
+                for what, cell in zip(header[1:], row[1:], strict=True):
+                    merged.setdefault(title, {s.name: {} for s in subjects})[subject.name][f"{row[0]}: {what}"] = cell
+    if not merged:
+        return Section("measurements", "Measurements", paragraph("Nothing is measured of these runs."))
+    parts = [
+        Section(f"table-{i + 1}", title, _side_by_side(columns, "what", title))
+        for i, (title, columns) in enumerate(merged.items())
+    ]
+    quick = [subject.name for subject in subjects if subject.evaluation and not subject.whole]
+    note = f"Of {', '.join(quick)} there are only quick measurements; labelspace evaluate RUN makes all." if quick else None
+    return Section("measurements", "Measurements", paragraph(note, kind="note") if note else None, parts)

@@ -1,0 +1,35 @@
+"""Figures as functions of arrays; each returns a matplotlib figure.
+
+================  ==========================================================================================
+:func:`sheets`    grids of images with names of rows and columns; differences
+:func:`scatters`  points of the plane by class
+:func:`maps`      points of a plane or a line by class or number, with Gaussians as ellipses, and paths
+:func:`lines`     curves with intervals
+:func:`grids`     matrices of numbers
+:func:`write`     any of them as a .png, .svg or .pdf file
+================  ==========================================================================================
+"""
+
+from labelspace.report.colours import COLOURS
+from labelspace.report.figures.base import render, write
+from labelspace.report.figures.grids import Grid, grids
+from labelspace.report.figures.lines import Lines, lines
+from labelspace.report.figures.points import Map, Scatter, Spot, maps, scatters
+from labelspace.report.figures.sheets import Sheet, sheets
+
+__all__ = [
+    "COLOURS",
+    "Grid",
+    "Lines",
+    "Map",
+    "Scatter",
+    "Sheet",
+    "Spot",
+    "grids",
+    "lines",
+    "maps",
+    "render",
+    "scatters",
+    "sheets",
+    "write",
+]

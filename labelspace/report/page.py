@@ -1,0 +1,151 @@
+"""The report of one run as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labelspace import __version__
+from labelspace.report import curves, views, words
+from labelspace.report.evaluation import side_effects, tables
+from labelspace.report.html import Content, Html, Section, items, page, paragraph, picture, table, tag
+from labelspace.report.runs import Subject
+from labelspace.report.views import Shown, View
+
+_LEAKAGE = "What probes read from the codes"
+Tell = Callable[[str], None]
+
+
+def write(subject: Subject, tell: Tell = lambda _: None) -> tuple[str, list[str]]:
+    """The page of a run, and the names of its sections."""
+    sections = [
+        _overview(subject),
+        Section("diagnosis", "Diagnosis", words.diagnosis(subject)),
+        _curves(subject),
+        *_pictures(subject, tell),
+        *_measurements(subject),
+        Section("settings", "Settings", _settings(subject)),
+    ]
+    lead = paragraph(f"A {subject.config['model']['name']} trained on {subject.address}.", kind="lead")
+    return page(f"Report of {subject.name}", lead, sections, end()), [section.name for section in sections]
+
+
+def end() -> Html:
+    return paragraph(f"Written by labelspace {__version__}. The page is whole in itself: it loads nothing and runs nothing.")
+
+
+def alarms(subject: Subject) -> list[Html]:
+    """What a reader should know before reading on: training that did not end well, and what is not there."""
+    said = [subject.state, subject.note and f"{subject.note[0].upper()}{subject.note[1:]}.", *subject.absent.values()]
+    return [tag("div", paragraph(text), class_="alarm", role="note") for text in said if text]
+
+
+def show(views_: Sequence[View], name: str) -> list[Section]:
+    """Views as parts of a section."""
+    return [Section(f"{name}-{i + 1}", view.title, picture(view.figures, view.caption)) for i, view in enumerate(views_)]
+
+
+def together(views_: Sequence[View], name: str, title: str) -> Section:
+    """A section of views; of a single one without a heading of its own."""
+    if len(views_) == 1:
+        return Section(name, title, picture(views_[0].figures, views_[0].caption))
+    return Section(name, title, parts=show(views_, name))
+
+
+def plain(views_: Sequence[Shown], level: int) -> list[Content]:
+    """Views one below the other, and in their places the reasons why some are not there."""
+    out: list[Content] = []
+    for view in views_:
+        if isinstance(view, View):
+            out += [tag(f"h{level}", view.title), picture(view.figures, view.caption)]
+        else:
+            out.append(paragraph(view, kind="note"))
+    return out
+
+
+def _overview(subject: Subject) -> Section:
+    about = table(["what", "of this run"], words.overview(subject), "What was trained, and on what", titled=True)
+    return Section("overview", "What was trained on what", [alarms(subject), about, words.labels(subject)])
+
+
+def _curves(subject: Subject) -> Section:
+    if not subject.metrics:
+        return Section("curves", "Curves", paragraph("No epoch was finished, so there are no curves."))
+    return together(curves.of_one(subject), "curves", "Curves")
+
+
+def _pictures(subject: Subject, tell: Tell) -> list[Section]:
+    """What the model does with the data: reconstructions, edits of every label, maps of its blocks, samples."""
+    model, data = subject.model, subject.data
+    if model is None or data is None:
+        why = " ".join(subject.absent[part] for part in ("model", "data") if part in subject.absent)
+        return [Section("pictures", "Reconstructions and edits", paragraph(f"There is nothing to show. {why}"))]
+    rows = subject.rows(1000)
+    tell("reconstructions and samples")
+    run = {subject.name: (model, data)}
+    out = [together(views.reconstructions(run, rows), "reconstructions", "Reconstructions")]
+    names, more = views.first(data.schema.names)
+    parts = []
+    for i, name in enumerate(names):
+        tell(f"edits of {name}")
+        parts.append(Section(f"label-{i + 1}", name, plain(views.of_label(model, data, name), 4)))
+    if parts:
+        out.append(Section("labels", "Edits, label by label", paragraph(more) if more else None, parts))
+    else:
+        out.append(Section("labels", "Edits, label by label", paragraph("The data have no labels to edit.")))
+    tell("maps of the latent blocks")
+    out.append(together(views.latent_maps(model, data, rows), "maps", "Latent maps"))
+    out.append(together([views.generated(run)], "samples", "Samples from the prior"))
+    return out
+
+
+def _measurements(subject: Subject) -> list[Section]:
+    """Leakage first, then side effects, then every other table."""
+    found, note = subject.evaluation, paragraph(*words.measured(subject), kind="note")
+    all_tables = tables(found) if found else []
+    leakage = [table(header, rows, title, titled=True) for title, header, rows in all_tables if title == _LEAKAGE]
+    reading = paragraph(
+        "Fresh probes (logistic, and a small network) read every label off the codes. Off the free blocks and other labels' "
+        "blocks they should read no more than chance; off the label's own block as much as there is. Nats are information "
+        "beyond the label's frequencies.",
+        kind="note",
+    )
+    matrix = side_effects(found) if found else None
+    effects: Content = note
+    if matrix is not None:
+        names = list(found["manipulation"]["side_effects"])
+        effects = picture(
+            [(matrix, f"Matrices of what setting each of {', '.join(names)} does to every label.")],
+            "Rows: the label that was set to another value. Columns: what the judge reads of every label, compared with the "
+            "reconstruction. Off the diagonal there should be nothing.",
+        )
+    others = [(title, table(header, rows, title, titled=True)) for title, header, rows in all_tables if title != _LEAKAGE]
+    out = [
+        Section("leakage", "Leakage", [reading, leakage] if leakage else note),
+        Section("side-effects", "Side effects", effects),
+    ]
+    if others or found.get("not measured"):
+        left = [f"{part}: {why}." for part, why in found.get("not measured", {}).items()]
+        parts = [Section(f"table-{i + 1}", title, shown) for i, (title, shown) in enumerate(others)]
+        if left:
+            parts.append(Section("not-measured", "Not measured", items(left)))
+        out.append(Section("measurements", "Other measurements", parts=parts))
+    return out
+
+
+def _settings(subject: Subject) -> Html:
+    return table(["setting", "value"], list(words.settings(subject.config).items()), "The resolved configuration", titled=True)
+
+
+def describe(subject: Subject) -> dict[str, Any]:
+    """What a program may want to know of a reported run."""
+    return {
+        "run": str(subject.home),
+        "model": subject.config["model"]["name"],
+        "data": subject.config["data"]["address"],
+        "epochs": len(subject.metrics),
+        "state": subject.state or "finished",
+        "measured": "all" if subject.whole else "quick" if subject.evaluation else "nothing",
+        "alarms": [finding.to_dict() for finding in subject.findings()],
+        "absent": subject.absent,
+    }

@@ -1,0 +1,185 @@
+"""What a run is and what was measured of it, in words and tables."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED
+from labelspace.evaluation.probing import best_probe
+from labelspace.report.html import Content, Html, items, paragraph, table, tag
+from labelspace.report.runs import Subject, shown_address, shown_text
+
+
+def overview(subject: Subject) -> list[tuple[str, str]]:
+    """What was trained on what, and how it went: names and texts."""
+    config, metrics, model, data = subject.config, subject.metrics, subject.model, subject.data
+    rows = [("model", _model(subject)), ("data", subject.address)]
+    if data is not None:
+        splits = ", ".join(f"{name} {len(rows):,}" for name, rows in data.splits.items())
+        shape = " x ".join(str(side) for side in data.shape)
+        rows.append(("samples", f"{len(data):,} ({splits}), each {'an image' if data.is_image else 'a vector'} of {shape}"))
+        rows += [("note on the data", shown_text(note)) for note in data.notes]
+    if model is not None:
+        rows.append(("latent blocks", ", ".join(_block(block) for block in model.blocks)))
+        rows.append(("parameters", f"{sum(p.numel() for p in model.parameters()):,}"))
+        if model.started_from or config.get("init_from"):
+            rows.append(("started from", shown_text(str(config.get("init_from") or model.started_from))))
+    planned = config["training"].get("epochs", "?")
+    rows.append(("epochs", f"{len(metrics)} of {planned}; the weights of epoch {subject.best_epoch} were kept"))
+    best = next((row for row in metrics if row["epoch"] == subject.best_epoch), None)
+    if best is not None and best.get("score") is not None:
+        rows.append(("score of that epoch", f"{best['score']:,.6g} (validation, lower is better)"))
+    if metrics:
+        seconds = sum(row.get("seconds", 0.0) for row in metrics)
+        rate = sorted(row.get("samples_per_second", 0.0) for row in metrics)[len(metrics) // 2]
+        rows.append(("time", f"{_duration(seconds)} of training, {rate:,.0f} samples a second"))
+    if subject.environment:
+        packages = subject.environment.get("packages", {})
+        versions = ", ".join(f"{name} {packages[name]}" for name in ("labelspace", "torch") if name in packages)
+        about = [
+            versions,
+            f"Python {subject.environment.get('python', '?')}",
+            f"{_count(subject.environment.get('threads', '?'), 'thread')}",
+        ]
+        rows.append(("made with", ", ".join([*about, subject.environment.get("cuda") or "CPU"])))
+    return rows
+
+
+def _model(subject: Subject) -> str:
+    name = subject.config["model"]["name"]
+    return name if subject.model is None else f"{name} ({subject.model.about.paper}): {subject.model.about.purpose}"
+
+
+def _block(block: Any) -> str:
+    of = "free" if block.label is None else f"of {block.label}"
+    return f"{block.name} ({of}, {_count(block.size, 'coordinate')})"
+
+
+def _count(n: Any, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def labels(subject: Subject) -> Html | None:
+    """The labels with their kinds and values."""
+    if subject.data is None or not len(subject.data.schema):
+        return None
+    rows = []
+    for row in subject.data.describe()["labels"]:
+        if "counts" in row:
+            known = sum(row["counts"].values()) or 1
+            values = ", ".join(f"{name}: {n:,} ({n / known:.0%})" for name, n in row["counts"].items())
+        else:
+            values = f"mean {row['mean']:.4g}, sd {row['sd']:.4g}"
+        rows.append([row["name"], row["kind"], values, f"{row['missing']:,}"])
+    return table(["label", "kind", "values", "missing or hidden"], rows, "Labels")
+
+
+def settings(config: dict[str, Any]) -> dict[str, str]:
+    """A run's settings, one a line, without directories of this machine."""
+    out: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif isinstance(value, list):
+            out[prefix] = ", ".join(str(entry) for entry in value)
+        else:
+            out[prefix] = str(value)
+
+    walk("", {**config, "data": {**config["data"], "address": shown_address(config["data"]["address"])}})
+    if "init_from" in out:
+        out["init_from"] = shown_text(out["init_from"])
+    return out
+
+
+# -- what was measured ------------------------------------------------------------------------------------------------
+
+
+def diagnosis(subject: Subject) -> list[Content]:
+    """Alarms with their remedies, then in a sentence a label what is known of it."""
+    out: list[Content] = []
+    findings = subject.findings()
+    for finding in findings:
+        head = tag("strong", f"{finding.kind[0].upper()}{finding.kind[1:]}, {finding.where}. ")
+        out.append(
+            tag("div", paragraph(head, f"{finding.what}."), paragraph(f"What to try: {finding.remedy}."), class_="alarm")
+        )
+    if subject.evaluation and not findings:
+        out.append(paragraph("No alarm: nothing that was measured is outside its bounds."))
+    if said := sentences(subject.evaluation):
+        out.append(items(said))
+    out.append(paragraph(*measured(subject), kind="note"))
+    return out
+
+
+def measured(subject: Subject) -> list[Content]:
+    """What the numbers are of, and how to get those that are not there."""
+    found, name = subject.evaluation, shlex.quote(subject.home.resolve().name)
+    more: list[Content] = [
+        "All of it is measured by ", tag("code", f"labelspace evaluate {name}"), ", and shown here after ",
+        tag("code", f"labelspace report {name}"), ".",
+    ]  # fmt: skip
+    if not found:
+        return ["Nothing is measured of this run. ", *(more if subject.model is not None else [])]
+    split = f"{found['samples']:,} samples of the {found['split']} split of {shown_address(found['data'])}"
+    if subject.whole:
+        return [f"Measured by labelspace evaluate on {split}."]
+    return [
+        f"Quick measurements on {split}. Not among them: whether edits change what they should and nothing else, "
+        "disentanglement, and how samples from the prior compare with real ones. ",
+        *more,
+    ]
+
+
+def sentences(found: dict[str, Any]) -> list[str]:
+    """What is known of every label, in words."""
+    names = dict.fromkeys([*found.get("prediction", {}), *found.get("leakage", {})])
+    out = []
+    for name in names:
+        said = [
+            *_edited(found, name),
+            *_predicted(found.get("prediction", {}).get(name)),
+            *_read(found.get("leakage", {}).get(name)),
+        ]
+        if said:
+            out.append(f"{name}: {'; '.join(said)}.")
+    return out
+
+
+def _edited(found: dict[str, Any], name: str) -> list[str]:
+    row = found.get("manipulation", {}).get("labels", {}).get(name)
+    if row is None:
+        return []
+    reached, own = row["judge"]["value"], found.get("judge", {}).get(name, {}).get("value")
+    done = "does" if reached >= DONE * (own or 1.0) else "does not"
+    trusted = "" if own is None or own >= TRUSTED else " (which is weak)"
+    return [f"setting it {done} what was asked: the judge{trusted} reads the new value in {reached:.0%}"]
+
+
+def _predicted(row: dict[str, Any] | None) -> list[str]:
+    if row is None:
+        return []
+    if "balanced_accuracy" in row:
+        return [f"the model itself predicts it with a balanced accuracy of {row['balanced_accuracy']['value']:.0%}"]
+    return [f"the model itself predicts it with an R² of {row['r_squared']['value']:.2f}"] if "r_squared" in row else []
+
+
+def _read(row: dict[str, Any] | None) -> list[str]:
+    if row is None:
+        return []
+    out = []
+    for place, where in (("free", "the free blocks"), ("own_hidden", "its own block (label hidden)")):
+        if place not in row:
+            continue
+        best, chance = best_probe(row[place])["value"], row.get("chance")
+        excess = best if chance is None else (best - chance) / (1 - chance)
+        score = f"R² {best:.2f}" if chance is None else f"{best:.0%}, chance {chance:.0%}"
+        verb = "reads it off" if excess > READS else "hardly reads it off"
+        out.append(f"a fresh probe {verb} {where} ({score})")
+    return out
