@@ -4,16 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format evidence clean
+.PHONY: demo test test-slow chromium lint format evidence clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
 
-test: $(READY)
+test: $(READY) chromium
 	$(BIN)/python -m pytest -n 2
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# The explorer is tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
+# and say so.
+chromium:
+	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \
+		(apt-get update -qq && apt-get install -y -qq chromium) >/dev/null 2>&1 || \
+		echo "chromium could not be installed; tests in a browser are skipped"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,5 +47,5 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labelspace needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,explorer,dev]'
 	touch $@

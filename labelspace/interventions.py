@@ -685,18 +685,14 @@ def _following(record: Record, after: Intervention | None) -> Record:
     if after is None:
         return record
     before = after.record
-    n = {len(values) for values in record.target.values()} | {len(values) for values in record.source.values()}
-
-    def each(values: list[Any]) -> list[Any]:  # one for each sample, where this edit made several of one
-        most = max(n, default=len(values))
-        return [value for value in values for _ in range(most // len(values))] if 0 < len(values) < most else values
-
     own = {name: value for name, value in before.options.items() if name != "after"}
-    steps = [*before.options.get("after", []), {"kind": before.kind, "target": before.target, "options": own}]
+    steps = list(before.options.get("after", []))
+    if own.get("points") != {}:  # a move to nowhere is a reconstruction, not an edit
+        steps.append({"kind": before.kind, "target": before.target, "options": own})
     return replace(
         record,
-        source={**record.source, **{name: each(values) for name, values in before.source.items()}},
-        target={**{name: each(values) for name, values in before.target.items()}, **record.target},
+        source={**record.source, **before.source},
+        target={**before.target, **record.target},
         options={**record.options, "after": steps},
     )
 

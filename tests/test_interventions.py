@@ -271,3 +271,91 @@ def test_an_own_value_that_is_not_known_is_predicted_where_the_model_can(data: D
     assert iv.set(mvae, x, {"a": 1}).x.shape == x.shape
     with pytest.raises(UserError, match="its own value, which is not known"):
         iv.set(vae, x, {"a": 1})
+
+
+# -- points, and edits after each other -------------------------------------------------------------------------------
+
+
+def test_move_puts_blocks_at_points_and_holds_the_rest(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.move(model, x, {"w.a": [1.5, -2.0]}, labels)
+    assert torch.equal(done.codes["w.a"], torch.tensor([1.5, -2.0]).expand(4, 2))
+    assert done.record.changed == ("w.a",)
+    each = torch.arange(8.0).view(4, 2)
+    assert torch.equal(iv.move(model, x, {"w.a": each}, labels).codes["w.a"], each)
+    single = iv.move(model, x[2], {"w.a": each[2]}, (labels[0][2:3], labels[1][2:3]))
+    assert single.x.shape == model.shape
+    torch.testing.assert_close(single.x, iv.move(model, x, {"w.a": each}, labels).x[2], atol=1e-5, rtol=0)
+    json.dumps(done.record.to_dict())
+
+
+def test_a_move_to_nowhere_is_the_reconstruction(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    done = iv.move(model, x, {}, labels)
+    assert done.record.changed == ()
+    torch.testing.assert_close(done.x, model.decode(model.encode(x, *labels).map(lambda q: q.mode)).mean)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ({"w.b": [0.0, 0.0]}, "unknown latent block"),
+        ({"w.a": [0.0]}, "2 numbers"),
+        ({"w.a": torch.zeros(3, 2)}, "2 numbers"),
+        ({"w.a": "here"}, "2 numbers"),
+        ({"w.a": [float("nan"), 0.0]}, "NaN"),
+    ],
+    ids=range(5),
+)
+def test_points_that_are_none_are_refused(model: Model, data: Dataset, points, said: str) -> None:
+    x, labels = some(data)
+    with pytest.raises(UserError, match=said):
+        iv.move(model, x, points, labels)
+
+
+def test_edits_go_on_from_each_other(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    donor, donor_labels = data.samples([9]), data.labels([9])
+    first = iv.set(model, x, {"a": 1}, labels)
+    second = iv.transfer(model, x, donor, "k", donor_labels=donor_labels, after=first)
+    third = iv.move(model, x, {"z": [0.5, 0.5, 0.5]}, keep_detail=True, after=second)
+    assert torch.equal(third.codes["w.a"], first.codes["w.a"])
+    assert torch.equal(third.codes["w.k"], second.codes["w.k"])
+    # one move to the same points is the same edit, details included
+    points = {name: third.codes[name] for name in third.codes}
+    torch.testing.assert_close(third.x, iv.move(model, x, points, labels, keep_detail=True).x)
+    record = third.record
+    assert record.changed == ("z", "w.a", "w.k")
+    assert record.source["a"] == [0, 1, 0, 1]
+    assert record.target == {"a": [1] * 4, "k": ["x"] * 4}
+    assert [step["kind"] for step in record.options["after"]] == ["set", "transfer"]
+    back = iv.set(model, x, {"a": 0}, after=third)
+    assert back.record.source["a"] == [0, 1, 0, 1]  # from the samples' own values, not from the step before
+    assert back.record.target["a"] == [0] * 4
+    json.dumps(back.record.to_dict())
+
+
+def test_walks_and_draws_go_on_from_edits_too(model: Model, data: Dataset) -> None:
+    x, labels = some(data)
+    edit = iv.set(model, x, {"a": 1}, labels)
+    walk = iv.traverse(model, x, "k", steps=3, after=edit)
+    assert torch.equal(walk.codes["w.a"], edit.codes["w.a"].repeat_interleave(3, 0))
+    assert walk.record.changed == ("w.a", "w.k")
+    line = iv.interpolate(model, x, x.flip(0), other_labels=(labels[0].flip(0), labels[1].flip(0)), steps=3, after=edit)
+    torch.testing.assert_close(line.x[:, 0], edit.x)
+    draws = iv.resample(model, x, "k", n=2, generator=torch.Generator().manual_seed(0), after=edit)
+    assert torch.equal(draws.codes["w.a"], edit.codes["w.a"].repeat_interleave(2, 0))
+    assert draws.record.target["a"] == [1] * 4
+
+
+def test_generated_samples_can_be_edited_without_being_encoded(model: Model, data: Dataset) -> None:
+    drawn = iv.generate(model, {"a": 1, "k": "y"}, n=5, generator=torch.Generator().manual_seed(0))
+    edit = iv.set(model, drawn.x, {"k": "x"}, after=drawn)
+    assert torch.equal(edit.codes["z"], drawn.codes["z"])
+    assert torch.equal(edit.codes["w.a"], drawn.codes["w.a"])
+    assert edit.record.changed == ("w.k",)
+    with pytest.raises(UserError, match="has 5 samples, this one 4"):
+        iv.set(model, drawn.x[:4], {"k": "x"}, after=drawn)
+    filled = iv.inpaint(model, drawn.x, torch.ones(8, 8, dtype=torch.bool))
+    with pytest.raises(UserError, match="nothing can come after inpaint"):
+        iv.set(model, drawn.x, {"k": "x"}, after=filled)

@@ -1,4 +1,4 @@
-"""``labelspace edit``, ``transfer``, ``traverse``, ``inpaint`` and ``generate``."""
+"""``labelspace edit``, ``transfer``, ``move``, ``traverse``, ``inpaint`` and ``generate``."""
 
 from __future__ import annotations
 

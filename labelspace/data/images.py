@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,7 +36,7 @@ def decode(rows: np.ndarray, size: list[int] | None, channels: int, failures: li
 
 
 def read(
-    path: str | Path | BinaryIO, channels: int, size: tuple[int, int] | None = None, formats: Sequence[str] | None = None
+    path: str | Path | BinaryIO, channels: int, size: tuple[int, int] | None = None, formats: tuple[str, ...] | None = None
 ) -> np.ndarray:
     """One image file as ``(channels, height, width)`` uint8, turned upright, resized if a size (height, width) is given.
 

@@ -1,0 +1,40 @@
+"""``labelspace explore``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import webbrowser
+
+from labelspace import terminal
+from labelspace.errors import UserError
+
+
+def explore(given: argparse.Namespace) -> None:
+    """Opens a run in the browser, until it is interrupted."""
+    try:
+        import nicegui  # noqa: F401
+    except ImportError:
+        raise UserError("the explorer needs NiceGUI; install it with: pip install 'labelspace[explorer]'") from None
+    from labelspace.explorer import app
+    from labelspace.explorer.workbench import Workbench
+
+    app.check_address(given.host, given.token)
+    bench = Workbench.open(given.run_directory)
+    listening = app.bind(given.host, given.port)
+    url = app.address(listening, given.host, given.token)
+
+    def ready() -> None:
+        if given.json:
+            terminal.emit({"url": url})
+            sys.stdout.flush()  # a program that reads it waits for it
+        terminal.say(f"{given.run_directory} is at {url} (Ctrl+C ends it)")
+        if not given.no_browser:
+            webbrowser.open(url)
+
+    try:
+        app.serve(bench, listening, given.host, given.token, ready)
+    except KeyboardInterrupt:
+        terminal.say("closed")
+    finally:
+        listening.close()

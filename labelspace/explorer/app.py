@@ -1,0 +1,150 @@
+"""The server: pages, pictures of samples, and who may reach them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import uvicorn
+from fastapi import FastAPI, HTTPException, Response
+from nicegui import ui
+
+from labelspace.errors import UserError
+from labelspace.explorer import uploads
+from labelspace.explorer.guard import Guard, is_loopback
+from labelspace.explorer.page import Page, picture
+from labelspace.explorer.workbench import Workbench
+
+FIRST_PORT = 8080
+_PORTS = 20
+_SLOW = 0.01  # seconds for one decoded sample, above which all cores are used
+_SLACK = 1_000_000  # bytes that a form takes around the file in it
+
+
+def check_address(host: str, token: str) -> None:
+    """Raises UserError when others could reach the explorer without a token, or the token cannot be one."""
+    if not is_loopback(host) and not token:
+        raise UserError(f"--host {host} can be reached from other machines, so it needs --token with a secret of your choice")
+    if token and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
+        raise UserError("--token takes 8 to 200 letters, digits and - . _ ~; it becomes a part of the address")
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """A socket that listens: on the port, or without one on the first that is free from 8080 on.
+
+    Raises:
+        UserError: the port is taken, or the host is not an address of this machine.
+    """
+    tried = range(FIRST_PORT, FIRST_PORT + _PORTS) if port is None else [port]
+    if not all(0 <= p <= 65535 for p in tried):
+        raise UserError(f"--port {port} is not a port; expected 1 to 65535, or 0 for any that is free")
+    problem = ""
+    for candidate in tried:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), candidate, type=socket.SOCK_STREAM)[0]
+        except OSError as error:
+            raise UserError(f"--host {host} is not an address of this machine: {error.strerror}") from None
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind(address)
+            found.listen(128)
+            return found
+        except OSError as error:
+            found.close()
+            problem = error.strerror or str(error)
+    if port is None:
+        raise UserError(f"no port from {tried[0]} to {tried[-1]} is free on {host} ({problem}); name one with --port")
+    raise UserError(f"port {port} of {host} cannot be used ({problem}); choose another with --port")
+
+
+def address(listening: socket.socket, host: str, token: str) -> str:
+    """The address to open in a browser."""
+    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{name}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+
+
+def settle_threads(bench: Workbench) -> int:
+    """The number of threads that decoding a sample gets: one, unless that is slow.
+
+    Small decoders gain nothing from more, and where other programs run, waiting for a second core makes some pictures late.
+    """
+    most = torch.get_num_threads()
+    code = bench.codes.rows(slice(0, 1))
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        took = []
+        for _ in range(6):
+            start = time.perf_counter()
+            bench.model.decode(code)
+            took.append(time.perf_counter() - start)
+    if min(took) > _SLOW:
+        torch.set_num_threads(most)
+    return torch.get_num_threads()
+
+
+def application(bench: Workbench) -> FastAPI:
+    """The application for a run. One a process: the pages of NiceGUI belong to the process."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    key = secrets.token_hex(4)  # another server on the same port must not be shown this one's pictures
+    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+
+    @app.get(f"/samples/{key}/{{row}}.png")
+    def sample(row: int) -> Response:
+        if not bench.is_image or not 0 <= row < len(bench.data):
+            raise HTTPException(404)
+        return Response(picture(bench, row), media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+    @ui.page("/")
+    def index(sample: str = "") -> None:
+        ui.add_css(style)
+        ui.colors(primary="#2d5fa6", dark="#1c2027", dark_page="#14171c", warning="#8a4b08")
+        Page(bench, lambda row: f"/samples/{key}/{row}.png", sample)
+
+    for element in (ui.button, ui.menu_item):
+        element.default_props("no-caps")
+    ui.run_with(
+        app,
+        title=f"{bench.home.name} · labelspace",
+        dark=None,
+        tailwind=False,
+        binding_refresh_interval=None,
+        show_welcome_message=False,
+        reconnect_timeout=10,
+    )
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def serve(bench: Workbench, listening: socket.socket, host: str, token: str, ready: Callable[[], None]) -> None:
+    """Serves a run until it is interrupted.
+
+    Args:
+        bench: the run.
+        listening: see :func:`bind`.
+        host: the host that it listens on.
+        token: what browsers have to show, empty for none.
+        ready: called when the server answers.
+    """
+    settle_threads(bench)
+    cookie = f"labelspace-{listening.getsockname()[1]}"
+    guarded = Guard(application(bench), token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie)
+    config = uvicorn.Config(guarded, log_level="warning", lifespan="on", timeout_graceful_shutdown=1, server_header=False)
+    _Server(config, ready).run(sockets=[listening])

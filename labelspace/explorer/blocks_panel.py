@@ -1,0 +1,186 @@
+"""The right side of the page: every label with its value, and the chosen block as a map."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from nicegui import ui
+
+from labelspace.explorer.hub import Hub
+from labelspace.explorer.parts import LatentMap, Text
+from labelspace.explorer.steps import Redraw, SetLabel
+from labelspace.labels import Label
+
+_FEW = 4  # values of a label that get a button each
+_PREDICTED, _UNKNOWN = "predicted", "not known"
+
+
+class BlocksPanel:
+    """Labels and blocks."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        blocks = hub.bench.model.blocks
+        self.block = next((b.name for b in blocks if b.label), blocks[0].name)
+        names = hub.bench.data.schema.names
+        self.colour: str | None = names[0] if names else None
+        self._rows: dict[str, dict[str, Any]] = {}
+        with ui.element("section").classes("panel blocks").props('aria-label="Labels and latent blocks"'):
+            ui.html("<h2>Labels and latent blocks</h2>", sanitize=False)
+            with ui.element("div").classes("rows"):
+                for label in hub.bench.model.schema:
+                    self._label_row(label)
+                for block in blocks.free:
+                    self._row(block.name, block.name, f"{block.size} coordinates of everything else", block.name)
+            with ui.element("div").classes("map-box"):
+                self.title = Text("h3")
+                self.map = LatentMap(self.moved)
+                self.map.draw(*self._drawing())
+                self.legend = ui.element("div").classes("legend")
+                with ui.element("div").classes("tools"):
+                    ui.button("Back to its own", on_click=self.back).props("outline dense")
+                    ui.button("Draw anew", on_click=self.redraw).props("outline dense")
+                    self.colouring = ui.select(list(names), value=self.colour, label="Colours", on_change=self.recolour)
+                    self.colouring.props("dense outlined options-dense").classes("colouring")
+        self._legend()
+        hub.on_change.append(self.refresh)
+        self.refresh()
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def _label_row(self, label: Label) -> None:
+        block = next((b.name for b in self.hub.bench.model.blocks if b.label == label.name), None)
+        self._row(label.name, label.name, "", block, label)
+
+    def _row(self, key: str, name: str, about: str, block: str | None, label: Label | None = None) -> None:
+        with ui.element("div").classes("entry") as row:
+            if block is None:
+                Text("span", name).classes("row-name")
+            else:
+                button = Text("button", name).classes("row-name").props("type=button")
+                button.props["aria-label"] = f"Map of {name}"
+                button.on("click", lambda: self.choose(block))
+            with ui.element("div").classes("control"):
+                control = self._control(label) if label is not None else None
+                status = Text("span", about).classes("status")
+        self._rows[key] = {"row": row, "block": block, "label": label, "control": control, "status": status, "about": about}
+
+    def _control(self, label: Label) -> Any:
+        if not label.discrete:
+            box = ui.number(format="%.4g").props("dense outlined").classes("number")
+            box.props["aria-label"] = label.name
+            box.on("change", lambda: self.set(label, box.value))
+            return box
+        if len(label.values) <= _FEW:
+            with ui.element("div").classes("values").props("role=group") as group:
+                group.props["aria-label"] = label.name
+                buttons = {}
+                for text in label.values:
+                    button = Text("button", text).classes("value").props("type=button")
+                    button.props["aria-label"] = f"{label.name} {text}"
+                    button.on("click", lambda text=text: self.set(label, label.format(label.parse(text))))
+                    buttons[text] = button
+            return buttons
+        box = ui.select(list(label.values)).props("dense outlined options-dense").classes("choice")
+        box.props["aria-label"] = label.name
+        box.on("update:model-value", lambda: self.set(label, box.value))
+        return box
+
+    def refresh(self) -> None:
+        """Shows the session's values, statuses and handle."""
+        session = self.hub.session
+        for key, row in self._rows.items():
+            label, control, status = row["label"], row["control"], row["status"]
+            note = session.status(key) or (session.status(row["block"]) if row["block"] else "")
+            if label is not None:
+                value, known = session.value(label.name)
+                self._show_value(label, control, value)
+                note = note or ("" if known else _UNKNOWN if value is None else _PREDICTED)
+            status.set_text(note or row["about"])
+            changed = bool(note) and note not in (_PREDICTED, _UNKNOWN)
+            _mark(row["row"], "changed", changed)
+            _mark(row["row"], "chosen", row["block"] == self.block)
+        self.map.place(session.where(self.block), session.where(self.block, session.base))
+
+    def _show_value(self, label: Label, control: Any, value: Any) -> None:
+        if isinstance(control, dict):
+            for text, button in control.items():
+                on = value is not None and text == str(value)
+                button.props(f"aria-pressed={'true' if on else 'false'}")
+                _mark(button, "on", on)
+        elif label.discrete:
+            control.set_value(None if value is None else str(value))
+        else:
+            control.set_value(value)
+
+    async def set(self, label: Label, value: Any) -> None:
+        """A value was chosen."""
+        if value is None:
+            return
+        await self.hub.apply(lambda: SetLabel(label.name, value))
+
+    # -- the map ------------------------------------------------------------------------------------------------------
+
+    def _drawing(self) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...], str]:
+        session, block = self.hub.session, self.hub.bench.model.blocks.named(self.block)
+        about = f"Position in {block.name}" + (f", the block of {block.label}" if block.label else ", a free block")
+        drawn = self.hub.bench.chart(self.block, self.colour).to_dict()
+        return drawn, session.where(self.block), session.where(self.block, session.base), about
+
+    async def choose(self, block: str) -> None:
+        """Another block is shown."""
+        self.block = block
+        found = await self.hub.ask(self._drawing)
+        if found is not None:
+            self.map.draw(*found)
+            self._legend()
+            self.refresh()
+
+    async def recolour(self) -> None:
+        """The points of free blocks are coloured by another label."""
+        self.colour = self.colouring.value
+        await self.choose(self.block)
+
+    def _legend(self) -> None:
+        block = self.hub.bench.model.blocks.named(self.block)
+        chart = self.hub.bench.chart(self.block, self.colour)
+        size = f"{block.size} coordinate{'s' if block.size > 1 else ''}"
+        self.title.set_text(f"{block.name}: {size} for {block.label}" if block.label else f"{block.name}: {size}, free")
+        self.colouring.set_visibility(block.label is None and self.colour is not None)
+        self.legend.clear()
+        with self.legend:
+            if chart.anchors is not None:
+                Text("span", "The block is the label's own value: slide between values.")
+                return
+            for name, colour in chart.colours:
+                with ui.element("span").classes("key"):
+                    ui.element("i").style(f"background:{colour}")
+                    Text("span", f"{chart.colour_label} {name}")
+            Text("span", "outlines: priors, one and two deviations").classes("key quiet")
+
+    async def moved(self, event: dict[str, Any]) -> None:
+        """The handle moved: its picture on the way, or a step when it was let go of."""
+        block, point, number = self.block, event["point"], int(event["number"])
+
+        def step() -> Any:
+            return self.hub.session.point_step(block, point)
+
+        if event["final"]:
+            await self.hub.apply(step, number)
+        else:
+            await self.hub.preview(step, number)
+
+    async def back(self) -> None:
+        """The block goes back to the sample's own code."""
+        await self.hub.change(lambda: self.hub.session.reset(self.block))
+
+    async def redraw(self) -> None:
+        """The block is drawn from its prior."""
+        seed = random.randrange(10_000)
+        await self.hub.apply(lambda: Redraw(self.block, seed))
+
+
+def _mark(element: ui.element, name: str, on: bool) -> None:
+    """Gives an element a class, or takes it away."""
+    element.classes(add=name if on else None, remove=None if on else name)

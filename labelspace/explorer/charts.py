@@ -1,0 +1,190 @@
+"""Blocks as they are drawn: a plane, a line, or a line along a label's values; and back, from a point to an edit.
+
+The drawing itself is the browser's work; here is what it needs as plain data, and what a point of the drawing means.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelspace.data.dataset import Dataset
+from labelspace.labels import Label
+from labelspace.maps import BlockMap, PriorSpot
+from labelspace.models.base import Model
+from labelspace.report.figures import COLOURS
+
+_RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9b81f")  # of numbers, from small to large; readable without red/green
+_BEYOND = 2.5  # standard deviations of a prior that a chart shows
+_TAILS = (0.005, 0.995)  # quantiles of the data that a chart shows
+_DIGITS = 4  # decimals of a point: what is shown is exactly what a copied line says
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A block as it is drawn.
+
+    Attributes:
+        map: the plane or line through the block.
+        low, high: ends of each axis, ``k`` numbers.
+        colours: names and colours of the classes that points have.
+        classes: ``(n,)`` the class of each point, -1 where it is not known.
+        colour_label: the label that colours are about, None without labels.
+        anchors: ``(values, size)`` codes of the label's values in order, where the block holds the value itself; the chart
+            is then a line along the values.
+        scale: the values at the anchors: places 0, 1, ... of a discrete label, two numbers of a continuous one.
+    """
+
+    map: BlockMap
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    colours: tuple[tuple[str, str], ...]
+    classes: np.ndarray
+    colour_label: str | None
+    anchors: Tensor | None
+    scale: tuple[float, ...]
+    label: Label | None
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.low)
+
+    def locate(self, code: Tensor) -> tuple[float, ...]:
+        """Where a code ``(1, size)`` of the block is on the chart."""
+        if self.anchors is None:
+            return tuple(round(v, _DIGITS) for v in self.map.project(code)[0].tolist())
+        # The nearest point of the line through the anchors; beyond its ends the line goes on.
+        best, place = math.inf, 0.0
+        last = len(self.anchors) - 2
+        for i in range(last + 1):
+            start, way = self.anchors[i], self.anchors[i + 1] - self.anchors[i]
+            t = float(((code[0] - start) @ way) / way.square().sum().clamp_min(1e-12))
+            t = min(max(t, 0.0 if i > 0 else -math.inf), 1.0 if i < last else math.inf)
+            distance = float((start + t * way - code[0]).square().sum())
+            if distance < best - 1e-9:
+                best, place = distance, self.scale[i] + t * (self.scale[i + 1] - self.scale[i])
+        return (round(place, _DIGITS),)
+
+    def code(self, point: tuple[float, ...], code: Tensor) -> list[float]:
+        """The block's code at a point of the chart, ``size`` numbers; what the chart does not show is as in ``code``."""
+        if self.anchors is None:
+            moved = self.map.lift(torch.tensor([point], dtype=code.dtype), code)[0]
+        else:
+            i = min(max(int(np.searchsorted(self.scale, point[0], side="right")) - 1, 0), len(self.anchors) - 2)
+            t = (point[0] - self.scale[i]) / (self.scale[i + 1] - self.scale[i])
+            moved = torch.lerp(self.anchors[i], self.anchors[i + 1], t)
+        return [round(v, _DIGITS) for v in moved.tolist()]
+
+    def value(self, point: tuple[float, ...]) -> Any:
+        """The label's value that a point of a line along values stands for; None between values, and off such a line."""
+        if self.anchors is None or self.label is None:
+            return None
+        if not self.label.discrete:
+            return self.label.format(point[0])
+        return self.label.format(round(point[0])) if abs(point[0] - round(point[0])) < 1e-6 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the browser draws, as plain data."""
+        points = self.map.points if self.anchors is None else torch.zeros(0, 1)
+        cloud: list[list[list[float]]] = [[] for _ in self.colours]
+        unknown: list[list[float]] = []
+        for point, kind in zip(points.tolist(), self.classes[: len(points)].tolist(), strict=True):
+            (cloud[kind] if kind >= 0 else unknown).append([round(v, 3) for v in point])
+        ticks: list[dict[str, Any]] = []
+        if self.anchors is not None and self.label is not None and self.label.discrete:
+            ticks = [{"at": float(i), "name": name} for i, name in enumerate(self.label.values)]
+        marks: list[dict[str, Any]] = []
+        if self.anchors is not None and self.label is not None and not self.label.discrete:
+            marks = [{"at": float(v), "name": f"{v:.3g}"} for v in np.linspace(self.low[0], self.high[0], 5)]
+        spots = [] if self.anchors is not None else [self._spot(i, spot) for i, spot in enumerate(self.map.priors)]
+        return {
+            "low": self.low,
+            "high": self.high,
+            "axes": [self.label.name] if self.anchors is not None and self.label else list(self.map.names),
+            "cloud": [*cloud, unknown],
+            "colours": [colour for _, colour in self.colours] + ["#8a8f98"],
+            "spots": spots,
+            "ticks": ticks,
+            "marks": marks,
+        }
+
+    def _spot(self, index: int, spot: PriorSpot) -> dict[str, Any]:
+        lengths, directions = torch.linalg.eigh(spot.covariance)
+        radii = lengths.clamp_min(0).sqrt().tolist()
+        angle = math.degrees(math.atan2(float(directions[1, -1]), float(directions[0, -1]))) if len(radii) > 1 else 0.0
+        own = spot.value is not None and self.map.block.label == self.colour_label and self.colour_label is not None
+        return {
+            "name": spot.name if own or spot.value is None else str(spot.name),
+            "mean": spot.mean.tolist(),
+            "radii": radii[::-1],  # the longer one first
+            "angle": angle,
+            "colour": self.colours[min(index, len(self.colours) - 1)][1] if own else "#6b7280",
+        }
+
+
+def chart(model: Model, data: Dataset, found: BlockMap, colour: str | None) -> Chart:
+    """How a block is drawn.
+
+    Args:
+        model: the model.
+        data: its data.
+        found: the block's map.
+        colour: the label that points are coloured by, None for none.
+    """
+    label = None if found.block.label is None else model.schema[found.block.label]
+    anchors, scale = (None, ()) if label is None or not found.holds_value else _anchors(model, label)
+    low, high = _ends(data, found, label, anchors)
+    colours, classes = _classes(data, found.rows, colour)
+    return Chart(found, low, high, colours, classes, colour, anchors, scale, label)
+
+
+def _anchors(model: Model, label: Label) -> tuple[Tensor, tuple[float, ...]]:
+    """Codes of a label's values in its block, and the values: a number's code is a straight line, so two are enough."""
+    if label.discrete:
+        scale = tuple(float(i) for i in range(len(label.values)))
+    else:
+        scale = (label.mean - label.scale, label.mean + label.scale)
+    with torch.no_grad():
+        prior = model.prior(*model.only(label.name, torch.tensor(scale)))
+    return prior[model.blocks.of(label.name).name].mode, scale
+
+
+def _ends(
+    data: Dataset, found: BlockMap, label: Label | None, anchors: Tensor | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if anchors is not None and label is not None:
+        if label.discrete:
+            return (0.0,), (float(len(label.values) - 1),)
+        rows, column = data.rows("train"), data.schema.index(label.name)
+        seen = data.values[rows, column][data.observed[rows, column]]
+        low, high = (float(v) for v in (seen.min(), seen.max())) if len(seen) else (label.mean - 2, label.mean + 2)
+        return (low,), (high,)
+    points = found.points.numpy()
+    lows, highs = np.quantile(points, _TAILS, axis=0)
+    for spot in found.priors:
+        reach = _BEYOND * spot.covariance.diagonal().clamp_min(0).sqrt()
+        lows = np.minimum(lows, (spot.mean - reach).numpy())
+        highs = np.maximum(highs, (spot.mean + reach).numpy())
+    margin = 0.06 * np.maximum(highs - lows, 1e-3)
+    return tuple((lows - margin).tolist()), tuple((highs + margin).tolist())
+
+
+def _classes(data: Dataset, rows: np.ndarray, name: str | None) -> tuple[tuple[tuple[str, str], ...], np.ndarray]:
+    """Names and colours of a label's values (a number: of its fifths), and which of them each row has."""
+    if name is None:
+        return (), np.full(len(rows), -1)
+    label, column = data.schema[name], data.schema.index(name)
+    seen, values = data.observed[rows, column], data.values[rows, column]
+    if label.discrete:
+        kinds = values.astype(int)
+        colours = tuple((value, COLOURS[i % len(COLOURS)]) for i, value in enumerate(label.values))
+    else:
+        edges = np.quantile(values[seen], np.linspace(0, 1, len(_RAMP) + 1)) if seen.any() else np.zeros(len(_RAMP) + 1)
+        kinds = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(_RAMP) - 1)
+        colours = tuple((f"{edges[i]:.3g} to {edges[i + 1]:.3g}", colour) for i, colour in enumerate(_RAMP))
+    return colours, np.where(seen, kinds, -1)

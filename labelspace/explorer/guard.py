@@ -1,0 +1,136 @@
+"""Who may talk to the explorer, and how much they may send: an ASGI application around it.
+
+On a loopback address everyone on the machine may; a page from elsewhere that the same browser shows may not (the host that a
+request names has to be this machine's, and its origin this server). On other addresses the token is needed: once in the
+address, from then on as a cookie.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_DAY = 86_400
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address reaches this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Lets through what may pass.
+
+    Args:
+        app: the application.
+        token: what has to be shown; empty for none.
+        local: whether the server listens on a loopback address only.
+        most_bytes: of a request's body.
+        cookie: name of the cookie that remembers the token.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, local: bool, most_bytes: int, cookie: str) -> None:
+        self.app, self.token, self.local, self.most_bytes, self.cookie = app, token, local, most_bytes, cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        if self.local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            await _refuse(scope, send, 403, "This explorer answers on 127.0.0.1 and localhost only.")
+        elif origin is not None and urlsplit(origin).netloc != host:
+            await _refuse(scope, send, 403, "Requests from other sites are refused.")
+        elif self.token and not self._remembered(headers.get("cookie", "")):
+            await self._ask_token(scope, send)
+        elif _length(headers) > self.most_bytes:
+            await _refuse(scope, send, 413, f"More than {self.most_bytes / 1e6:.0f} MB were sent.")
+        else:
+            await self._limited(scope, receive, send)
+
+    def _remembered(self, cookies: str) -> bool:
+        try:
+            found = SimpleCookie(cookies).get(self.cookie)
+        except CookieError:
+            return False
+        return found is not None and _same(found.value, self.token)
+
+    async def _ask_token(self, scope: Scope, send: Send) -> None:
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        given = dict(query).get("token", "")
+        if scope["type"] != "http" or not _same(given, self.token):
+            await _refuse(scope, send, 401, "This explorer needs its token: open the address that it printed.")
+            return
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        location = scope["path"].lstrip("/")  # two slashes in front would name another server
+        there = f"/{location}" + (f"?{rest}" if rest else "")
+        cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={_DAY}"
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 303,
+                "headers": [(b"location", there.encode("latin-1", "replace")), (b"set-cookie", cookie.encode())],
+            }
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, which is told that the client went away when a body without a length grows too large."""
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        seen, started, too_much = 0, False, False
+
+        async def counted() -> Message:
+            nonlocal seen, too_much
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.most_bytes:
+                too_much = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            if too_much and not started:
+                return
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except Exception:
+            if not too_much:
+                raise
+        if too_much and not started:
+            await _refuse(scope, send, 413, f"More than {self.most_bytes / 1e6:.0f} MB were sent.")
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _length(headers: dict[str, Any]) -> int:
+    text = headers.get("content-length", "0")
+    return int(text) if text.isdecimal() else 0
+
+
+async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": why})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": why.encode()})

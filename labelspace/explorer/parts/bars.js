@@ -1,0 +1,47 @@
+// The entries of a vector as a table: the sample, its reconstruction and the edit, as numbers and on a scale.
+export default {
+  template: `
+    <div class="bars" role="region" tabindex="0" aria-label="Values of the sample, its reconstruction and the edit">
+      <table>
+        <thead><tr><th scope="col">Feature</th><th scope="col">Original</th><th scope="col">Reconstruction</th>
+          <th scope="col">Edit</th><th scope="col" class="scale">
+          <span class="key original">original</span><span class="key reconstruction">reconstruction</span>
+          <span class="key edit">edit</span></th></tr></thead>
+        <tbody><tr v-for="row in shown" :key="row.name">
+          <th scope="row">{{ row.name }}</th><td>{{ text(row.original) }}</td><td>{{ text(row.reconstruction) }}</td>
+          <td class="edited" :data-feature="row.name">{{ text(row.edit) }}</td>
+          <td class="scale" aria-hidden="true"><svg viewBox="0 0 240 18">
+            <line class="rail" x1="4" x2="236" y1="9" y2="9" />
+            <line v-if="row.reconstruction !== null && row.edit !== null" class="change" y1="9" y2="9"
+              :x1="x(row, row.reconstruction)" :x2="x(row, row.edit)" />
+            <line v-if="row.reconstruction !== null" class="reconstruction" :x1="x(row, row.reconstruction)"
+              :x2="x(row, row.reconstruction)" y1="3" y2="15" />
+            <circle v-if="row.original !== null" class="original" :cx="x(row, row.original)" cy="9" r="4.5" />
+            <circle v-if="row.edit !== null" class="edit" :cx="x(row, row.edit)" cy="9" r="4.5" />
+          </svg></td></tr></tbody>
+      </table>
+    </div>`,
+  props: { rows: Array, ranges: Object },
+  data() {
+    return { shown: this.rows };
+  },
+  created() {
+    this.newest = 0;
+  },
+  methods: {
+    text(value) {
+      return value === null ? "missing" : Number(value.toPrecision(4)).toString();
+    },
+    x(row, value) {
+      const [low, high] = this.ranges[row.name];
+      return 4 + 232 * Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
+    },
+    async show(rows, number) {
+      if (number && number < this.newest) return;
+      this.newest = number || this.newest;
+      this.shown = rows;
+      await this.$nextTick();
+      if (number) window.dispatchEvent(new CustomEvent("labelspace:shown", { detail: number }));
+    },
+  },
+};

@@ -1,0 +1,368 @@
+"""One tab of the explorer: a sample, what was done to it, and what can be made of it. There is no web page in here."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from labelspace import files, interventions
+from labelspace.errors import UserError
+from labelspace.explorer import script
+from labelspace.explorer.steps import Drawn, MoveBlock, Sample, SetLabel, Step, TakeFrom, blocks_of, perform, short
+from labelspace.explorer.workbench import Workbench
+from labelspace.interventions import Intervention
+from labelspace.report import pictures
+
+_MOST_DRAWN = 64
+_MOST_UNDO = 200
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A step and what it led to."""
+
+    step: Step
+    result: Intervention
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true pictures of an edit, where the data can be drawn: one for each style of the label's new value.
+
+    Attributes:
+        title: which label became what.
+        x: ``(styles, *shape)``.
+        styles: their names.
+    """
+
+    title: str
+    x: Tensor
+    styles: tuple[str, ...]
+
+
+@dataclass
+class Session:
+    """The state of one tab.
+
+    Attributes:
+        bench: the run, shared with other tabs.
+        sample: what is edited.
+        steps: what was done to it, in order.
+        keep_detail: whether results keep what the model could not reconstruct.
+        donor: where transfers and interpolations come from, None before one is chosen.
+        drawn: how the samples of the generator's page were drawn, None before any were.
+    """
+
+    bench: Workbench
+    sample: Sample = field(init=False)
+    steps: tuple[Applied, ...] = ()
+    keep_detail: bool = False
+    donor: Sample | None = None
+    drawn: Drawn | None = None
+
+    def __post_init__(self) -> None:
+        self._past: list[tuple[Applied, ...]] = []
+        self._future: list[tuple[Applied, ...]] = []
+        self.choose(self.of_data(int(self.bench.gallery[0])))
+
+    # -- samples ------------------------------------------------------------------------------------------------------
+
+    def of_data(self, row: int) -> Sample:
+        """A sample of the run's data, by its row."""
+        data = self.bench.data
+        return Sample(self.bench.name(row), data.samples([row])[0], data.labels([row]), row=row)
+
+    def choose(self, sample: Sample) -> None:
+        """Begins anew with a sample.
+
+        Raises:
+            UserError: the model cannot encode it; the sample before it stays.
+        """
+        base = perform(self.bench.model, sample, None, False, None)
+        self.sample, self.base = sample, base
+        self.steps, self._past, self._future = (), [], []
+
+    def open_drawn(self, index: int) -> None:
+        """Begins anew with one of the generated samples."""
+        drawn = self.generated()
+        labels = (drawn.labels[0][index : index + 1], drawn.labels[1][index : index + 1])  # type: ignore[index]
+        how = replace(self.drawn, index=index)  # type: ignore[type-var]
+        self.choose(Sample(f"drawn {index + 1}", drawn.x[index], labels, drawn=how))
+
+    # -- edits --------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> Intervention:
+        """The result of all steps."""
+        return self.steps[-1].result if self.steps else self.base
+
+    @property
+    def x(self) -> Tensor:
+        """The edited sample as it is shown: without any edit, and with details kept, it is the sample itself."""
+        return self._shown(self.state)
+
+    def _shown(self, state: Intervention) -> Tensor:
+        return self.sample.x if self.keep_detail and state is self.base else state.x
+
+    @property
+    def reconstruction(self) -> Tensor:
+        return self.base.x
+
+    def preview(self, step: Step) -> Intervention:
+        """What a step would lead to; nothing changes."""
+        return perform(self.bench.model, self.sample, step, self.keep_detail, self.state)
+
+    def apply(self, step: Step) -> Intervention:
+        """Does a step. Raises UserError when the model cannot; then nothing changes."""
+        result = self.preview(step)
+        self._go((*self.steps, Applied(step, result)))
+        return result
+
+    def point_step(self, block: str, point: Sequence[float]) -> Step:
+        """The step that a point of a block's chart means: a label's value where the point is one, else a move."""
+        chart = self.bench.chart(block)
+        if len(point) != chart.dimensions or not np.isfinite(point).all():
+            raise UserError(f"block {block!r} is drawn with {chart.dimensions} coordinates, got {list(point)}")
+        at = tuple(float(v) for v in point)
+        value = chart.value(at)
+        if value is not None and chart.label is not None:
+            return SetLabel(chart.label.name, value)
+        return MoveBlock(block, tuple(chart.code(at, self.state.codes[block])))
+
+    def where(self, block: str, state: Intervention | None = None) -> tuple[float, ...]:
+        """Where the sample is on a block's chart."""
+        return self.bench.chart(block).locate((state or self.state).codes[block])
+
+    def transfer(self, label: str) -> Intervention:
+        """Takes a label's block from the donor. Raises UserError when there is none, or no block for the label."""
+        return self.apply(TakeFrom(label, self._donor()))
+
+    def set_keep_detail(self, keep: bool) -> None:
+        """Turns details on or off for all steps. Raises UserError for data that have none; then nothing changes."""
+        before = self.keep_detail
+        self.keep_detail = keep
+        try:
+            self.steps = self._replayed([applied.step for applied in self.steps])
+            if keep and not self.steps:  # the model may refuse
+                perform(self.bench.model, self.sample, None, True, None)
+        except UserError:
+            self.keep_detail = before
+            raise
+        self._past = [self._again(steps) for steps in self._past]
+        self._future = [self._again(steps) for steps in self._future]
+
+    def _replayed(self, steps: Sequence[Step]) -> tuple[Applied, ...]:
+        out: list[Applied] = []
+        for step in steps:
+            before = out[-1].result if out else self.base
+            out.append(Applied(step, perform(self.bench.model, self.sample, step, self.keep_detail, before)))
+        return tuple(out)
+
+    def _again(self, steps: tuple[Applied, ...]) -> tuple[Applied, ...]:
+        return self._replayed([applied.step for applied in steps])
+
+    # -- history ------------------------------------------------------------------------------------------------------
+
+    def _go(self, steps: tuple[Applied, ...]) -> None:
+        self._past = [*self._past, self.steps][-_MOST_UNDO:]
+        self._future, self.steps = [], steps
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._future)
+
+    def undo(self) -> None:
+        """Takes back the last step, or a reset."""
+        if self._past:
+            self._future.append(self.steps)
+            self.steps = self._past.pop()
+
+    def redo(self) -> None:
+        """Does again what was taken back."""
+        if self._future:
+            self._past.append(self.steps)
+            self.steps = self._future.pop()
+
+    def reset(self, block: str | None = None) -> None:
+        """Takes back all steps, or puts one block back to where the sample's own code is; can be undone."""
+        if block is None:
+            if self.steps:
+                self._go(())
+            return
+        own = self.base.codes[block]
+        if not torch.equal(own, self.state.codes[block]):
+            kept = [a.step for a in self.steps if blocks_of(self.bench.model, a.step) != (block,)]
+            self._go(self._replayed(kept))
+
+    def status(self, name: str) -> str:
+        """What became of a block or, for models without a block for it, of a label; empty: as it was."""
+        names = {name, *(block.name for block in self.bench.model.blocks if block.label == name)}
+        for applied in reversed(self.steps):
+            if names & {*blocks_of(self.bench.model, applied.step), getattr(applied.step, "label", None)}:
+                return applied.step.about
+        return ""
+
+    def value(self, label: str) -> tuple[Any, bool]:
+        """The value that a label has now, and whether it is known (given or set) or only predicted by the model.
+
+        A block that was moved to a point is at no value: None, known.
+        """
+        block = next((b.name for b in self.bench.model.blocks if b.label == label), None)
+        about = [a.step for a in self.steps if block in blocks_of(self.bench.model, a.step)] if block else []
+        if about and isinstance(about[-1], MoveBlock):
+            return None, True
+        index = self.bench.model.schema.index(label)
+        kind = self.bench.model.schema[label]
+        values, observed = self.state.labels  # type: ignore[misc]
+        own = self.sample.labels
+        was_set = any(getattr(applied.step, "label", None) == label for applied in self.steps)
+        if bool(observed[0, index]):
+            given = own is not None and bool(own[1][0, index])
+            return kind.format(float(values[0, index])), was_set or given
+        try:
+            return kind.format(float(self.bench.model.predict(self.sample.x[None]).mode()[0, index])), False
+        except UserError:
+            return None, False
+
+    # -- what is made of it -------------------------------------------------------------------------------------------
+
+    def generate(self, values: Mapping[str, Any], n: int, seed: int) -> Intervention:
+        """Draws samples under labels; labels that are not named are drawn, too."""
+        if not 1 <= n <= _MOST_DRAWN:
+            raise UserError(f"the explorer draws 1 to {_MOST_DRAWN} samples at a time, got {n}")
+        how = Drawn(tuple(values.items()), n, seed)
+        result = how.run(self.bench.model)
+        self.drawn = how
+        return result
+
+    def generated(self) -> Intervention:
+        """The samples that were drawn last. Raises UserError when there are none."""
+        if self.drawn is None:
+            raise UserError("nothing was drawn yet; choose labels and draw")
+        return self.drawn.run(self.bench.model)
+
+    def redraw_generated(self, block: str, seed: int) -> Intervention:
+        """Draws one block of the generated samples anew and keeps the others."""
+        if self.drawn is None:
+            raise UserError("nothing was drawn yet; choose labels and draw")
+        others = tuple(pair for pair in self.drawn.redrawn if pair[0] != block)
+        how = replace(self.drawn, redrawn=(*others, (block, seed)))
+        result = how.run(self.bench.model)
+        self.drawn = how
+        return result
+
+    def grid(self, block: str, coordinates: Sequence[int], steps: int, span: str) -> Intervention:
+        """A walk through one or two coordinates of a block, from the edited sample; rows are the first coordinate."""
+        return interventions.traverse(
+            self.bench.model,
+            self.sample.x,
+            block=block,
+            coordinates=tuple(coordinates),
+            steps=steps,
+            span=span,  # type: ignore[arg-type]
+            data_codes=self.bench.codes,
+            keep_detail=self.keep_detail,
+            after=self.state,
+        )
+
+    def interpolate(self, steps: int, blocks: Sequence[str] | None = None) -> Intervention:
+        """A walk from the edited sample to the donor, in some blocks or all."""
+        donor = self._donor()
+        return interventions.interpolate(
+            self.bench.model,
+            self.sample.x,
+            donor.x,
+            other_labels=donor.labels,
+            steps=steps,
+            blocks=blocks,
+            keep_detail=self.keep_detail,
+            after=self.state,
+        )
+
+    def _donor(self) -> Sample:
+        if self.donor is None:
+            raise UserError("choose a donor first")
+        return self.donor
+
+    def truth(self) -> Truth:
+        """The true pictures of the edit. Raises UserError where there are none, with the reason."""
+        data, row = self.bench.data, self.sample.row
+        if data.truth is None or data.factors is None:
+            raise UserError("only generated data (faces) have true counterfactuals")
+        if row is None:
+            raise UserError("true counterfactuals are drawn for samples of the data")
+        now, before = self.state.labels, self.sample.labels
+        changed = []
+        for label in data.schema:
+            index = self.bench.model.schema.index(label.name)
+            value = float(now[0][0, index])  # type: ignore[index]
+            if bool(now[1][0, index]) and value != float(before[0][0, data.schema.index(label.name)]):  # type: ignore[index]
+                changed.append((label, int(value)))
+        if len(changed) != 1:
+            raise UserError(
+                "change one label to see its true counterfactual"
+                if not changed
+                else f"{len(changed)} labels were changed; true counterfactuals are drawn for one"
+            )
+        label, value = changed[0]
+        x, styles = data.counterfactuals(label.name, value, [row])
+        return Truth(f"{label.name} {short(label.format(value))}", x[0], styles)
+
+    # -- taking it away -----------------------------------------------------------------------------------------------
+
+    def needed(self) -> list[Step]:
+        """The steps that still matter."""
+        return script.needed(self.bench.model, self.sample, [a.step for a in self.steps], self.state)
+
+    def python(self) -> str:
+        """Python lines that make the same edit."""
+        return script.python(str(self.bench.home), self.sample, self.needed(), self.keep_detail)
+
+    def command(self) -> str:
+        """The command that makes the same edit, empty where there is none."""
+        return script.command(str(self.bench.home), self.bench.model, self.sample, self.needed(), self.state, self.keep_detail)
+
+    def record(self) -> dict[str, Any]:
+        """What was done, as plain data."""
+        return {
+            "run": str(self.bench.home),
+            "sample": self.sample.name,
+            "steps": [step.about for step in self.needed()],
+            **self.state.record.to_dict(),
+        }
+
+    def saved(self) -> tuple[str, bytes]:
+        """The edited sample as a file, with its record in it: a name and the file's bytes."""
+        name = f"{self.sample.name.replace(':', '-').replace(' ', '-').rpartition('/')[2]}-edited"
+        name = f"{Path(name).stem}{'.png' if self.bench.is_image else '.npz'}"
+        with tempfile.TemporaryDirectory(prefix="labelspace-") as home:
+            file = pictures.write(Path(home) / f"edit{Path(name).suffix}", self.x, self.record())
+            return name, file.read_bytes()
+
+    def record_json(self) -> bytes:
+        return files.to_json(self.record()).encode()
+
+
+def animation(x: Tensor, side: int = 256, milliseconds: int = 90) -> bytes:
+    """A walk ``(steps, channels, height, width)`` there and back as a GIF, enlarged to at least ``side`` pixels."""
+    shown = pictures.to_pixels(x)
+    factor = max(1, round(side / max(shown.shape[1:3])))
+    frames = [Image.fromarray(f[..., 0] if f.shape[-1] == 1 else f[..., :3]) for f in shown]
+    large = [f.resize((f.width * factor, f.height * factor), Image.Resampling.BICUBIC) for f in frames]
+    buffer = io.BytesIO()
+    walk = large + large[-2:0:-1]
+    walk[0].save(buffer, "GIF", save_all=True, append_images=walk[1:], duration=milliseconds, loop=0)
+    return buffer.getvalue()

@@ -1,0 +1,71 @@
+"""Pictures that a user uploads: small enough, really pictures, and fitted to the model. They stay in memory.
+
+What a file is called and what the browser says it is are not looked at: its first bytes decide, only formats that are listed
+here are tried, and the size that the header announces is checked before any pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from pathlib import PurePath
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from labelspace.data.dataset import as_float
+from labelspace.data.images import MODES, UNREADABLE, read
+from labelspace.errors import UserError
+
+MOST_BYTES = 10_000_000
+MOST_PIXELS = 25_000_000
+_ONE_AT_A_TIME = threading.Lock()  # how warnings are treated belongs to the process; and so is memory for one picture enough
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+
+
+def read_upload(content: bytes, shape: tuple[int, ...]) -> Tensor:
+    """A picture fitted to a model's shape, the way commands fit picture files.
+
+    Args:
+        content: the file.
+        shape: channels, height and width.
+
+    Returns:
+        ``shape`` float32 in [0, 1].
+
+    Raises:
+        UserError: the file is too large, has too many pixels, is not a picture or is damaged; or the model takes no pictures.
+    """
+    if len(shape) != 3 or shape[0] not in MODES:
+        raise UserError(f"this model takes samples of shape {shape}, which a picture file cannot be")
+    if len(content) > MOST_BYTES:
+        raise UserError(f"the file has {len(content) / 1e6:.1f} MB; up to {MOST_BYTES / 1e6:.0f} MB can be uploaded")
+    if not content:
+        raise UserError("the file is empty")
+    try:
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged fields that are not needed; the check of size below is stricter
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise UserError(
+                    f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
+                )
+            return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), FORMATS)))
+    except UserError:
+        raise
+    except Image.DecompressionBombError:
+        raise UserError(f"the picture has too many pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded") from None
+    except Image.UnidentifiedImageError:
+        raise UserError(f"the file is not a picture (by its content); expected one of {', '.join(FORMATS)}") from None
+    except UNREADABLE as error:
+        raise UserError(f"the picture is damaged and cannot be read: {error}") from None
+
+
+def safe_name(name: str) -> str:
+    """The last part of a file name as a user knows it, without anything that a terminal or page could trip over."""
+    last = PurePath(name.replace("\\", "/")).name
+    kept = "".join(c for c in last if c.isprintable() and c not in '<>"`$')[:80].strip()
+    return kept or "upload.png"

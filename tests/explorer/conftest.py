@@ -1,0 +1,102 @@
+"""What the explorer's tests share: runs of all kinds of data, and one small trained model of faces."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import labelspace as ls
+from labelspace.explorer.session import Session
+from labelspace.explorer.workbench import Workbench
+
+
+@pytest.fixture(scope="session")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes an untrained run of a model and a data address, as training leaves it."""
+
+    def make(model: str, address: str, **arguments) -> Path:
+        home = tmp_path_factory.mktemp("run")
+        data = ls.open(address)
+        torch.manual_seed(0)
+        ls.save(ls.build(model, data, **arguments), home)
+        config = {
+            "data": {"address": address, "labels": list(data.schema.names), "seed": 0},
+            "model": {"name": model},
+            "training": {},
+        }
+        (home / "config.yaml").write_text(yaml.safe_dump(config))
+        return home
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of vectors with a label of every kind, some of them missing."""
+    rng = np.random.default_rng(0)
+    n = 200
+    kind = rng.integers(0, 3, n)
+    on = rng.integers(0, 2, n).astype(float)
+    on[:10] = np.nan
+    x = rng.normal(size=(n, 5)) + kind[:, None] + np.nan_to_num(on)[:, None] * [0, 2, 0, 0, 0]
+    file = tmp_path_factory.mktemp("vectors") / "made.npz"
+    amount = rng.normal(4, 2, n)
+    np.savez(file, x=x.astype(np.float32), on=on, kind=np.array(["red", "green", "blue"])[kind], amount=amount)
+    return f"npz:{file}"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of small pictures whose upper half is lit where a label is on."""
+    rng = np.random.default_rng(1)
+    on = rng.integers(0, 2, 160)
+    x = rng.integers(0, 60, (160, 3, 16, 16))
+    x[on == 1, :, :8] += 150
+    file = tmp_path_factory.mktemp("pictures") / "lit.npz"
+    np.savez(file, x=x.astype(np.uint8), lit=on)
+    return f"npz:{file}"
+
+
+@pytest.fixture(scope="session")
+def session_of(run_of: Callable[..., Path]) -> Callable[..., Session]:
+    """Makes a session on an untrained model of a data address."""
+    benches: dict[tuple, Workbench] = {}
+
+    def make(model: str, address: str, **arguments) -> Session:
+        key = (model, address, *sorted(arguments.items()))
+        if key not in benches:
+            benches[key] = Workbench.open(run_of(model, address, **arguments))
+        return Session(benches[key])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of small faces that really adds and removes glasses; trained once, whichever worker comes first."""
+    pytest.importorskip("skia")
+    pytest.importorskip("python_avatars")
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "explorer-faces"
+    done = home / "done"
+    try:
+        home.mkdir()
+    except FileExistsError:
+        for _ in range(600):
+            if done.exists():
+                return home / "run"
+            time.sleep(0.5)
+        pytest.fail("the run that another worker trains was not finished in five minutes")
+    data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
+    torch.manual_seed(0)
+    model = ls.build("csvae", data)
+    ls.fit(model, data, out=home / "run", epochs=9, batch_size=32)
+    done.touch()
+    return home / "run"

@@ -1,0 +1,117 @@
+"""Who may talk to the explorer, where it listens, and what the command says when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+pytest.importorskip("nicegui")
+
+from labelspace.errors import UserError
+from labelspace.explorer.app import address, bind, check_address
+from labelspace.explorer.guard import Guard, is_loopback
+
+
+async def _inside(scope, receive, send) -> None:
+    """An application that reads all that it is sent, and says so."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        if not message.get("more_body"):
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+def ask(guard: Guard, *, path: str = "/", query: str = "", kind: str = "http", body: tuple[bytes, ...] = (b"",), **headers):
+    """The first message that a request is answered with."""
+    sent: list[dict] = []
+    parts = [{"type": "http.request", "body": part, "more_body": i + 1 < len(body)} for i, part in enumerate(body)]
+
+    async def receive():
+        return parts.pop(0)
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    given = {"host": "127.0.0.1:8080", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    scope = {
+        "type": kind,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    asyncio.run(guard(scope, receive, send))
+    return sent[0]
+
+
+LOCAL = Guard(_inside, "", True, 1000, "c")
+OPEN = Guard(_inside, "secret-token", False, 1000, "c")
+
+
+def test_this_machine_is_let_in_and_other_names_are_not() -> None:
+    for host in ("127.0.0.1:8080", "localhost:8080", "[::1]:8080"):
+        assert ask(LOCAL, host=host)["status"] == 200
+    for host in ("evil.example:8080", "127.0.0.1.evil.example", "192.168.0.3:8080", ""):  # a name that was bent to this machine
+        assert ask(LOCAL, host=host)["status"] == 403
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_pages_of_other_sites_are_refused(kind: str) -> None:
+    own = ask(LOCAL, kind=kind, origin="http://127.0.0.1:8080")
+    assert own.get("status", own["type"]) in (200, "websocket.accept")
+    for origin in ("http://evil.example", "http://127.0.0.1:9999", "null"):
+        refused = ask(LOCAL, kind=kind, origin=origin)
+        assert refused.get("status", refused["type"]) in (403, "websocket.close")
+
+
+def test_the_token_is_asked_for_and_remembered() -> None:
+    assert ask(OPEN)["status"] == 401
+    assert ask(OPEN, query="token=wrong-token")["status"] == 401
+    assert ask(OPEN, kind="websocket")["type"] == "websocket.close"
+    let_in = ask(OPEN, path="//evil.example", query="sample=test%3A1&token=secret-token")
+    assert let_in["status"] == 303
+    headers = dict(let_in["headers"])
+    assert headers[b"location"] == b"/evil.example?sample=test%3A1"  # without the token, and on this server
+    assert b"HttpOnly" in headers[b"set-cookie"]
+    cookie = headers[b"set-cookie"].split(b";")[0].decode()
+    assert ask(OPEN, cookie=cookie)["status"] == 200
+    assert ask(OPEN, cookie=cookie, kind="websocket")["type"] == "websocket.accept"
+    assert ask(OPEN, cookie="c=another")["status"] == 401
+
+
+def test_large_bodies_are_refused_announced_or_not() -> None:
+    assert ask(LOCAL, content_length="900", body=(b"x" * 900,))["status"] == 200
+    assert ask(LOCAL, content_length="1001")["status"] == 413
+    assert ask(LOCAL, body=(b"x" * 600, b"x" * 600))["status"] == 413
+
+
+def test_addresses() -> None:
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert not is_loopback("0.0.0.0")
+    check_address("localhost", "")
+    check_address("0.0.0.0", "long-enough-token")
+    for host, token in (("0.0.0.0", ""), ("::", ""), ("127.0.0.1", "short"), ("127.0.0.1", "a b c d e f g")):
+        with pytest.raises(UserError, match="--token"):
+            check_address(host, token)
+
+
+def test_ports() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 cannot be used"):
+            bind("127.0.0.1", port)
+    with bind("127.0.0.1", 0) as found:
+        assert address(found, "127.0.0.1", "abc") == f"http://127.0.0.1:{found.getsockname()[1]}/?token=abc"
+    for host, port, said in (("127.0.0.1", 70_000, "not a port"), ("no-such-host.invalid", 0, "not an address")):
+        with pytest.raises(UserError, match=said):
+            bind(host, port)
