@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
     c.add_argument("-n", type=int, default=16)
     c.add_argument(
-        "--free", default="codes", choices=["codes", "prior"], help="draw z where training codes lie (default), or from p(z)"
+        "--source", default="codes", choices=["codes", "prior"], help="draw where training codes lie (default), or from priors"
     )
     c.add_argument("--seed", type=int, default=0)
     c.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")

@@ -30,7 +30,7 @@ from torch import Tensor
 from labelspace.blocks import Block, Blocks, Latents, modes, sample
 from labelspace.distributions import Point
 from labelspace.errors import UserError, unknown
-from labelspace.models.base import Model
+from labelspace.models.base import Model, Source
 
 Labels = tuple[Tensor, Tensor]
 """``values`` and ``observed`` of the samples, both ``(n, labels)``."""
@@ -378,7 +378,7 @@ def resample(
     *,
     block: str | None = None,
     n: int = 8,
-    free: Literal["codes", "prior"] = "codes",
+    source: Source = "codes",
     keep_detail: bool = False,
     generator: torch.Generator | None = None,
     after: Intervention | None = None,
@@ -392,7 +392,7 @@ def resample(
         labels: the samples' own labels where known.
         block: name of a block, instead of a label.
         n: draws per sample.
-        free: where a free block is drawn from; see :meth:`labelspace.models.base.Model.new_codes`.
+        source: what the block is drawn from; see :meth:`labelspace.models.base.Model.new_codes`.
         keep_detail, after: as in :func:`set`; samples that :func:`generate` drew can be gone on from, too.
         generator: of the draws.
 
@@ -407,11 +407,11 @@ def resample(
     rows = torch.arange(len(batch), device=batch.device).repeat_interleave(n)
     repeated = encoded.rows(rows)
     given = _completed(model, batch, before)
-    drawn = model.new_codes(given[0][rows], given[1][rows], free=free, generator=generator)[place.name]
+    drawn = model.new_codes(given[0][rows], given[1][rows], source=source, generator=generator)[place.name]
     codes = start.rows(rows).replace({place.name: drawn})
     out = _decode(model, codes, repeated, batch[rows], keep_detail).view(len(batch), n, *model.shape)
     values = _values(model, before, [place.label] if place.label else [])
-    record = _record("resample", repeated, codes, values, values, {"n": n, "free": free, "keep_detail": keep_detail}, after)
+    record = _record("resample", repeated, codes, values, values, {"n": n, "source": source, "keep_detail": keep_detail}, after)
     return Intervention(out[0] if single else out, record, codes, repeated, (before[0][rows], before[1][rows]))
 
 
@@ -422,7 +422,7 @@ def generate(
     n: int = 16,
     *,
     keep: Tensor | None = None,
-    free: Literal["codes", "prior"] = "codes",
+    source: Source = "codes",
     generator: torch.Generator | None = None,
 ) -> Intervention:
     """New samples under labels.
@@ -432,7 +432,7 @@ def generate(
         values: label name -> value; labels that are not named are drawn from their frequencies in the training data.
         n: how many.
         keep: one sample whose free blocks are kept instead of drawn.
-        free: where the free block is drawn from: the Gaussian of training codes, or p(z); see
+        source: what codes are drawn from, where training codes lie or their priors; see
             :meth:`labelspace.models.base.Model.new_codes`.
         generator: of the draws.
 
@@ -451,9 +451,9 @@ def generate(
         if math.isnan(number):
             raise UserError(f"label {name!r} was set to nothing; expected a value")
         asked[:, schema.index(name)] = number
-    if free not in ("codes", "prior"):
-        raise unknown("source of free codes", free, ("codes", "prior"))
-    codes = model.new_codes(asked, free=free, generator=generator)
+    if source not in ("codes", "prior"):
+        raise unknown("source of codes", source, ("codes", "prior"))
+    codes = model.new_codes(asked, source=source, generator=generator)
     held: tuple[str, ...] = ()
     if keep is not None:
         batch, _ = _batch(model, keep)
@@ -467,7 +467,7 @@ def generate(
         held,
         {},
         _values(model, labels, schema.names),
-        {"n": n, "free": free, "asked": builtins.sorted(values or {})},
+        {"n": n, "source": source, "asked": builtins.sorted(values or {})},
     )
     return Intervention(model.decode(codes).mean, record, codes, codes, labels)
 

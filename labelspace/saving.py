@@ -69,7 +69,7 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
 
 
 _ABOUT_DATA = ("trunk.", "head.", "label_trunk.", "decoder.", "likelihood.")  # parts that do not speak of certain labels
-_MEASURED = ("free_", "fitted_", "points", "balance.erasure.", "balance.leak.", "balance.block_leak.", "attributes.")
+_MEASURED = ("spread.", "points", "balance.erasure.", "balance.leak.", "balance.block_leak.", "attributes.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -130,7 +130,9 @@ def generate(given: argparse.Namespace) -> None:
     """New samples under labels."""
     model = saving.load(given.run_directory)
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
-    done = interventions.generate(model, values, given.n, free=given.free, generator=torch.Generator().manual_seed(given.seed))
+    done = interventions.generate(
+        model, values, given.n, source=given.source, generator=torch.Generator().manual_seed(given.seed)
+    )
     if len(model.shape) == 3:  # a picture with about as many rows as columns
         columns = max(1, round(given.n**0.5))
         rows = -(-given.n // columns)

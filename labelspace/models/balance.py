@@ -67,8 +67,8 @@ class Erasure(nn.Module):
     of the labels. What they hardly explain is left alone: its direction is noise that changes from batch to batch, and to take
     it away takes what else lies there.
 
-    Statistics average over the last tenth of all batches, so that they are nearly exact when training ends, and the decoder has
-    been trained on codes without the very direction that is missing.
+    In training, statistics average over the last tenth of all batches: what the decoder is trained without is then nearly what
+    will be missing.
 
     Args:
         size: coordinates of the code.
@@ -110,28 +110,38 @@ class Erasure(nn.Module):
         """
         self.updates += 1
         step = int(self.updates)
-        new = 1 / min(step, max(50, step / 10))
-        self.mean.lerp_(code.mean(0), new)
-        centred = code - self.mean
+        self._take(code, labels, share, 1 / min(step, max(50, step / 10)))
+        if self.starts and step % every == 0:
+            self._project()
+
+    @torch.no_grad()
+    def fix(self, code: Tensor, labels: Tensor, share: Tensor | float = 1.0) -> None:
+        """Puts the statistics of these codes in place of the running ones; arguments as in :meth:`update`."""
+        self._take(code, labels, share, 1.0)
+        self._project()
+
+    def _take(self, code: Tensor, labels: Tensor, share: Tensor | float, new: float) -> None:
+        """Moves the statistics by a fraction ``new`` to those of some codes."""
         with torch.autocast(code.device.type, enabled=False):
+            self.mean.lerp_(code.mean(0), new)
+            centred = code - self.mean
             self.covariance.lerp_(centred.T @ centred / len(code), new)
             # missing labels add nothing: these are statistics of the samples that have the label
             self.cross.lerp_(centred.T @ labels / len(code) / share, new)
             self.variance.lerp_(labels.square().mean(0) / share, new)
-            if self.starts and step % every == 0:
-                self._project()
 
     def _project(self) -> None:
-        eye = torch.eye(len(self.mean), device=self.mean.device)
-        s = self.covariance + 1e-3 * self.covariance.diagonal().mean() * eye
-        cross = self.cross / self.variance.clamp_min(1e-6).sqrt()
-        solved = torch.linalg.solve(s, cross)
-        explained, directions = torch.linalg.eigh(cross.T @ solved)
-        low, high = _HARDLY
-        strength = ((explained - low) / (high - low)).clamp(0, 1) / explained.clamp_min(low)
-        # New tensors: the old ones may be part of a graph that is still to be differentiated.
-        self.projection = cross @ (directions * strength) @ directions.T @ solved.T
-        self.center = self.mean.clone()
+        with torch.autocast(self.mean.device.type, enabled=False):
+            eye = torch.eye(len(self.mean), device=self.mean.device)
+            s = self.covariance + 1e-3 * self.covariance.diagonal().mean() * eye
+            cross = self.cross / self.variance.clamp_min(1e-6).sqrt()
+            solved = torch.linalg.solve(s, cross)
+            explained, directions = torch.linalg.eigh(cross.T @ solved)
+            low, high = _HARDLY
+            strength = ((explained - low) / (high - low)).clamp(0, 1) / explained.clamp_min(low)
+            # New tensors: the old ones may be part of a graph that is still to be differentiated.
+            self.projection = cross @ (directions * strength) @ directions.T @ solved.T
+            self.center = self.mean.clone()
 
 
 class SubspaceBalance(nn.Module):

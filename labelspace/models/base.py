@@ -24,8 +24,12 @@ from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, Likelihood
+from labelspace.models.spread import CodeSpread
 
 _CODES = 20_000  # so many samples, in random order, tell where codes lie
+
+Source = Literal["codes", "prior"]
+"""What codes of new samples are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,7 @@ class Model(nn.Module):
     decoder: nn.Module
     label_features: Tensor
     label_parameters: Tensor
-    free_mean: Tensor
-    free_factor: Tensor
+    spread: CodeSpread
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Records the arguments that an instance was made with: they are its configuration."""
@@ -154,10 +157,7 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
-        # Where training codes of the first free block lie: their mean and a factor of their covariance; nan until measured.
-        size = blocks.free[0].size if blocks.free else 0
-        self.register_buffer("free_mean", torch.full((size,), torch.nan))
-        self.register_buffer("free_factor", torch.full((size, size), torch.nan))
+        self.spread = CodeSpread(blocks, schema)  # where training codes lie, once measured
         self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
         self.epoch, self.progress = 0.0, 1.0
@@ -242,29 +242,10 @@ class Model(nn.Module):
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Called with the training data when the weights are final: what edits and samples need to know about the codes.
 
-        Here that is the Gaussian of the free block's codes. A model that needs more calls this first; one whose free block
-        depends on labels does not call it.
+        Here that is where they lie. A model that needs more calls this, too; one whose free block depends on labels does not.
         """
-        if not self.blocks.free:
-            return
-        name, size = self.blocks.free[0].name, len(self.free_mean)
-        first, second = (
-            torch.zeros(*shape, dtype=torch.double, device=self.free_mean.device) for shape in ((size,), (size, size))
-        )
-        count = 0
-        for batch in batches():
-            q = self.encode(batch.x, batch.values, batch.observed)[name]
-            mean, variance = q.mean.double(), q.scale.double() ** 2
-            first += mean.sum(0)
-            second += mean.T @ mean + torch.diag(variance.sum(0))
-            count += len(mean)
-            if count >= _CODES:
-                break
-        mean = first / count
-        covariance = second / count - torch.outer(mean, mean)
-        jitter = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)  # codes may lie in fewer dimensions than the block has
-        self.free_mean.copy_(mean)
-        self.free_factor.copy_(torch.linalg.cholesky(covariance + jitter * torch.eye(size, device=mean.device)))
+        parts = ((self.encode(batch.x, batch.values, batch.observed), batch.values, batch.observed) for batch in batches())
+        self.spread.measure(parts, _CODES)
 
     @torch.no_grad()
     def new_codes(
@@ -272,24 +253,26 @@ class Model(nn.Module):
         values: Tensor,
         observed: Tensor | None = None,
         *,
-        free: Literal["codes", "prior"] = "codes",
+        source: Source = "codes",
         generator: torch.Generator | None = None,
     ) -> Latents[Tensor]:
         """Codes of new samples under labels.
 
         Args:
             values, observed: ``(n, labels)``.
-            free: where the free block is drawn from: "prior" is p(z); "codes" the Gaussian with the mean and covariance of all
-                training codes, which is where the decoder has been trained. Posteriors that tell much do not fill N(0, I), and
-                what is decoded off them is of no kind. A model that has not measured its codes draws from p(z).
+            source: "prior" draws every block from p(block | labels); "codes" from the Gaussian of training codes, where the
+                decoder has been trained: z from their mean and covariance, a label's block from those of the value. Posteriors
+                that tell much do not fill their prior, and what is decoded off them is of no kind. Blocks that were not
+                measured, and those that hold a label's value itself, are drawn from the prior.
             generator: of the draws.
         """
-        codes = sample(self.prior(values, observed), generator)
-        if free == "prior" or not self.blocks.free or bool(self.free_mean.isnan().any()):
+        prior = self.prior(values, observed)
+        codes = sample(prior, generator)
+        if source == "prior":
             return codes
-        name = self.blocks.free[0].name
-        noise = torch.empty_like(codes[name]).normal_(generator=generator)
-        return codes.replace({name: self.free_mean + noise @ self.free_factor.T})
+        values = self.likely(values, observed)
+        blocks = [b.name for b in self.blocks if not isinstance(prior[b.name], Point)]
+        return codes.replace({name: self.spread.draw(name, values, codes[name], generator) for name in blocks})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Raises UserError where the model does not define one."""
@@ -421,7 +404,7 @@ class Model(nn.Module):
         values: Tensor,
         observed: Tensor | None = None,
         *,
-        free: Literal["codes", "prior"] = "codes",
+        source: Source = "codes",
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """New samples under labels: the mean of p(x | codes) at :meth:`new_codes`; ``(n, *shape)``.
@@ -432,7 +415,7 @@ class Model(nn.Module):
         values = drawn if observed is None and values.numel() == 0 else values
         if observed is not None:
             values = torch.where(observed, values, drawn)
-        return self.decode(self.new_codes(values, free=free, generator=generator)).mean
+        return self.decode(self.new_codes(values, source=source, generator=generator)).mean
 
 
 def _whole_signature(cls: type) -> inspect.Signature:

@@ -35,7 +35,7 @@ Blocks: ``z_u``, free; ``z_s.<label>``, ``subspace`` coordinates each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -131,10 +131,8 @@ class LrLiVAE(Model):
         self.label_trunk, features = networks.encoder(described.input_shape, network)
         self.label_head = nn.Linear(features, subspace * len(schema))
         self.means, self.raw_precisions = nn.ParameterList(), nn.ParameterList()
-        for i, label in enumerate(schema):
+        for label in schema:
             mean = nn.init.xavier_normal_(torch.empty(len(label.values), subspace))
-            # Mean and scale of the codes of every value; nan until calibrate has measured them.
-            self.register_buffer(f"fitted_{i}", torch.full((2, *mean.shape), torch.nan))
             self.means.append(nn.Parameter(mean))
             self.raw_precisions.append(nn.Parameter(torch.full_like(mean, math.log(math.expm1(1.0)))))
         self.decoder = networks.decoder(self.blocks.size, described.output_shape, network)
@@ -170,32 +168,11 @@ class LrLiVAE(Model):
         return DiagonalGaussian(self.means[i], precision**-0.5)
 
     def _fitted(self, i: int) -> DiagonalGaussian:
-        """The Gaussians that a label's values have by their codes; the learned ones where none was seen."""
-        learned = self._classes(i)
-        mean, scale = self.get_buffer(f"fitted_{i}")
-        return DiagonalGaussian(torch.where(mean.isnan(), learned.mean, mean), torch.where(scale.isnan(), learned.scale, scale))
-
-    @torch.no_grad()
-    def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Measures where the codes of every label value lie."""
-        super().calibrate(batches)
-        sums = [
-            torch.zeros(3, len(label.values), self.blocks[1 + i].size, device=self.label_parameters.device, dtype=torch.double)
-            for i, label in enumerate(self.schema)
-        ]
-        for batch in batches():
-            posterior = self.posterior(batch.x, batch.values, batch.observed)
-            for i, block in enumerate(self.blocks[1:]):
-                codes = posterior[block.name].mean.double()
-                member = (
-                    nn.functional.one_hot(batch.values[:, i].long(), sums[i].shape[1]).double() * batch.observed[:, i : i + 1]
-                )
-                sums[i] += torch.stack([member.T @ power for power in (torch.ones_like(codes), codes, codes**2)])
-        for i, (count, first, second) in enumerate(sums):
-            mean = first / count
-            scale = (second / count - mean**2).clamp_min(1 / _SHARPEST).sqrt()
-            enough = count >= 2
-            self.get_buffer(f"fitted_{i}").copy_(torch.where(enough, torch.stack([mean, scale]), torch.nan))
+        """The Gaussians that a label's values have by their codes; the learned ones until they are measured."""
+        learned, found = self._classes(i), self.spread.of(self.blocks[1 + i].name)
+        assert found is not None
+        mean = torch.where(found.mean.isnan(), learned.mean, found.mean)
+        return DiagonalGaussian(mean, torch.where(found.scale.isnan(), learned.scale, found.scale))
 
     # -- q ------------------------------------------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import labelspace as ls
 from labelspace import saving
-from labelspace.blocks import sample
+from labelspace.blocks import Latents, sample
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset, random_splits
-from labelspace.distributions import Point
+from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
@@ -97,27 +97,38 @@ def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[in
             assert bool(torch.isfinite(estimate).all())
 
 
-def test_new_samples_have_their_free_codes_where_those_of_data_lie(name: str, schema: Schema) -> None:
+def test_new_samples_have_their_codes_where_those_of_data_lie(name: str, schema: Schema) -> None:
     data = make_data((5,), schema)
     model = make(name, data).eval()
     batch = batch_of(data, 60)
     values = batch.values[:1].expand(4000, -1)
 
-    def drawn(free: str) -> Tensor:
-        return model.new_codes(values, free=free, generator=torch.Generator().manual_seed(0))[model.blocks.free[0].name]  # type: ignore[arg-type]
+    def drawn(source: str) -> Latents[Tensor]:
+        return model.new_codes(values, source=source, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
 
     before = drawn("prior")
-    assert torch.equal(drawn("codes"), before)  # nothing has been measured yet
+    for block in model.blocks:
+        assert torch.equal(drawn("codes")[block.name], before[block.name])  # nothing has been measured yet
     model.calibrate(lambda: [batch])
-    assert torch.equal(drawn("prior"), before)
-    if bool(model.free_mean.isnan().any()):
-        return  # the free block depends on labels: p(z | y) is where it is drawn from
-    posterior = model.encode(batch.x, batch.values, batch.observed)[model.blocks.free[0].name]
-    found = drawn("codes")
-    centre = posterior.mean.mean(0)
-    spread = torch.cov(posterior.mean.T, correction=0) + torch.diag((posterior.scale**2).mean(0))
-    torch.testing.assert_close(found.mean(0), centre, atol=0.08, rtol=0)
-    torch.testing.assert_close(torch.cov(found.T), spread, atol=0.12, rtol=0)
+    found, prior = drawn("codes"), model.prior(values[:1])
+    posterior = model.encode(batch.x, batch.values, batch.observed)
+    for block in model.blocks:
+        mine, code = posterior[block.name], found[block.name]
+        discrete = block.label is not None and schema[block.label].discrete
+        if isinstance(prior[block.name], Point) or not (block.label is None or discrete):
+            torch.testing.assert_close(code.mean(0), prior[block.name].mean[0], atol=0.1, rtol=0)
+            continue
+        if block.label is not None:
+            rows = batch.values[:, schema.index(block.label)] == values[0, schema.index(block.label)]
+            mine = DiagonalGaussian(mine.mean[rows], mine.scale[rows])
+        if bool(model.spread.get_buffer(f"mean_{model.blocks.index(block)}").isnan().all()):
+            continue  # a free block that depends on labels is drawn from p(z | labels)
+        torch.testing.assert_close(code.mean(0), mine.mean.mean(0), atol=0.1, rtol=0)
+        variance = mine.mean.var(0, correction=0) + (mine.scale**2).mean(0)
+        torch.testing.assert_close(code.var(0), variance.clamp_min(1e-4), atol=0.05, rtol=0.15)
+        if block.label is None:
+            spread = torch.cov(mine.mean.T, correction=0) + torch.diag((mine.scale**2).mean(0))
+            torch.testing.assert_close(torch.cov(code.T), spread, atol=0.12, rtol=0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])

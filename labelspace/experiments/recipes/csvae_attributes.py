@@ -152,7 +152,7 @@ def asked(
             values[:, data.schema.index(name)] = wanted
     if source != "posterior":
         with torch.no_grad():
-            return model.generate(values, free="codes" if source == "codes" else "prior", generator=generator), values
+            return model.generate(values, source="codes" if source == "codes" else "prior", generator=generator), values
     x = data.samples(rows)
     made, labels = torch.empty_like(x), data.labels(rows)
     for combination in values.unique(dim=0):

@@ -99,7 +99,7 @@ class Digits(Recipe):
         label = data.schema.names[0]
         names = data.schema[label].values
         made = torch.cat(
-            [interventions.generate(model, {label: name}, each, free="prior", generator=generator).x for name in names]
+            [interventions.generate(model, {label: name}, each, source="prior", generator=generator).x for name in names]
         )
         asked = np.repeat(np.arange(len(names)), each)
         rows = chosen(data, "test", max(1000, len(asked)))
@@ -223,7 +223,7 @@ class Digits(Recipe):
             real = rows[data.values[rows, 0] == value][:10]
             generator = torch.Generator().manual_seed(0)
             made = [
-                interventions.generate(m, {label: names[value]}, len(real), free="prior", generator=generator).x
+                interventions.generate(m, {label: names[value]}, len(real), source="prior", generator=generator).x
                 for m in models.values()
             ]
             images = torch.stack([data.samples(real), *made])

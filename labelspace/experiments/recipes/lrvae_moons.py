@@ -179,7 +179,7 @@ def generated(model: Model, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Points generated under every class, and their classes; the same draws every time."""
     generator = torch.Generator().manual_seed(0)
     names = data.schema["moon"].values
-    drawn = [interventions.generate(model, {"moon": name}, _DRAWN, free="prior", generator=generator) for name in names]
+    drawn = [interventions.generate(model, {"moon": name}, _DRAWN, source="prior", generator=generator) for name in names]
     points = [each.x.numpy() for each in drawn]
     return np.concatenate(points), np.repeat(np.arange(len(names)), _DRAWN)
 
