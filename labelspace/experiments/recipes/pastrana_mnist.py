@@ -45,12 +45,13 @@ LETTER = (
 )
 # The weight falls from where no latent pays to where several do, so that latents come into use one after the other, each for
 # the direction that explains most of what is left. At a constant weight two of them often share thickness, or slant and
-# width. Found on seeds 0 to 2; the runs here are of others.
+# width; where it falls over six passes of the nine, thickness is shared on some seeds. Found on seeds 0 to 4; the runs here are
+# of others.
 OURS = (
     "condvae",
     (
         "latent=10",
-        "beta=cosine:40->5@6",
+        "beta=cosine:40->5@4",
         "likelihood=bernoulli",
         "network.kind=mlp",
         "network.width=500",
@@ -86,7 +87,7 @@ class Mnist(Recipe):
         ]
         model, settings = OURS
         return letter + [
-            Job(model, address, seed=s, settings=settings, epochs=1 if scale == "smoke" else 9) for s in range(3, 3 + seeds)
+            Job(model, address, seed=s, settings=settings, epochs=1 if scale == "smoke" else 9) for s in range(5, 5 + seeds)
         ]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
