@@ -53,7 +53,7 @@ from labelspace.models.parts import Completions, cross_entropy, split
 OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y), under balance
-_TRIED_EXACT = 2000  # training samples on which the exact erasure is tried
+_TRIED_EXACT, _WORSE = 2000, 1.25  # training samples on which the exact erasure is tried, and how much error it may add
 _TYPICAL_FROM, _CANDIDATES, _TRIED_ON = 4000, 24, 96  # typical points: found among, points tried, samples tried on
 
 
@@ -374,7 +374,7 @@ class CSVAE(Model):
 
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Makes the erasure exact where that costs nothing, and finds the typical point of every label value."""
+        """Makes the erasure exact where that costs little, and finds the typical point of every label value."""
         if self.balance is not None:
             self._make_exact(self.balance.erasure, batches)
         super().calibrate(batches)
@@ -403,7 +403,7 @@ class CSVAE(Model):
                 row += 1
 
     def _make_exact(self, erasure: Erasure, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Erases by the statistics of all training codes, unless reconstructions get worse by a hundredth.
+        """Erases by the statistics of all training codes, unless the error of reconstructions grows by a quarter.
 
         Running statistics leave to a linear probe what a few thousand codes do not show. But where a code is nearly flat, a
         small change of the projection moves codes far from those that the decoder was trained on.
@@ -424,7 +424,7 @@ class CSVAE(Model):
 
         before, running = error(), {name: tensor.clone() for name, tensor in erasure.state_dict().items()}
         erasure.fix(torch.cat(raws), torch.cat(labels), torch.cat(shares).mean(0).clamp_min(1e-6))
-        if bool(error() > 1.01 * before):
+        if bool(error() > _WORSE * before):
             erasure.load_state_dict(running)
 
     def _typical(self, candidates: Tensor, others: Latents[Tensor], name: str, index: int, value: int) -> Tensor:
