@@ -460,13 +460,14 @@ def generate(
         encoded, _ = _encode(model, batch[:1], None)
         held = tuple(b.name for b in model.blocks.free)
         codes = codes.replace({name: encoded[name].expand(n, -1) for name in held})
-    labels = (asked, torch.ones_like(asked, dtype=torch.bool))
+    # Samples of a model without labels have none: what was drawn for them says nothing.
+    labels = (asked, torch.full_like(asked, model.labelled, dtype=torch.bool))
     record = Record(
         "generate",
         tuple(b.name for b in model.blocks if b.name not in held),
         held,
         {},
-        _values(model, labels, schema.names),
+        _values(model, labels, schema.names if model.labelled else []),
         {"n": n, "source": source, "asked": builtins.sorted(values or {})},
     )
     return Intervention(model.decode(codes).mean, record, codes, codes, labels)

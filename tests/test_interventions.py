@@ -363,3 +363,11 @@ def test_generated_samples_can_be_edited_without_being_encoded(model: Model, dat
     filled = iv.inpaint(model, drawn.x, torch.ones(8, 8, dtype=torch.bool))
     with pytest.raises(UserError, match="nothing can come after inpaint"):
         iv.set(model, drawn.x, {"k": "x"}, after=filled)
+
+
+def test_new_samples_of_a_model_without_labels_have_none() -> None:
+    data = ls.open("swiss-roll:n=100")
+    done = iv.generate(ls.build("vae", data), n=3)
+    assert done.record.target == {}
+    assert done.labels is not None
+    assert not bool(done.labels[1].any())

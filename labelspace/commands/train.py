@@ -84,8 +84,8 @@ def train(given: argparse.Namespace) -> None:
     except DivergedError as error:
         _page(given, home, None, data, note=str(error))
         raise
-    _page(given, home, fitted.model, data)
     report(given, home, fitted, resolved)
+    _page(given, home, fitted.model, data)
 
 
 def _page(given: argparse.Namespace, home: str, model: Model | None, data: Dataset, note: str = "") -> None:
@@ -94,8 +94,9 @@ def _page(given: argparse.Namespace, home: str, model: Model | None, data: Datas
         return
     try:
         written = after_training(home, model, data, note)
-    except UserError as error:
-        terminal.say(f"no report: {error}")
+    except Exception as error:  # the training is whole; its page can be made again
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        terminal.say(f"no report: {kind}{error} (labelspace report {home} tries again)")
     else:
         terminal.say(f"report: {written}")
 

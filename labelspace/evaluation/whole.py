@@ -294,7 +294,7 @@ def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_o
 
 
 def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, seed: int) -> dict[str, Any]:
-    """Samples from the prior beside real ones, in the features of the judge."""
+    """New samples beside real ones, in the features of the judge."""
     n = min(GENERATED, len(rows))
     generator = torch.Generator().manual_seed(seed)
     values = model.label_marginal(n).sample(generator) if model.labelled else torch.zeros(n, len(data.schema))

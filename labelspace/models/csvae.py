@@ -424,7 +424,7 @@ class CSVAE(Model):
 
         before, running = error(), {name: tensor.clone() for name, tensor in erasure.state_dict().items()}
         erasure.fix(torch.cat(raws), torch.cat(labels), torch.cat(shares).mean(0).clamp_min(1e-6))
-        if bool(error() > _WORSE * before):
+        if not bool(error() <= _WORSE * before):
             erasure.load_state_dict(running)
 
     def _typical(self, candidates: Tensor, others: Latents[Tensor], name: str, index: int, value: int) -> Tensor:

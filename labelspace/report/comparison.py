@@ -99,7 +99,7 @@ def _group(runs: Runs, suffix: str, of: str) -> list[Section]:
     if names:
         out.append(Section(f"edits{suffix}", f"Edits{of}", shown))
     out.append(together([views.latent_maps_of_all(runs, rows)], f"maps{suffix}", f"Latent maps{of}"))
-    out.append(together([views.generated(runs)], f"samples{suffix}", f"Samples from the prior{of}"))
+    out.append(together([views.generated(runs)], f"samples{suffix}", f"New samples{of}"))
     return out
 
 

@@ -114,13 +114,13 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
         for name in ("frechet", "kernel"):
             row = found["generation"][name]
             halves = f"{row['real_halves']:.4f} (halves)"
-            rows.append([f"{name} distance of prior samples, judge's features", interval(row, "{:.4f}"), "-", halves])
+            rows.append([f"{name} distance of new samples, judge's features", interval(row, "{:.4f}"), "-", halves])
         for name in ("precision", "recall"):
             row = found["generation"][name]
-            rows.append([f"{name} of prior samples", interval(row), "0.0%", f"{row['real_halves']:.1%} (halves)"])
+            rows.append([f"{name} of new samples", interval(row), "0.0%", f"{row['real_halves']:.1%} (halves)"])
         for name, row in found["generation"]["labels"].items():
             if "as_asked" in row:
-                rows.append([f"prior samples read as the {name} asked for", interval(row["as_asked"]), "-", "-"])
+                rows.append([f"new samples read as the {name} asked for", interval(row["as_asked"]), "-", "-"])
             rows.append(
                 [
                     f"Inception-style score, {name}",

@@ -95,7 +95,7 @@ def _pictures(subject: Subject, tell: Tell) -> list[Section]:
         out.append(Section("labels", "Edits, label by label", paragraph("The data have no labels to edit.")))
     tell("maps of the latent blocks")
     out.append(together(views.latent_maps(model, data, rows), "maps", "Latent maps"))
-    out.append(together([views.generated(run)], "samples", "Samples from the prior"))
+    out.append(together([views.generated(run)], "samples", "New samples"))
     return out
 
 

@@ -112,7 +112,7 @@ def edits_of_all(runs: Runs, name: str) -> Shown:
 
 
 def generated(runs: Runs) -> View:
-    """Samples from the prior."""
+    """New samples."""
     return View.one(*kind(first_data(runs)).generated(runs))
 
 

@@ -128,10 +128,10 @@ def generated(runs: Runs) -> Parts:
         done = interventions.generate(model, n=20, generator=torch.Generator().manual_seed(0))
         parts.append(Sheet(title, _small(done.x.view(2, 10, *model.shape))))
     return (
-        "Samples from the prior",
+        "New samples",
         sheets(parts, _CELL),
-        f"20 samples from the prior of {', '.join(runs)}.",
-        "Labels drawn from their frequencies in the training data, codes from their priors.",
+        f"20 new samples of {', '.join(runs)}.",
+        "Labels drawn from their frequencies in the training data, codes from where training codes lie.",
     )
 
 

@@ -55,8 +55,8 @@ class Plane:
 
     def place(self, x: Tensor) -> np.ndarray:
         """Where samples are on the plane, ``(n, 2)`` (a line of single numbers: ``(n, 1)``)."""
-        found = x.numpy().astype(np.float64)
-        return found if self.own else self.standard(found) @ self.axes
+        standard = self.standard(x.numpy().astype(np.float64))
+        return standard * self.sd + self.mean if self.own else standard @ self.axes
 
     def changes(self, before: Tensor, after: Tensor) -> np.ndarray:
         """How entries change, in standard deviations."""
@@ -188,13 +188,13 @@ def generated(runs: Runs) -> Parts:
         if label is not None and model.labelled and label in model.schema.names:
             values, observed = data.schema.select([label]).encode({label: made.record.target[label]})
             asked = coloured(data.schema, label, values[:, 0], observed[:, 0])
-        shown = name if len(runs) > 1 else "samples from the prior"
+        shown = name if len(runs) > 1 else "new samples"
         panels.append(Map(plane.place(made.x), **asked, axes=plane.names, title=shown))
     return (
-        "Samples from the prior",
+        "New samples",
         maps([panels], alike=plane.flat),
-        f"Test samples, and as many samples from the prior of {', '.join(runs)}.",
-        "Labels drawn from their frequencies in the training data, codes from their priors."
+        f"Test samples, and as many new samples of {', '.join(runs)}.",
+        "Labels drawn from their frequencies in the training data, codes from where training codes lie."
         + (f" Colours: {label}, as it was asked for." if label is not None else ""),
     )
 

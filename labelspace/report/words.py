@@ -132,7 +132,7 @@ def measured(subject: Subject) -> list[Content]:
         return [f"Measured by labelspace evaluate on {split}."]
     return [
         f"Quick measurements on {split}. Not among them: whether edits change what they should and nothing else, "
-        "disentanglement, and how samples from the prior compare with real ones. ",
+        "disentanglement, and how new samples compare with real ones. ",
         *more,
     ]
 

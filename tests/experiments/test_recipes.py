@@ -287,7 +287,7 @@ def test_the_published_settings_of_mnist_reach_the_training() -> None:
         assert (options.optimizer, options.learning_rate, options.batch_size) == ("adagrad", 0.01, 100)
         assert (options.warmup, options.decay, options.clip, options.matrix_rate) == (0, 0.0, 0.0, 0.0)
         assert job.epochs == 51
-    assert {job.seed for job in jobs if job not in letter} == {3, 4, 5}
+    assert {job.seed for job in jobs if job not in letter} == {5, 6, 7}
 
 
 # -- conclusions -------------------------------------------------------------------------------------------------------
