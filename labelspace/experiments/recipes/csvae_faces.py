@@ -18,6 +18,7 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
+from labelspace.distributions import Point
 from labelspace.evaluation import edits, judge
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
@@ -219,16 +220,16 @@ def _several(found: dict[str, list[Result]]) -> Verdict:
 
 
 def _walks(models: dict[str, Model], data: Dataset) -> Figure:
-    """What each model shows of having a label: a plane of the CSVAE's block, one line of the others."""
+    """What each model shows of having a label: a plane of its block, or a line to the label where it has no such block."""
     label = data.schema.names[0]
     index = measures.first_of_each(data, data.rows("test"), label)[0]
     x, labels = data.samples([index]), data.labels([index])
     parts = []
     for name, model in models.items():
-        block = [b for b in model.blocks if b.label == label]
-        if block and block[0].size >= 2:
+        block = [b for b in model.blocks if b.label == label and b.size >= 2]
+        if block and not isinstance(model.prior(*labels)[block[0].name], Point):
             walk = interventions.traverse(model, x[0], label, labels, coordinates=(1, 0), steps=7)
-            parts.append(Sheet(f"{name}: the plane of w.{label}", walk.x.flip(0), axes=("coordinate 0", "coordinate 1")))
+            parts.append(Sheet(f"{name}: the plane of {block[0].name}", walk.x.flip(0), axes=("coordinate 0", "coordinate 1")))
         else:
             parts.append(Sheet(f"{name}: from without to with {label}", _line(model, x, labels, label)[None]))
     return sheets(parts)
