@@ -65,8 +65,21 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 def address(listening: socket.socket, host: str, token: str) -> str:
     """The address to open in a browser."""
-    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    host = host.strip("[]")
+    if listening.getsockname()[0] in ("0.0.0.0", "::"):  # all addresses of this machine; none of them is called that
+        host = _outgoing(listening.family)
+    name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+
+
+def _outgoing(family: int) -> str:
+    """The address under which this machine talks to others; its name where there is none."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1", 9))  # sends nothing
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
 
 
 def settle_threads(bench: Workbench) -> int:

@@ -161,13 +161,16 @@ class BlocksPanel:
 
     async def moved(self, event: dict[str, Any]) -> None:
         """The handle moved: its picture on the way, or a step when it was let go of."""
-        block, point, number = self.block, event["point"], int(event["number"])
+        block, point, number = event["block"], event["point"], int(event["number"])  # the block may not be shown any more
+        if block not in [b.name for b in self.hub.bench.model.blocks]:  # what a browser sends may be anything
+            return
 
         def step() -> Any:
             return self.hub.session.point_step(block, point)
 
         if event["final"]:
-            await self.hub.apply(step, number)
+            if not await self.hub.apply(step, number):
+                self.map.draw(*self._drawing())  # the handle goes back
         else:
             await self.hub.preview(step, number)
 
@@ -176,7 +179,7 @@ class BlocksPanel:
         await self.hub.change(lambda: self.hub.session.reset(self.block))
 
     async def redraw(self) -> None:
-        """The block is drawn from its prior."""
+        """The block is drawn from where training codes lie."""
         seed = random.randrange(10_000)
         await self.hub.apply(lambda: Redraw(self.block, seed))
 

@@ -17,12 +17,12 @@ from labelspace.data.dataset import Dataset
 from labelspace.labels import Label
 from labelspace.maps import BlockMap, PriorSpot
 from labelspace.models.base import Model
-from labelspace.report.figures import COLOURS
+from labelspace.report.colours import OTHER, of_values
 
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9b81f")  # of numbers, from small to large; readable without red/green
 _BEYOND = 2.5  # standard deviations of a prior that a chart shows
 _TAILS = (0.005, 0.995)  # quantiles of the data that a chart shows
-_DIGITS = 4  # decimals of a point: what is shown is exactly what a copied line says
+_DIGITS = 5  # of a point, counted from the first one of the chart's width
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,16 @@ class Chart:
     def dimensions(self) -> int:
         return len(self.low)
 
+    @property
+    def digits(self) -> int:
+        """Decimals of a point, on both sides: what is shown is exactly what a copied line says."""
+        width = max(1e-12, min(high - low for low, high in zip(self.low, self.high, strict=True)))
+        return max(0, _DIGITS - math.floor(math.log10(width)))
+
     def locate(self, code: Tensor) -> tuple[float, ...]:
         """Where a code ``(1, size)`` of the block is on the chart."""
         if self.anchors is None:
-            return tuple(round(v, _DIGITS) for v in self.map.project(code)[0].tolist())
+            return tuple(round(v, self.digits) for v in self.map.project(code)[0].tolist())
         # The nearest point of the line through the anchors; beyond its ends the line goes on.
         best, place = math.inf, 0.0
         last = len(self.anchors) - 2
@@ -68,17 +74,19 @@ class Chart:
             distance = float((start + t * way - code[0]).square().sum())
             if distance < best - 1e-9:
                 best, place = distance, self.scale[i] + t * (self.scale[i + 1] - self.scale[i])
-        return (round(place, _DIGITS),)
+        return (round(place, self.digits),)
 
     def code(self, point: tuple[float, ...], code: Tensor) -> list[float]:
         """The block's code at a point of the chart, ``size`` numbers; what the chart does not show is as in ``code``."""
         if self.anchors is None:
             moved = self.map.lift(torch.tensor([point], dtype=code.dtype), code)[0]
+            if len(moved) > len(point):  # all digits: what is held does not change at all
+                return [float(f"{v:.9g}") for v in moved.tolist()]
         else:
             i = min(max(int(np.searchsorted(self.scale, point[0], side="right")) - 1, 0), len(self.anchors) - 2)
             t = (point[0] - self.scale[i]) / (self.scale[i + 1] - self.scale[i])
             moved = torch.lerp(self.anchors[i], self.anchors[i + 1], t)
-        return [round(v, _DIGITS) for v in moved.tolist()]
+        return [round(v, self.digits) for v in moved.tolist()]
 
     def value(self, point: tuple[float, ...]) -> Any:
         """The label's value that a point of a line along values stands for; None between values, and off such a line."""
@@ -94,7 +102,7 @@ class Chart:
         cloud: list[list[list[float]]] = [[] for _ in self.colours]
         unknown: list[list[float]] = []
         for point, kind in zip(points.tolist(), self.classes[: len(points)].tolist(), strict=True):
-            (cloud[kind] if kind >= 0 else unknown).append([round(v, 3) for v in point])
+            (cloud[kind] if kind >= 0 else unknown).append([round(v, self.digits) for v in point])
         ticks: list[dict[str, Any]] = []
         if self.anchors is not None and self.label is not None and self.label.discrete:
             ticks = [{"at": float(i), "name": name} for i, name in enumerate(self.label.values)]
@@ -103,11 +111,13 @@ class Chart:
             marks = [{"at": float(v), "name": f"{v:.3g}"} for v in np.linspace(self.low[0], self.high[0], 5)]
         spots = [] if self.anchors is not None else [self._spot(i, spot) for i, spot in enumerate(self.map.priors)]
         return {
+            "block": self.map.block.name,
+            "digits": self.digits,
             "low": self.low,
             "high": self.high,
             "axes": [self.label.name] if self.anchors is not None and self.label else list(self.map.names),
             "cloud": [*cloud, unknown],
-            "colours": [colour for _, colour in self.colours] + ["#8a8f98"],
+            "colours": [colour for _, colour in self.colours] + [OTHER],
             "spots": spots,
             "ticks": ticks,
             "marks": marks,
@@ -182,7 +192,7 @@ def _classes(data: Dataset, rows: np.ndarray, name: str | None) -> tuple[tuple[t
     seen, values = data.observed[rows, column], data.values[rows, column]
     if label.discrete:
         kinds = values.astype(int)
-        colours = tuple((value, COLOURS[i % len(COLOURS)]) for i, value in enumerate(label.values))
+        colours = tuple(zip(label.values, of_values(data.schema, name), strict=True))
     else:
         edges = np.quantile(values[seen], np.linspace(0, 1, len(_RAMP) + 1)) if seen.any() else np.zeros(len(_RAMP) + 1)
         kinds = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(_RAMP) - 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -61,11 +60,9 @@ class Guard:
             await self._limited(scope, receive, send)
 
     def _remembered(self, cookies: str) -> bool:
-        try:
-            found = SimpleCookie(cookies).get(self.cookie)
-        except CookieError:
-            return False
-        return found is not None and _same(found.value, self.token)
+        """Whether the token is among the cookies, which may be any text: other servers on this host set some, too."""
+        pairs = (part.partition("=") for part in cookies.split(";"))
+        return any(name.strip() == self.cookie and _same(value.strip(), self.token) for name, _, value in pairs)
 
     async def _ask_token(self, scope: Scope, send: Send) -> None:
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)

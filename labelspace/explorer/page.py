@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from nicegui import ui
 
 from labelspace.errors import UserError
@@ -122,10 +121,7 @@ class Page:
                     [{"key": key, "title": title, "alt": alt, "src": sources[key]} for key, (title, alt) in _PICTURES.items()]
                 )
             else:
-                low, high = np.nanmin(hub.bench.data.x, 0), np.nanmax(hub.bench.data.x, 0)
-                names = hub.bench.features
-                ranges = {name: [float(a), float(b)] for name, a, b in zip(names, low, high, strict=True)}
-                hub.view = Bars(hub.frame(None), ranges)
+                hub.view = Bars(hub.frame(None), hub.bench.ranges)
 
     def _views(self, samples: Samples) -> None:
         hub = self.hub

@@ -107,10 +107,14 @@ class Samples:
 
             await self.hub.change(job)
         elif await self.hub.change(lambda: session.choose(make())):
-            name = session.sample.name
-            self.hub.say(f"{name} chosen")
-            if session.sample.row is not None:  # a page that is loaded again shows the same sample
-                ui.run_javascript(f"history.replaceState(null, '', '?sample={name}')")
+            self.chosen()
+
+    def chosen(self) -> None:
+        """Says which sample is shown, and puts it into the address: a page that is loaded again shows it again."""
+        sample = self.hub.session.sample
+        self.hub.say(f"{sample.name} chosen")
+        there = "location.pathname" if sample.row is None else f"'?sample={sample.name}'"
+        ui.run_javascript(f"history.replaceState(null, '', {there})")
 
     # -- uploads ------------------------------------------------------------------------------------------------------
 

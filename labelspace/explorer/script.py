@@ -16,8 +16,13 @@ def needed(model: Model, sample: Sample, steps: Sequence[Step], result: Interven
     """The steps without those that later ones made void: what is left ends at exactly the same codes.
 
     A step is tried without only if a later one is about the same block, and left out if nothing changes by that. This is
-    measured and not derived, because in some models the place of one label's value depends on the other codes.
+    measured and not derived, because in some models the place of one label's value depends on the other codes: first with
+    only the last step of every block, which is nearly always enough.
     """
+    last = {blocks_of(model, step) or step.label: step for step in steps}  # type: ignore[union-attr]  no block: a label
+    kept = [step for step in steps if any(step is other for other in last.values())]
+    if _same(replayed(model, sample, kept, keep_detail=False), result):
+        return kept
     kept = list(steps)
     for step in steps:
         index = next(i for i, other in enumerate(kept) if other is step)
@@ -27,10 +32,13 @@ def needed(model: Model, sample: Sample, steps: Sequence[Step], result: Interven
         ):
             continue
         without = kept[:index] + kept[index + 1 :]
-        codes = replayed(model, sample, without, keep_detail=False).codes
-        if all(torch.equal(codes[name], result.codes[name]) for name in codes):
+        if _same(replayed(model, sample, without, keep_detail=False), result):
             kept = without
     return kept
+
+
+def _same(one: Intervention, other: Intervention) -> bool:
+    return all(torch.equal(one.codes[name], other.codes[name]) for name in one.codes)
 
 
 def _covers(model: Model, later: Step, step: Step) -> bool:

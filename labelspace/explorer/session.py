@@ -88,8 +88,15 @@ class Session:
             UserError: the model cannot encode it; the sample before it stays.
         """
         base = perform(self.bench.model, sample, None, False, None)
-        self.sample, self.base = sample, base
+        self.sample, self.base, self._predicted = sample, base, self._labels_of(sample)
         self.steps, self._past, self._future = (), [], []
+
+    def _labels_of(self, sample: Sample) -> Tensor | None:
+        """The labels that the model predicts, ``(1, labels)``; None where it predicts none."""
+        try:
+            return self.bench.model.predict(sample.x[None]).mode()
+        except UserError:
+            return None
 
     def open_drawn(self, index: int) -> None:
         """Begins anew with one of the generated samples."""
@@ -122,10 +129,19 @@ class Session:
         return perform(self.bench.model, self.sample, step, self.keep_detail, self.state)
 
     def apply(self, step: Step) -> Intervention:
-        """Does a step. Raises UserError when the model cannot; then nothing changes."""
-        result = self.preview(step)
-        self._go((*self.steps, Applied(step, result)))
-        return result
+        """Does a step. Raises UserError when the model cannot; then nothing changes.
+
+        A move right after a move of the same block takes its place; undo goes back to each of them all the same.
+        """
+        last = self.steps[-1].step if self.steps else None
+        again = isinstance(step, MoveBlock) and isinstance(last, MoveBlock) and step.block == last.block
+        before = self.steps[:-1] if again else self.steps
+        self._go((*before, self._applied(step, before)))
+        return self.state
+
+    def _applied(self, step: Step, before: Sequence[Applied]) -> Applied:
+        state = before[-1].result if before else self.base
+        return Applied(step, perform(self.bench.model, self.sample, step, self.keep_detail, state))
 
     def point_step(self, block: str, point: Sequence[float]) -> Step:
         """The step that a point of a block's chart means: a label's value where the point is one, else a move."""
@@ -150,25 +166,32 @@ class Session:
         """Turns details on or off for all steps. Raises UserError for data that have none; then nothing changes."""
         before = self.keep_detail
         self.keep_detail = keep
+        done: dict[int, Applied] = {}  # what is in several states of the history was applied once, and is so again
         try:
-            self.steps = self._replayed([applied.step for applied in self.steps])
-            if keep and not self.steps:  # the model may refuse
+            steps = self._again(self.steps, done)
+            past = [self._again(state, done) for state in self._past]
+            future = [self._again(state, done) for state in self._future]
+            if keep and not steps:  # the model may refuse
                 perform(self.bench.model, self.sample, None, True, None)
         except UserError:
             self.keep_detail = before
             raise
-        self._past = [self._again(steps) for steps in self._past]
-        self._future = [self._again(steps) for steps in self._future]
+        self.steps, self._past, self._future = steps, past, future
+
+    def _again(self, steps: Sequence[Applied], done: dict[int, Applied]) -> tuple[Applied, ...]:
+        """Applies steps again; ``done`` holds those that were, by the identity of what they were."""
+        out: list[Applied] = []
+        for applied in steps:
+            if id(applied) not in done:
+                done[id(applied)] = self._applied(applied.step, out)
+            out.append(done[id(applied)])
+        return tuple(out)
 
     def _replayed(self, steps: Sequence[Step]) -> tuple[Applied, ...]:
         out: list[Applied] = []
         for step in steps:
-            before = out[-1].result if out else self.base
-            out.append(Applied(step, perform(self.bench.model, self.sample, step, self.keep_detail, before)))
+            out.append(self._applied(step, out))
         return tuple(out)
-
-    def _again(self, steps: tuple[Applied, ...]) -> tuple[Applied, ...]:
-        return self._replayed([applied.step for applied in steps])
 
     # -- history ------------------------------------------------------------------------------------------------------
 
@@ -232,10 +255,7 @@ class Session:
         if bool(observed[0, index]):
             given = own is not None and bool(own[1][0, index])
             return kind.format(float(values[0, index])), was_set or given
-        try:
-            return kind.format(float(self.bench.model.predict(self.sample.x[None]).mode()[0, index])), False
-        except UserError:
-            return None, False
+        return (None if self._predicted is None else kind.format(float(self._predicted[0, index]))), False
 
     # -- what is made of it -------------------------------------------------------------------------------------------
 
@@ -304,13 +324,14 @@ class Session:
             raise UserError("only generated data (faces) have true counterfactuals")
         if row is None:
             raise UserError("true counterfactuals are drawn for samples of the data")
-        now, before = self.state.labels, self.sample.labels
+        (now, known), (before, given) = self.state.labels, self.base.labels  # type: ignore[misc]  predictions are in both
         changed = []
         for label in data.schema:
             index = self.bench.model.schema.index(label.name)
-            value = float(now[0][0, index])  # type: ignore[index]
-            if bool(now[1][0, index]) and value != float(before[0][0, data.schema.index(label.name)]):  # type: ignore[index]
-                changed.append((label, int(value)))
+            was_set = any(getattr(applied.step, "label", None) == label.name for applied in self.steps)
+            same = bool(given[0, index]) and bool(now[0, index] == before[0, index])
+            if was_set and bool(known[0, index]) and not same:
+                changed.append((label, int(now[0, index])))
         if len(changed) != 1:
             raise UserError(
                 "change one label to see its true counterfactual"
@@ -346,8 +367,8 @@ class Session:
 
     def saved(self) -> tuple[str, bytes]:
         """The edited sample as a file, with its record in it: a name and the file's bytes."""
-        name = f"{self.sample.name.replace(':', '-').replace(' ', '-').rpartition('/')[2]}-edited"
-        name = f"{Path(name).stem}{'.png' if self.bench.is_image else '.npz'}"
+        stem = Path(self.sample.name).stem if self.sample.uploaded else self.sample.name
+        name = f"{stem.replace(':', '-').replace(' ', '-')}-edited{'.png' if self.bench.is_image else '.npz'}"
         with tempfile.TemporaryDirectory(prefix="labelspace-") as home:
             file = pictures.write(Path(home) / f"edit{Path(name).suffix}", self.x, self.record())
             return name, file.read_bytes()

@@ -35,9 +35,16 @@ class Sample:
     drawn: Drawn | None = None
 
     @property
+    def uploaded(self) -> bool:
+        """Whether it is a user's file, and its name that file's."""
+        return self.row is None and self.drawn is None
+
+    @property
     def address(self) -> str | None:
         """What commands call it; None for a generated one, which has no name outside of the page."""
-        return None if self.drawn else self.name
+        if self.drawn is not None:
+            return None
+        return f"./{self.name}" if self.uploaded else self.name  # a file may be called test:0 or --help
 
     def lines(self, x: str, labels: str) -> list[str]:
         """Python lines that put the sample and its labels into variables of these names."""
@@ -153,7 +160,7 @@ class TakeFrom:
 
 @dataclass(frozen=True)
 class Redraw:
-    """A block is drawn from its prior, given the sample's labels."""
+    """A block is drawn from where training codes lie, given the sample's labels."""
 
     block: str
     seed: int

@@ -18,11 +18,12 @@ from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import Gallery, Text
 from labelspace.explorer.samples import Samples
 from labelspace.explorer.session import animation
-from labelspace.explorer.steps import short
+from labelspace.explorer.steps import Sample, short
 from labelspace.report.pictures import tile
 
 _ANY = "any"
 _STEPS = (5, 7, 9)
+_MOST_SEED = 2**63 - 1
 
 
 def transfer(hub: Hub, samples: Samples) -> None:
@@ -41,8 +42,7 @@ def transfer(hub: Hub, samples: Samples) -> None:
 
 def _take_button(hub: Hub, label: str) -> None:
     async def take() -> None:
-        await hub.change(lambda: hub.session.transfer(label))
-        if hub.session.steps:
+        if await hub.change(lambda: hub.session.transfer(label)):
             hub.say(hub.session.steps[-1].step.about)
 
     ui.button(f"Take {label}", on_click=take).props("outline dense")
@@ -55,8 +55,14 @@ def donor_box(hub: Hub, samples: Samples) -> None:
         name = Text("span").classes("hint")
         ui.button("Choose a donor", on_click=lambda: samples.role.set_value("donor")).props("flat dense")
 
+    shown: Sample | None = None
+
     def refresh() -> None:
+        nonlocal shown
         donor = hub.session.donor
+        if donor is shown and donor is not None:
+            return
+        shown = donor
         if donor is None:
             name.set_text("No donor yet: switch the gallery to Donor and click one.")
         else:
@@ -126,7 +132,7 @@ class Generate:
         """Draws samples under the chosen labels."""
         schema = self.hub.bench.model.schema
         asked = {name: box.value for name, box in self._values.items() if box.value not in (_ANY, None)}
-        n, seed = int(self.n.value or 0), int(self.seed.value or 0)
+        n, seed = int(self.n.value or 0), min(max(0, int(self.seed.value or 0)), _MOST_SEED)
         await self._fill(
             lambda: self.hub.session.generate(
                 {name: schema[name].format(schema[name].parse(value)) for name, value in asked.items()}, n, seed
@@ -141,7 +147,7 @@ class Generate:
     async def open(self) -> None:
         """Goes on with one of the drawn samples."""
         if await self.hub.change(lambda: self.hub.session.open_drawn(self.chosen)):
-            self.hub.say(f"{self.hub.session.sample.name} chosen")
+            self.samples.chosen()
 
 
 class Grid:

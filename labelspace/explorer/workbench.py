@@ -22,6 +22,7 @@ from labelspace.models.base import Model
 from labelspace.training.fit import open_run
 
 _CLOUD = 1200  # samples whose codes are drawn on maps
+_ROWS = 10_000  # samples that scales are taken from
 _FAR = 0.99  # a picture is far from the data when it is farther than this share of them
 _TERM = re.compile(r"^(?P<name>.+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*)$")
 
@@ -66,9 +67,11 @@ class Workbench:
         held = [data.rows(split) for split in reversed(SPLITS) if split in data.splits and split != "train"]
         rows = np.concatenate([*held, data.rows("train")])
         self.gallery = rows
-        self._names = {
-            int(row): f"{split}:{i}" for split in SPLITS if split in data.splits for i, row in enumerate(data.rows(split))
-        }
+        self._split, self._index = np.full(len(data), -1, np.int8), np.zeros(len(data), np.int64)  # of each row, for its name
+        for number, split in enumerate(SPLITS):
+            if split in data.splits:
+                of_split = data.rows(split)
+                self._split[of_split], self._index[of_split] = number, np.arange(len(of_split))
         chosen = np.concatenate([probing.chosen(data, split, _CLOUD) for split in reversed(SPLITS) if split in data.splits])
         self.cloud = np.sort(chosen[:_CLOUD])
         self.codes = probing.encoded(model, data, self.cloud)
@@ -95,15 +98,22 @@ class Workbench:
         """Names of the entries of a vector."""
         return tuple(f"x{i + 1}" for i in range(self.data.shape[0]))
 
+    @functools.cached_property
+    def ranges(self) -> dict[str, list[float]]:
+        """The scale of each entry of a vector: its least and largest value, in a part of the data where they are many."""
+        x = self.data.x[:: max(1, -(-len(self.data) // _ROWS))]
+        ends = np.stack([np.fmin.reduce(x, 0), np.fmax.reduce(x, 0)], 1).astype(float)
+        return dict(zip(self.features, np.nan_to_num(ends).tolist(), strict=True))
+
     # -- samples ------------------------------------------------------------------------------------------------------
 
     def name(self, row: int) -> str:
         """A sample as commands name it, ``SPLIT:INDEX``."""
-        return self._names[int(row)]
+        return f"{SPLITS[self._split[row]]}:{self._index[row]}"
 
     def has(self, row: object) -> bool:
         """Whether this is the row of a sample."""
-        return isinstance(row, int) and row in self._names
+        return isinstance(row, int) and 0 <= row < len(self._split) and bool(self._split[row] >= 0)
 
     def row(self, name: str) -> int:
         """The inverse of :meth:`name`. Raises UserError when there is no such sample."""

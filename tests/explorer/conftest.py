@@ -85,18 +85,24 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("python_avatars")
     base = tmp_path_factory.getbasetemp()
     home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "explorer-faces"
-    done = home / "done"
+    done, failed = home / "done", home / "failed"
     try:
         home.mkdir()
     except FileExistsError:
         for _ in range(600):
             if done.exists():
                 return home / "run"
+            if failed.exists():
+                pytest.fail("the worker that trains the run failed")
             time.sleep(0.5)
         pytest.fail("the run that another worker trains was not finished in five minutes")
-    data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
-    torch.manual_seed(0)
-    model = ls.build("csvae", data)
-    ls.fit(model, data, out=home / "run", epochs=9, batch_size=32)
+    try:
+        data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
+        torch.manual_seed(0)
+        model = ls.build("csvae", data)
+        ls.fit(model, data, out=home / "run", epochs=9, batch_size=32)
+    except BaseException:
+        failed.touch()
+        raise
     done.touch()
     return home / "run"

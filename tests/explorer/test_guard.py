@@ -84,6 +84,9 @@ def test_the_token_is_asked_for_and_remembered() -> None:
     assert ask(OPEN, cookie=cookie)["status"] == 200
     assert ask(OPEN, cookie=cookie, kind="websocket")["type"] == "websocket.accept"
     assert ask(OPEN, cookie="c=another")["status"] == 401
+    foreign = 'x={"a":1,"b":2}; =; y'  # what another server of this host left
+    assert ask(OPEN, cookie=f"{foreign}; c=another; {cookie}; z=1")["status"] == 200
+    assert ask(OPEN, cookie=f"{foreign}; xc=secret-token; d=secret-token")["status"] == 401
 
 
 def test_large_bodies_are_refused_announced_or_not() -> None:
@@ -112,6 +115,8 @@ def test_ports() -> None:
             bind("127.0.0.1", port)
     with bind("127.0.0.1", 0) as found:
         assert address(found, "127.0.0.1", "abc") == f"http://127.0.0.1:{found.getsockname()[1]}/?token=abc"
+    with bind("0.0.0.0", 0) as found:  # nothing that others could open
+        assert "0.0.0.0" not in address(found, "0.0.0.0", "abc")
     for host, port, said in (("127.0.0.1", 70_000, "not a port"), ("no-such-host.invalid", 0, "not an address")):
         with pytest.raises(UserError, match=said):
             bind(host, port)

@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from labelspace.errors import UserError
 from labelspace.explorer.session import Session, animation
 from labelspace.explorer.steps import MoveBlock, Redraw, Sample, SetLabel, TakeFrom
 from labelspace.models import MODELS, model_class
+from labelspace.report import colours
 
 EVERY_KIND = sorted(name for name in MODELS if model_class(name).takes == ("binary", "categorical", "continuous"))
 
@@ -123,7 +125,23 @@ def test_steps_that_do_not_matter_any_more_are_not_copied(vectors: str, session_
     session.apply(SetLabel("kind", "red"))
     session.apply(SetLabel("on", 1))
     assert session.needed() == [SetLabel("kind", "red"), SetLabel("on", 1)]
-    assert len(session.steps) == 7
+    assert len(session.steps) == 3  # moves of a block that follow each other are one
+
+
+def test_steps_are_left_out_one_by_one_where_blocks_depend_on_each_other(
+    vectors: str, session_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelspace.explorer import script
+
+    session = session_of("csvae", vectors)
+    steps = [SetLabel("on", 1), SetLabel("kind", "red"), SetLabel("on", 0)]
+    for step in steps:
+        session.apply(step)
+    assert session.needed() == steps[1:]
+    same = script._same
+    answers = iter([False])  # as if the last step of each block were not enough
+    monkeypatch.setattr(script, "_same", lambda one, other: next(answers, None) is None and same(one, other))
+    assert session.needed() == steps[1:]
 
 
 def test_an_upload_is_copied_by_its_name(
@@ -139,8 +157,14 @@ def test_an_upload_is_copied_by_its_name(
     session.apply(MoveBlock("w.lit", (1.0, 2.0)))
     torch.testing.assert_close(rerun(session.python()).x, session.x)
     words = shlex.split(session.command())
-    assert words[3] == "my face.png"
+    assert words[3] == "./my face.png"
+    assert session.saved()[0] == "my-face-edited.png"
     assert main(words[1:]) == 0
+    for name in ("test:0", "-x.png"):  # read as a file, whatever it is called
+        (tmp_path / name).write_bytes((tmp_path / "my face.png").read_bytes())
+        session.choose(Sample(name, x))
+        session.apply(MoveBlock("w.lit", (1.0, 2.0)))
+        assert main(shlex.split(session.command())[1:]) == 0
     pixels = np.asarray(Image.open("edit.png"))
     assert np.abs(pixels.transpose(2, 0, 1) / 255 - session.x.numpy().clip(0, 1)).max() < 0.003
 
@@ -185,6 +209,38 @@ def test_undo_redo_and_reset(vectors: str, session_of: Callable[..., Session]) -
     torch.testing.assert_close(session.x, start)
     session.apply(SetLabel("on", 0))
     assert not session.can_redo  # what was undone is gone once something else was done
+
+
+def test_undo_goes_back_to_every_point_of_a_block(vectors: str, session_of: Callable[..., Session]) -> None:
+    session = session_of("csvae", vectors)
+    session.apply(SetLabel("kind", "red"))
+    seen = [session.apply(at(session, "w.on", 0.5 * i)).x for i in range(4)]
+    assert len(session.steps) == 2
+    torch.testing.assert_close(rerun(session.python()).x, session.x)
+    session.undo()
+    session.set_keep_detail(True)
+    session.set_keep_detail(False)
+    for x in reversed(seen[:3]):
+        torch.testing.assert_close(session.x, x)
+        session.undo()
+    assert [a.step for a in session.steps] == [SetLabel("kind", "red")]
+    for _ in range(4):
+        session.redo()
+    torch.testing.assert_close(session.x, seen[3])
+
+
+def test_details_are_made_once_for_each_step_of_the_history(
+    vectors: str, session_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelspace.explorer import session as module
+
+    session = session_of("csvae", vectors)
+    for i in range(12):
+        session.apply(SetLabel("on", i % 2))
+    done, perform = [], module.perform
+    monkeypatch.setattr(module, "perform", lambda *given: done.append(given) or perform(*given))
+    session.set_keep_detail(True)
+    assert len(done) == 12
 
 
 def test_one_block_is_put_back(vectors: str, session_of: Callable[..., Session]) -> None:
@@ -310,6 +366,59 @@ def test_redraws_differ_and_are_reproducible(vectors: str, session_of: Callable[
     torch.testing.assert_close(session.apply(Redraw("w.on", 5)).codes["w.on"], one)
     session.undo()
     assert not torch.equal(session.apply(Redraw("w.on", 6)).codes["w.on"], one)
+
+
+def test_predicted_labels_are_no_change_of_the_truth(session_of: Callable[..., Session]) -> None:
+    pytest.importorskip("skia")
+    pytest.importorskip("python_avatars")
+    session = session_of("csvae", "faces:n=60,size=16")
+    one = session.of_data(int(session.bench.gallery[0]))
+    assert session.bench.model.completes_labels
+    assert one.labels is not None
+    session.choose(replace(one, labels=(torch.zeros_like(one.labels[0]), torch.zeros_like(one.labels[1]))))
+    with pytest.raises(UserError, match="change one label"):
+        session.truth()
+    now = session.value("Eyeglasses")[0]
+    session.apply(SetLabel("Eyeglasses", 1 - now))
+    assert session.truth().title == f"Eyeglasses {1 - now}"
+
+
+def test_labels_of_small_units_are_moved(session_of: Callable[..., Session], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "small.npz", x=rng.normal(size=(120, 5)).astype(np.float32), mass=rng.normal(4e-7, 1e-7, 120))
+    session = session_of("condvae", f"npz:{tmp_path / 'small.npz'}", latent=2)
+    block = session.bench.model.blocks.of("mass").name
+    chart = session.bench.chart(block)
+    drawn = chart.to_dict()
+    assert drawn["block"] == block
+    point = round(chart.low[0] + 0.3 * (chart.high[0] - chart.low[0]), drawn["digits"])
+    session.apply(session.point_step(block, [point]))
+    assert session.value("mass")[0] == pytest.approx(point, rel=1e-4)
+    assert session.where(block)[0] == pytest.approx(point, rel=1e-2)
+
+
+def test_a_value_has_the_colour_that_reports_give_it(vectors: str, session_of: Callable[..., Session]) -> None:
+    bench = session_of("csvae", vectors).bench
+    for label in ("on", "kind"):
+        shown = dict(bench.chart("z", label).colours)
+        assert list(shown.values()) == list(colours.of_values(bench.data.schema, label))
+        assert bench.chart("z", label).to_dict()["colours"][-1] == colours.OTHER
+
+
+def test_names_and_scales_of_samples(vectors: str, session_of: Callable[..., Session]) -> None:
+    bench = session_of("csvae", vectors).bench
+    assert all(bench.has(row) and bench.row(bench.name(row)) == row for row in range(len(bench.data)))
+    assert not any(bench.has(row) for row in (-1, len(bench.data), "0", None))
+    assert bench.ranges["x2"] == pytest.approx([bench.data.x[:, 1].min(), bench.data.x[:, 1].max()])
+
+
+def test_what_a_map_does_not_show_is_held(vectors: str, session_of: Callable[..., Session]) -> None:
+    session = session_of("csvae", vectors, latent=4)
+    shown = session.bench.block_map("z")
+    for i in range(20):
+        session.apply(session.point_step("z", [0.1 * i, -0.05 * i]))
+    moved = session.state.codes["z"] - session.base.codes["z"]
+    torch.testing.assert_close(moved @ shown.axes @ shown.axes.T, moved, atol=1e-5, rtol=1e-5)
 
 
 def test_truth_says_why_there_is_none(vectors: str, session_of: Callable[..., Session]) -> None:

@@ -26,7 +26,8 @@ class LatentMap(Element, component="latent_map.js"):
     """A block's chart with the sample as a handle.
 
     Args:
-        on_move: called with ``point``, ``final`` (whether it was let go of) and ``number`` (for :meth:`Pictures.show`).
+        on_move: called with ``block``, ``point``, ``final`` (whether it was let go of) and ``number`` (of
+            :meth:`Pictures.show`).
     """
 
     def __init__(self, on_move: Callable[[dict[str, Any]], Any]) -> None:

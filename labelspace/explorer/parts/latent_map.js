@@ -74,7 +74,12 @@ export default {
     point(now) {
       if (!this.dragging && !this.timer) this.at = [...now];
     },
-    chart() {
+    chart(now, before) {
+      if (now.block === before.block && (this.dragging || this.timer)) return;
+      // What was not sent yet are points of another map.
+      clearTimeout(this.timer);
+      this.timer = this.waiting = null;
+      this.dragging = false;
       this.at = [...this.point];
     },
   },
@@ -108,12 +113,12 @@ export default {
       );
     },
     moved() {
-      return this.at.some((value, i) => Math.abs(value - this.home[i]) > 1e-4);
+      return this.at.some((value, i) => Math.abs(value - this.home[i]) > 1.5 * 10 ** -this.chart.digits);
     },
     spoken() {
       const named = this.chart.ticks.find((tick) => Math.abs(tick.at - this.at[0]) < 1e-6);
       if (named) return named.name;
-      return this.at.map((value, i) => `${this.chart.axes[i]} ${value.toFixed(2)}`).join(", ");
+      return this.at.map((value, i) => `${this.chart.axes[i]} ${value.toFixed(Math.max(0, this.chart.digits - 2))}`).join(", ");
     },
   },
   methods: {
@@ -139,7 +144,8 @@ export default {
       // A line along values snaps to a value that is near.
       const near = this.chart.ticks.find((tick) => Math.abs(tick.at - point[0]) * this.scale < 7);
       if (near) return [near.at];
-      return point.map((value, i) => Number(Math.min(this.chart.high[i], Math.max(this.chart.low[i], value)).toFixed(4)));
+      const inside = (value, i) => Math.min(this.chart.high[i], Math.max(this.chart.low[i], value));
+      return point.map((value, i) => Number(inside(value, i).toFixed(this.chart.digits)));
     },
     grab(event) {
       if (event.button !== 0) return;
@@ -190,7 +196,7 @@ export default {
       const number = this.number();
       this.underWay.set(number, this.moments);
       this.moments = [];
-      this.$emit("move", { point: this.waiting, final: false, number });
+      this.$emit("move", { block: this.chart.block, point: this.waiting, final: false, number });
       this.waiting = null;
       setTimeout(() => this.arrived(number, true), PATIENCE);
     },
@@ -208,7 +214,7 @@ export default {
       this.underWay.set(number, this.moments);
       this.moments = [];
       this.waiting = null;
-      this.$emit("move", { point: this.at, final: true, number });
+      this.$emit("move", { block: this.chart.block, point: this.at, final: true, number });
       setTimeout(() => this.arrived(number, true), PATIENCE);
     },
     number() {
