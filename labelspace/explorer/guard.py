@@ -108,7 +108,7 @@ class Guard:
 
         try:
             await self.app(scope, counted, noted)
-        except Exception:
+        except Exception:  # the application's complaint about a body that was cut off here; the answer below says why
             if not too_much:
                 raise
         if too_much and not started:

@@ -9,7 +9,7 @@ The runs are those of ``csvae-faces``.
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -42,7 +42,8 @@ from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
 
 MODELS = {"condvae": "CondVAE", "csvae": "CSVAE"}
-SOURCES = {"posterior": "z of test faces", "codes": "z drawn where codes lie", "prior": "z of p(z)"}
+Way = Literal["posterior", "codes", "prior"]
+SOURCES: dict[Way, str] = {"posterior": "z of test faces", "codes": "z drawn where codes lie", "prior": "z of p(z)"}
 STEPS = 6
 
 
@@ -138,7 +139,7 @@ class Attributes(Recipe):
 
 
 def asked(
-    model: Model, data: Dataset, on: tuple[str, ...], off: tuple[str, ...], source: str, rows: np.ndarray, *, seed: int
+    model: Model, data: Dataset, on: tuple[str, ...], off: tuple[str, ...], source: Way, rows: np.ndarray, *, seed: int
 ) -> tuple[Tensor, Tensor]:
     """As many samples as ``rows`` under a request, and the label values that they were made under.
 
@@ -152,7 +153,7 @@ def asked(
             values[:, data.schema.index(name)] = wanted
     if source != "posterior":
         with torch.no_grad():
-            return model.generate(values, source="codes" if source == "codes" else "prior", generator=generator), values
+            return model.generate(values, source=source, generator=generator), values
     x = data.samples(rows)
     made, labels = torch.empty_like(x), data.labels(rows)
     for combination in values.unique(dim=0):
