@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
     c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
     c.add_argument("--mislabelled", type=float, metavar="FRACTION", help="make this fraction of the labels wrong, as a test")
+    c.add_argument("--group", metavar="NAME", help="keep samples that share this (a person, a patient) in one split")
     c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
@@ -135,6 +136,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("action", choices=["list", "inspect", "build"])
     c.add_argument("address", nargs="?")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
+    c.add_argument(
+        "--group", default="", metavar="NAME", help="keep samples that share this (a person, a patient) in one split"
+    )
     c.add_argument("--seed", type=int, default=0)
 
     c = add(

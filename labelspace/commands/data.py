@@ -21,7 +21,7 @@ def data(given: argparse.Namespace) -> None:
         return
     if not given.address:
         raise UserError(f"data {given.action} needs an address; labelspace data list prints all")
-    found = open_data(given.address, given.labels, given.seed)
+    found = open_data(given.address, given.labels, given.seed, group=given.group)
     if given.json:
         terminal.emit(found.describe())
     elif given.action == "inspect":
@@ -37,6 +37,7 @@ def open_data(
     supervision: float = 1.0,
     mislabelled: float = 0.0,
     *,
+    group: str = "",
     training: bool = True,
 ) -> Dataset:
     """Opens a data set with a progress bar; ``labels`` is a text with commas."""
@@ -48,6 +49,7 @@ def open_data(
             seed=seed,
             supervision=supervision,
             mislabelled=mislabelled,
+            group=group,
             training=training,
             progress=progress,
         )

@@ -46,7 +46,8 @@ def train(given: argparse.Namespace) -> None:
         Run.create(home)  # says what to do, before any data are read
     supervision = given.supervision if given.supervision is not None else float(saved.get("supervision", 1.0))
     mislabelled = given.mislabelled if given.mislabelled is not None else float(saved.get("mislabelled", 0.0))
-    data = open_data(address, labels, seed, supervision, mislabelled)
+    group = given.group if given.group is not None else saved.get("group", "")
+    data = open_data(address, labels, seed, supervision, mislabelled, group=group)
     config = resolve(
         name,
         data.shape,
@@ -115,6 +116,7 @@ def _resumed(given: argparse.Namespace) -> dict[str, Any]:
         "--epochs": (given.epochs, file["training"]["epochs"]),
         "--seed": (given.seed, file["training"]["seed"]),
         "--mislabelled": (given.mislabelled, file["data"].get("mislabelled", 0.0)),
+        "--group": (given.group, file["data"].get("group", "")),
         "--supervision": (given.supervision, file["data"].get("supervision", 1.0)),
     }
     for option, (asked, was) in saved.items():

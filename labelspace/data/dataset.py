@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,10 @@ class Dataset:
         notes: what a user should know about how the data were read (skipped files, standardisation).
         likelihood: what the source says the data are, as :func:`labelspace.likelihoods.build_likelihood` takes it
             ("table(...)"; empty: not said). Only tables may have missing cells, NaN in ``x``.
+        ids: ``(n,)`` texts, what the source calls each sample (a file, a cell's barcode); None where it has no names.
+        keys: name -> ``(n,)`` texts that say which samples belong together (a person, a patient) without being labels;
+            '' is not known. See :meth:`group`.
+        grouped: what the splits keep together, '' for nothing.
         seed: what it was opened with.
         supervision: fraction of the samples whose labels are used (see :meth:`hide`).
         mislabelled: fraction of the labels that were made wrong (see :meth:`mislabel`).
@@ -50,6 +54,9 @@ class Dataset:
     factors: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     likelihood: str = ""
+    ids: np.ndarray | None = None
+    keys: Mapping[str, np.ndarray] = field(default_factory=dict)
+    grouped: str = ""
     seed: int = 0
     supervision: float = 1.0
     mislabelled: float = 0.0
@@ -101,6 +108,58 @@ class Dataset:
         columns = [self.schema.index(name) for name in names]
         truth = self.truth and replace(self.truth, rules=tuple(self.truth.rules[c] for c in columns))
         return replace(self, values=self.values[:, columns], observed=self.observed[:, columns], schema=schema, truth=truth)
+
+    def group(self, name: str, seed: int) -> Dataset:
+        """The same samples, split so that those that belong together (of one person, say) are in one split.
+
+        Splits that keep them together already stay as they are. Otherwise whole groups are drawn anew, in a random order, for
+        splits about as large as they were. A sample whose group is not known is a group of its own.
+
+        Args:
+            name: one of ``keys``, or a discrete label.
+            seed: seed of the order.
+
+        Raises:
+            UserError: an unknown name, or fewer groups than splits.
+        """
+        groups = self._groups(name)
+        together = replace(self, grouped=name)
+        homes = [set(np.unique(groups[rows])) for rows in self.splits.values()]
+        if sum(map(len, homes)) == len(set().union(*homes)):
+            return together
+        _, codes = np.unique(groups, return_inverse=True)
+        order = np.random.default_rng([seed, 3]).permutation(codes.max() + 1)
+        if len(order) < len(self.splits):
+            raise UserError(
+                f"{self.address}: {name!r} has {len(order)} groups, too few for {len(self.splits)} splits that share none"
+            )
+        sizes = np.bincount(codes)[order]
+        taken, splits = 0, {}
+        behind = len(self.splits)
+        for split in sorted(self.splits, key=lambda split: len(self.splits[split])):  # the largest gets what is left
+            behind -= 1
+            end = taken + 1
+            while behind and end < len(order) - behind and sizes[taken:end].sum() < len(self.splits[split]):
+                end += 1
+            chosen = order[taken : end if behind else len(order)]
+            splits[split] = np.flatnonzero(np.isin(codes, chosen))
+            taken = end
+        note = f"split so that samples of one {name} are in one split (seed {seed})"
+        return replace(
+            together, splits={split: splits[split] for split in SPLITS if split in splits}, notes=(*self.notes, note)
+        )
+
+    def _groups(self, name: str) -> np.ndarray:
+        """Per sample a text that samples of its group share."""
+        if name in self.keys:
+            groups, known = self.keys[name], self.keys[name] != ""
+        elif name in self.schema.names and self.schema[name].discrete:
+            column = self.schema.index(name)
+            groups, known = self.values[:, column].astype(int).astype(str), self.observed[:, column]
+        else:
+            discrete = [label.name for label in self.schema if label.discrete]
+            raise unknown("group", name, [*self.keys, *discrete])
+        return np.where(known, np.char.add("=", groups.astype(str)), np.arange(len(self)).astype(str))
 
     def hide(self, supervision: float, seed: int) -> Dataset:
         """The same samples, with the labels of only some of them: to learn from few labels when many are known.
@@ -286,6 +345,7 @@ class Dataset:
             "range": [low, high],
             **({} if self.is_image else {"missing_cells": int(np.isnan(self.x).sum())}),
             "labels": labels,
+            "groups": {name: len(np.unique(column[column != ""])) for name, column in self.keys.items()},
             "truth": self.truth is not None,
             "notes": list(self.notes),
         }

@@ -133,6 +133,8 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
     source = {"labels": list(data.schema.names), "seed": data.seed, "supervision": data.supervision}
     if data.mislabelled:
         source["mislabelled"] = data.mislabelled
+    if data.grouped:
+        source["group"] = data.grouped
     return {
         "data": {"address": data.address, **source},
         "model": {"name": name_of(model), **own},
@@ -495,5 +497,6 @@ def open_data(run: Run, progress: store.Progress | None = None) -> Dataset:
         seed=found["seed"],
         supervision=found.get("supervision", 1.0),
         mislabelled=found.get("mislabelled", 0.0),
+        group=found.get("group", ""),
         progress=progress,
     )

@@ -61,6 +61,11 @@ SOURCES: dict[str, Source] = {
 }
 
 
+# What a source's function may take beside its options. A table needs ``labels`` and ``group`` to tell which of its columns are
+# samples; most sources take neither.
+_GIVEN = ("address", "seed", "progress", "labels", "group")
+
+
 def open(
     address: str,
     labels: Iterable[str] | None = None,
@@ -68,6 +73,7 @@ def open(
     seed: int = 0,
     supervision: float = 1.0,
     mislabelled: float = 0.0,
+    group: str = "",
     training: bool = True,
     progress=None,
 ) -> Dataset:
@@ -80,6 +86,8 @@ def open(
         supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
             are hidden, as if they were missing.
         mislabelled: fraction of the labels in the training and validation samples that are replaced by wrong ones.
+        group: what splits keep together: samples of one person or patient are all in the same split. A column of the data, or
+            a discrete label; see :meth:`Dataset.group`.
         training: False for data that a trained model is only to read: nothing is asked of labels and splits then.
         progress: called with samples read and samples in all, where reading takes a while.
 
@@ -90,12 +98,9 @@ def open(
     if name not in SOURCES:
         raise unknown("data address", name, SOURCES)
     function = SOURCES[name].function()
-    known = {
-        key: parameter
-        for key, parameter in inspect.signature(function).parameters.items()
-        if key not in ("path", "address", "seed", "progress")
-    }
-    takes_path = "path" in inspect.signature(function).parameters
+    takes = inspect.signature(function).parameters
+    known = {key: parameter for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
+    takes_path = "path" in takes
     if takes_path and not path:
         raise UserError(f"address {address!r} needs a path: {SOURCES[name].form}")
     if path and not takes_path:
@@ -109,8 +114,13 @@ def open(
         arguments[key] = _convert(f"{name}:{key}", text, known[key].default)
     if takes_path:
         arguments["path"] = path
-    data: Dataset = function(address=str(address), seed=seed, progress=progress, **arguments)
-    return replace(data, seed=seed).select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
+    labels = None if labels is None else list(labels)
+    given = {"address": str(address), "seed": seed, "progress": progress, "labels": labels, "group": group}
+    data: Dataset = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
+    data = replace(data, seed=seed)
+    if group:
+        data = data.group(group, seed)
+    return data.select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
 
 
 def parts(address: str) -> tuple[str, str, dict[str, str]]:
