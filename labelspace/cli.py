@@ -159,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("run_directories", metavar="RUN", nargs="+", help="a run; several are put side by side")
     c.add_argument("--out", help="file to write (default: report.html in the run; of several runs, here)")
+    c.add_argument("--quick", action="store_true", help="do not measure what edits do to every label")
 
     c = add("bench", "train models on the same data and compare them: edits by a judge, predictions, time", "bench:bench")
     c.add_argument("data", nargs="?", default="faces", help="data address (default: faces)")

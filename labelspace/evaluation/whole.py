@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,8 +30,15 @@ from labelspace.models.base import Model
 
 Tell = Callable[[str], None]
 
-# What takes seconds on a thousand samples.
+Depth = Literal["quick", "edits", "all"]
+
+# What is measured at every depth: what takes seconds on a thousand samples; what edits do as well, which needs a judge; all.
 _QUICK = ("prediction", "leakage", "blocks", "likelihood")
+_PARTS: dict[Depth, tuple[str, ...]] = {
+    "quick": _QUICK,
+    "edits": (*_QUICK, "judge", "manipulation"),
+    "all": (*_QUICK, "judge", "manipulation", "disentanglement", "generation"),
+}
 
 # How many samples the slower parts look at; the others look at all that are given.
 TRUTH, DRAWS, PROBED, SCORED, LIKELIHOOD, GENERATED = 600, 8, 4000, 3000, 300, 2000
@@ -45,7 +52,7 @@ def evaluate(
     split: Split = "test",
     most: int = 10_000,
     seed: int = 0,
-    quick: bool = False,
+    depth: Depth = "all",
     tell: Tell = lambda _: None,
 ) -> dict[str, Any]:
     """Measures a model on a split, as plain data.
@@ -56,7 +63,8 @@ def evaluate(
         split: which samples.
         most: at most so many of them.
         seed: of the judge, of draws, halves and resampling.
-        quick: only what takes seconds: predictions, leakage, blocks and reconstructions.
+        depth: "quick" is only what takes seconds: predictions, leakage, blocks and reconstructions; "edits" adds what edits do
+            to every label.
         tell: told which part is measured.
 
     Returns:
@@ -94,11 +102,11 @@ def evaluate(
         "leakage": lambda: _leakage(model, data, rows, seed, left_out),
         "blocks": lambda: _blocks(model, data, rows),
         "disentanglement": lambda: _disentanglement(model, data, rows, seed),
-        "likelihood": lambda: _likelihood(model, data, rows, seed, None if quick else left_out),
+        "likelihood": lambda: _likelihood(model, data, rows, seed, left_out if depth == "all" else None),
         "generation": lambda: _generation(model, data, _there(reader), rows, seed),
     }
     for name, measured in measures.items():
-        if not quick or name in _QUICK:
+        if name in _PARTS[depth]:
             with part(name):
                 found[name] = measured()
     return {**found, "seconds": seconds, "not measured": left_out}

@@ -121,6 +121,6 @@ def _measurements(subjects: Sequence[Subject]) -> Section:
         Section(f"table-{i + 1}", title, _side_by_side(columns, "what", title))
         for i, (title, columns) in enumerate(merged.items())
     ]
-    quick = [subject.name for subject in subjects if subject.evaluation and not subject.whole]
-    note = f"Of {', '.join(quick)} there are only quick measurements; labelspace evaluate RUN makes all." if quick else None
+    few = [subject.name for subject in subjects if subject.measured in ("quick", "edits")]
+    note = f"Of {', '.join(few)} only some is measured; labelspace evaluate RUN measures all." if few else None
     return Section("measurements", "Measurements", paragraph(note, kind="note") if note else None, parts)

@@ -145,7 +145,7 @@ def describe(subject: Subject) -> dict[str, Any]:
         "data": subject.config["data"]["address"],
         "epochs": len(subject.metrics),
         "state": subject.state or "finished",
-        "measured": "all" if subject.whole else "quick" if subject.evaluation else "nothing",
+        "measured": subject.measured,
         "alarms": [finding.to_dict() for finding in subject.findings()],
         "absent": subject.absent,
     }

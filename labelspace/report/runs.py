@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from labelspace.models.base import Model
 from labelspace.training.fit import open_data
 from labelspace.training.run import Run
 
-MEASURED = 1000  # samples that the quick measurements look at
+MEASURED = 1000  # samples that a report's own measurements look at
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Subject:
         model: its model, or None.
         data: its data, or None.
         evaluation: what is measured of it; empty where nothing could be.
-        whole: whether that is everything that ``labelspace evaluate`` measures.
+        measured: how much that is: "nothing", or as :func:`labelspace.evaluation.whole.evaluate` says.
         absent: what is not there -> why, in a sentence.
         note: what else is to be said about how it ended.
     """
@@ -51,7 +51,7 @@ class Subject:
     model: Model | None = None
     data: Dataset | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
-    whole: bool = False
+    measured: Literal["nothing"] | whole.Depth = "nothing"
     absent: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
@@ -95,15 +95,17 @@ def read(
     model: Model | None = None,
     data: Dataset | None = None,
     note: str = "",
+    quick: bool = True,
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Subject:
-    """Reads a run and measures of it what is quick, or takes the numbers of its last evaluation.
+    """Reads a run, and takes the numbers of its last evaluation or measures some of them now.
 
     Args:
         home: the run directory.
         model, data: its best model and its data, where they are at hand; else they are read.
         note: what else is to be said about how training ended.
+        quick: measure what takes seconds only; else what edits do to every label too, for which a judge may have to be trained.
         progress: told how far reading the data is.
         tell: told what is being done.
 
@@ -130,25 +132,26 @@ def read(
             found.absent["data"] = "The data have changed since: their shape or their labels are not the model's any more."
             found.data = None
         else:
-            _measure(found, tell)
+            _measure(found, "quick" if quick else "edits", tell)
     return found
 
 
-def _measure(found: Subject, tell: Callable[[str], None]) -> None:
-    """Takes the run's evaluation if it is of this model; else measures what is quick on few samples."""
+def _measure(found: Subject, depth: whole.Depth, tell: Callable[[str], None]) -> None:
+    """Takes the run's evaluation if it is of this model; else measures some of it on few samples."""
     assert found.model is not None
     assert found.data is not None
     path = found.home / "evaluation.json"
     if path.exists():
         kept = files.read_json(path)
         if isinstance(kept, dict) and kept.get("model") == saving.fingerprint(found.home):
-            found.evaluation, found.whole = kept, True
+            found.evaluation, found.measured = kept, "all"
             return
         found.absent["evaluation"] = "evaluation.json is of other weights than the model's, so its numbers are left out."
     try:
         found.evaluation = whole.evaluate(
-            found.model, found.data, most=MEASURED, quick=True, tell=lambda part: tell(f"measuring: {part}")
+            found.model, found.data, most=MEASURED, depth=depth, tell=lambda part: tell(f"measuring: {part}")
         )
+        found.measured = depth
     except UserError as error:
         found.absent["measurements"] = f"Nothing is measured: {shown_text(str(error))}."
 

@@ -128,11 +128,11 @@ def measured(subject: Subject) -> list[Content]:
     if not found:
         return ["Nothing is measured of this run. ", *(more if subject.model is not None else [])]
     split = f"{found['samples']:,} samples of the {found['split']} split of {shown_address(found['data'])}"
-    if subject.whole:
+    if subject.measured == "all":
         return [f"Measured by labelspace evaluate on {split}."]
+    edits = "" if "manipulation" in found else "whether edits change what they should and nothing else, "
     return [
-        f"Quick measurements on {split}. Not among them: whether edits change what they should and nothing else, "
-        "disentanglement, and how new samples compare with real ones. ",
+        f"Measured on {split}. Not measured: {edits}disentanglement, and how new samples compare with real ones. ",
         *more,
     ]
 

@@ -58,7 +58,7 @@ def test_it_says_where_it_was_written_and_what_it_has(run: Path, capsys, tmp_pat
     monkeypatch.chdir(tmp_path)
     home = Path(shutil.copytree(run, tmp_path / "roll"))
     (home / "report.html").unlink()
-    assert main(["report", "roll"]) == 0
+    assert main(["report", "roll", "--quick"]) == 0
     assert "written: roll/report.html" in capsys.readouterr().err
     assert (home / "report.html").read_text() == (run / "report.html").read_text(), "the page that training wrote"
     assert main(["report", "roll", str(run), "--json"]) == 0
@@ -66,7 +66,8 @@ def test_it_says_where_it_was_written_and_what_it_has(run: Path, capsys, tmp_pat
     assert about["out"] == "report.html"
     assert about["bytes"] == Path("report.html").stat().st_size
     assert [r["run"] for r in about["runs"]] == ["roll", str(run)]
-    assert {r["measured"] for r in about["runs"]} == {"quick"}
+    assert {r["measured"] for r in about["runs"]} == {"edits"}
+    assert "Not measured: disentanglement" in Path("report.html").read_text()
     assert "settings" in about["sections"]
     parse(Path("report.html").read_text())
     assert main(["report", str(run), "--out", "deep/in/page.html"]) == 0

@@ -69,11 +69,11 @@ def test_numbers_of_an_evaluation_are_taken_if_they_are_of_this_model(copied, pa
     subject = runs.read(home)
     assert subject.model is not None
     assert subject.data is not None
-    assert not subject.whole
+    assert subject.measured == "quick"
     found = whole.evaluate(subject.model, subject.data)
     files.write_json(home / "evaluation.json", {**found, "model": saving.fingerprint(home)})
     told = runs.read(home)
-    assert told.whole
+    assert told.measured == "all"
     assert told.evaluation["samples"] == found["samples"]
     shown = parse(page.write(told)[0])
     assert "Edits" in shown.titles
@@ -81,10 +81,10 @@ def test_numbers_of_an_evaluation_are_taken_if_they_are_of_this_model(copied, pa
     assert any("Matrices of what setting" in (image["alt"] or "") for image in shown.all("img"))
     files.write_json(home / "evaluation.json", {**found, "model": "0"})
     other = runs.read(home)
-    assert not other.whole
+    assert other.measured == "quick"
     assert "of other weights" in other.absent["evaluation"]
     files.write_json(home / "evaluation.json", found)  # of a version that did not say which model it measured
-    assert not runs.read(home).whole
+    assert runs.read(home).measured == "quick"
 
 
 def test_runs_that_are_not_whole_say_so(copied, parse) -> None:
