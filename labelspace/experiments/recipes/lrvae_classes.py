@@ -18,6 +18,7 @@ from labelspace.evaluation import judge
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Scale
 from labelspace.experiments.recipes.lrvae_digits import Digits
+from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
 
 
 class Classes(Digits):
@@ -26,6 +27,8 @@ class Classes(Digits):
     default = "faces:n=12000,size=32"
     needs = ""
     labels = ("Skin_Color",)
+    common = ()
+    published = PUBLISHED
     sizes: ClassVar[dict[Scale, tuple[int, int | None, int]]] = {
         "smoke": (1, 1, 10),
         "cpu": (2, 6, 200),
