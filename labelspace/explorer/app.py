@@ -6,6 +6,7 @@ import re
 import secrets
 import socket
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,4 +161,7 @@ def serve(bench: Workbench, listening: socket.socket, host: str, token: str, rea
     cookie = f"labelspace-{listening.getsockname()[1]}"
     guarded = Guard(application(bench), token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie)
     config = uvicorn.Config(guarded, log_level="warning", lifespan="on", timeout_graceful_shutdown=1, server_header=False)
-    _Server(config, ready).run(sockets=[listening])
+    with warnings.catch_warnings():
+        # NiceGUI looks at every object there is when it starts, deprecated ones of torch among them.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+        _Server(config, ready).run(sockets=[listening])
