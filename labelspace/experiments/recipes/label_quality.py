@@ -36,7 +36,7 @@ class LabelQuality(Recipe):
     kinds = ("binary",)
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        seeds, epochs = {"smoke": (1, 1), "cpu": (2, 12), "paper": (5, None)}[scale]
+        seeds, epochs = {"smoke": (1, 1), "cpu": (1, 12), "paper": (5, None)}[scale]
         address = "faces:n=400,size=16" if scale == "smoke" and address == self.default else address
         rates, wrong = ((1.0, 0.2), (0.0, 0.3)) if scale == "smoke" else (RATES, WRONG)
         labels = FACES if address.partition(":")[0] == "faces" else None
