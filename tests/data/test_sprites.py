@@ -62,8 +62,8 @@ def test_area_and_centre_are_those_of_the_geometry(codes):
     radius = SCALES[codes[1]] * RADIUS * size
     assert area == pytest.approx(AREAS[codes[0]] * radius**2, rel=0.03)  # an upright edge may pass between samples
     low = (RADIUS + 1 / 64) * size
-    assert x == pytest.approx(low + PLACES[codes[3]] * (size - 2 * low), abs=0.06)
-    assert y == pytest.approx(low + PLACES[codes[4]] * (size - 2 * low), abs=0.06)
+    assert x == pytest.approx(low + PLACES[codes[3]] * (size - 2 * low), abs=0.13)
+    assert y == pytest.approx(low + PLACES[codes[4]] * (size - 2 * low), abs=0.13)
 
 
 @pytest.mark.parametrize("code", range(20))

@@ -34,6 +34,7 @@ _TAGS = {"wght": "weight", "wdth": "width", "slnt": "slant", "opsz": "optical_si
 _SUPERSAMPLE = 4
 _MEASURED = 200  # pixels of the em at which letters are measured
 _MARGIN = 0.03  # part of the picture that stays free on each side
+_MOST = 500  # characters
 _NOWHERE = "\U0010fffe"  # a code point that no font has a glyph for
 
 Axis = tuple[str, int, int]
@@ -42,7 +43,13 @@ Axis = tuple[str, int, int]
 
 def characters_of(text: str) -> str:
     """Characters of a text in which ``A-Z`` is a range. Raises UserError when there are none or one is not visible."""
-    found = re.sub(r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1))) or m[0], text)
+    places: list[int] = []
+    for low, high in re.findall(r"(.)(?:-(.))?", text, re.S):
+        span = range(ord(low), ord(high or low) + 1) or [ord(low), ord("-"), ord(high)]  # Z-A is no range
+        if len(places) + len(span) > _MOST:
+            raise UserError(f"characters={text} is more than {_MOST} characters")
+        places += span
+    found = "".join(map(chr, places))
     if not found:
         raise UserError("characters is empty; expected letters, such as characters=A-Z0-9")
     if odd := [c for c in found if not c.isprintable() or c.isspace()]:
@@ -193,10 +200,9 @@ def axes_of(font: str, text: str) -> list[Axis]:
 @lru_cache(maxsize=2)
 def typeface(font: str, digest: str, characters: str, axes: tuple[Axis, ...], size: int) -> Typeface:
     """A font that has the content with this SHA-256, opened once per process."""
-    found = Typeface(font, characters, axes, size)
-    if hashlib.sha256(found.content).hexdigest() != digest:
+    if hashlib.sha256(read(font)[0]).hexdigest() != digest:
         raise UserError(f"{font} has changed since its letters were drawn; open the data again")
-    return found
+    return Typeface(font, characters, axes, size)
 
 
 def draw(
@@ -239,7 +245,9 @@ def glyphs(font: str, *, characters: str, axes: Sequence[Axis], size: int = 64) 
         UserError: see :class:`Typeface`.
     """
     checked = Typeface(font, characters, axes, size)
-    rules = [LabelRule(categorical("character", characters), 0, tuple((i,) for i in range(len(characters))))]
+    rules = []
+    if len(characters) > 1:
+        rules.append(LabelRule(categorical("character", characters), 0, tuple((i,) for i in range(len(characters)))))
     factors = {"character": tuple(characters)}
     for column, (name, low, high) in enumerate(checked.axes, 1):
         levels = tuple(float(value) for value in range(low, high + 1))
@@ -250,7 +258,7 @@ def glyphs(font: str, *, characters: str, axes: Sequence[Axis], size: int = 64) 
     return FactorGrid(
         name="glyphs",
         factors=factors,
-        rules=tuple(rules[len(characters) == 1 :]),
+        rules=tuple(rules),
         sample=lambda n, rng: np.stack([rng.integers(0, count, n) for count in sizes], axis=1).astype(np.uint16),
         arguments={
             "font": str(Path(font).resolve()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from fontTools.fontBuilder import FontBuilder
@@ -11,13 +12,23 @@ from fontTools.ttLib.tables.TupleVariation import TupleVariation
 EM, HEIGHT = 1000, 700
 STEM, BOLD = 80, 240
 """Width of the stem at the lightest and at the boldest weight, in units of the em."""
-SPAN, WIDE = 300, 600
+SPAN, WIDE = 300, 900
 """Length of the bar of L and T at the narrowest and at the widest width."""
-AXES = [("wght", 100, 100, 900, "Weight"), ("wdth", 50, 50, 150, "Width"), ("opsz", 8, 12, 72, "Optical Size")]
+LEAN = math.radians(10)
+"""Angle by which letters lean right where slant is at its smallest, -10."""
+AXES = [
+    ("wght", 100, 100, 900, "Weight"),
+    ("wdth", 50, 50, 150, "Width"),
+    ("slnt", -10, 0, 0, "Slant"),
+    ("opsz", 8, 12, 72, "Optical Size"),
+]
 
 
 def variable_font(path: Path, axes=AXES) -> Path:
-    """Writes a font with I (a stem), L (stem and bar) and T; weight widens the stems, width the bars. Bars are 100 high."""
+    """Writes a font with I (a stem), L (stem and bar) and T; weight widens the stems, width the bars. Bars are 100 high.
+
+    Optical size changes nothing.
+    """
 
     def box(left: int, bottom: int, right: int, top: int) -> list[tuple[int, int]]:
         return [(left, bottom), (left, top), (right, top), (right, bottom)]
@@ -51,22 +62,19 @@ def variable_font(path: Path, axes=AXES) -> Path:
     if axes:
         builder.setupFvar(axes, [])
         tags = [axis[0] for axis in axes]
-        variations = {name: [] for name in glyphs}
+        variations: dict[str, list[TupleVariation]] = {name: [] for name in glyphs}
 
-        def moves(name: str, tag: str, right: dict[int, int]) -> None:
-            """Contour -> how far its right side moves when the axis is at its end."""
-            if tag not in tags:
-                return
-            delta = [(0, 0)] * (4 * len(boxes[name])) + [(0, 0)] * 4  # the last four are phantom points
-            for contour, distance in right.items():
-                delta[4 * contour + 2] = delta[4 * contour + 3] = (distance, 0)
-            variations[name].append(TupleVariation({tag: (0, 1, 1)}, delta))
+        def moves(name: str, tag: str, peak: int, delta: list[tuple[int, int]]) -> None:
+            if tag in tags:  # the last four are phantom points
+                variations[name].append(TupleVariation({tag: (min(peak, 0), peak, max(peak, 0))}, [*delta, *[(0, 0)] * 4]))
 
-        moves("I", "wght", {0: BOLD - STEM})
-        moves("L", "wght", {0: BOLD - STEM})
-        moves("T", "wght", {1: BOLD - STEM})
-        moves("L", "wdth", {1: WIDE - SPAN})
-        moves("T", "wdth", {0: WIDE - SPAN})
+        for name, stem, bar in (("I", 0, None), ("L", 0, 1), ("T", 1, 0)):
+            for tag, contour, distance in (("wght", stem, BOLD - STEM), ("wdth", bar, WIDE - SPAN)):
+                if contour is not None:  # its right side moves
+                    delta = [(0, 0)] * (4 * len(boxes[name]))
+                    delta[4 * contour + 2] = delta[4 * contour + 3] = (distance, 0)
+                    moves(name, tag, 1, delta)
+            moves(name, "slnt", -1, [(round(math.tan(LEAN) * y), 0) for contour in boxes[name] for _, y in contour])
         builder.setupGvar(variations)
     builder.save(path)
     return path
