@@ -245,7 +245,9 @@ class Dataset:
             UserError: the samples were not drawn from known factors, or never with this value.
         """
         if self.truth is None or self.factors is None:
-            raise UserError(f"{self.address} has no known truth; only generated data (faces, sprites, glyphs) can draw counterfactuals")
+            raise UserError(
+                f"{self.address} has no known truth; only generated data (faces, sprites, glyphs) can draw counterfactuals"
+            )
         styles = self.truth.styles(label, value)
         changed = self.truth.changed(self.factors[np.asarray(rows)], label, value)
         built = store.build(

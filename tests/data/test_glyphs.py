@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -83,7 +84,9 @@ def test_letters_lean_as_the_font_says(grid: FactorGrid, fonts: ModuleType, slan
 
 
 def test_all_letters_have_one_size_and_one_baseline(grid: FactorGrid):
-    rows = [np.flatnonzero(picture(grid, c, w, d, s).max(1) > 0.5) for c in "ILT" for w, d, s in ((100, 50, 0), (900, 150, -10))]
+    rows = [
+        np.flatnonzero(picture(grid, c, w, d, s).max(1) > 0.5) for c in "ILT" for w, d, s in ((100, 50, 0), (900, 150, -10))
+    ]
     assert len({(r[0], r[-1]) for r in rows}) == 1
 
 
@@ -202,11 +205,8 @@ def test_ranges_of_characters():
 @settings(max_examples=200)
 @given(st.text(max_size=8))
 def test_any_text_of_characters_is_taken_or_refused(text: str):
-    try:
+    with suppress(labelspace.UserError):
         found = characters_of(text)
-    except labelspace.UserError as error:
-        assert "\n" not in str(error)
-    else:
         assert len(set(found)) == len(found) > 0
 
 
@@ -219,13 +219,8 @@ def test_axes_by_name_tag_and_limits(font: str):
 @settings(max_examples=150)
 @given(text=st.text(alphabet="weight+:0123-w.", max_size=20))
 def test_any_text_of_axes_is_taken_or_refused(font: str, text: str):
-    try:
-        found = axes_of(font, text)
-        Typeface(font, "I", found, 16)
-    except labelspace.UserError as error:
-        assert "\n" not in str(error)
-    else:
-        assert found
+    with suppress(labelspace.UserError):
+        assert Typeface(font, "I", axes_of(font, text), 16).axes
 
 
 @pytest.mark.parametrize(
@@ -273,10 +268,8 @@ def test_a_damaged_font_is_drawn_or_refused(font: str, tmp_path_factory: pytest.
     file = tmp_path_factory.mktemp("damaged") / "font.ttf"
     for damaged in (bytes(content), bytes(content[:place])):
         file.write_bytes(damaged)
-        try:
+        with suppress(labelspace.UserError):
             Typeface(str(file), "IL", axes_of(str(file), ""), 16)
-        except labelspace.UserError as error:
-            assert "\n" not in str(error)
 
 
 def test_a_font_that_has_changed_is_refused(tmp_path: Path, fonts: ModuleType):

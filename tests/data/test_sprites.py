@@ -136,7 +136,7 @@ def test_labels_are_the_factors():
     assert [label.kind for label in GRID.schema] == ["categorical", *["continuous"] * 4]
     np.testing.assert_array_equal(values[:, 0], codes[:, 0])
     for column, levels in ((1, SCALES), (3, PLACES), (4, PLACES)):
-        np.testing.assert_array_equal(values[:, column], np.float32(levels)[codes[:, column]])
+        np.testing.assert_array_equal(values[:, column], np.array(levels, np.float32)[codes[:, column]])
     turn = 2 * math.pi / np.array(TURNS)[codes[:, 0]]
     np.testing.assert_allclose(values[:, 2], np.array(ORIENTATIONS)[codes[:, 2]] % turn, atol=1e-5)
     for i, label in enumerate(GRID.schema):

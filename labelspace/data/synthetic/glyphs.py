@@ -18,7 +18,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,7 +34,7 @@ _TAGS = {"wght": "weight", "wdth": "width", "slnt": "slant", "opsz": "optical_si
 _SUPERSAMPLE = 4
 _MEASURED = 200  # pixels of the em at which letters are measured
 _MARGIN = 0.03  # part of the picture that stays free on each side
-_MOST = 500  # characters
+_MOST, _MOST_AXES = 500, 6  # characters, and axes that vary
 _NOWHERE = "\U0010fffe"  # a code point that no font has a glyph for
 
 Axis = tuple[str, int, int]
@@ -74,6 +74,8 @@ class Typeface:
     def __init__(self, font: str, characters: str, axes: Sequence[Axis], size: int) -> None:
         self.characters, self.axes, self.size = characters, tuple(axes), size
         self.content, known = read(font)
+        if len(self.axes) > _MOST_AXES:
+            raise UserError(f"{len(self.axes)} axes are named; at most {_MOST_AXES} can vary at once")
         places = {name: i for i, name in enumerate(known)}
         for name, low, high in self.axes:
             if name not in known:
@@ -84,12 +86,15 @@ class Typeface:
         self._places = [places[name] for name, _, _ in self.axes]
         self._default = [default for _, default, _ in known.values()]
         self._font = _opened(font, self.content, _MEASURED)
-        nothing = self._font.getmask(_NOWHERE)
+        nothing = self._ink(_NOWHERE)
         for character in characters:
-            mask = self._font.getmask(character)
-            if mask.getbbox() is None or (mask.size, bytes(mask)) == (nothing.size, bytes(nothing)):
+            ink = self._ink(character)
+            if not ink.any() or np.array_equal(ink, nothing):
                 raise UserError(f"{font} has no glyph for {character!r}; name others with characters=")
-        left, top, right, bottom = self._extent(known)
+        try:
+            left, top, right, bottom = self._extent(known)
+        except OSError as error:
+            raise UserError(f"{font} is damaged: {error}") from None
         room = size * _SUPERSAMPLE * (1 - 2 * _MARGIN)
         em = math.floor(_MEASURED * min(room / (right - left), room / (bottom - top)))
         self._font = _opened(font, self.content, em)
@@ -98,7 +103,12 @@ class Typeface:
         self._x = middle - (left + right) / 2 * em / _MEASURED
         self._y = round(middle - (top + bottom) / 2 * em / _MEASURED)
 
-    def _extent(self, known: dict[str, Axis]) -> tuple[float, float, float, float]:
+    def _ink(self, character: str) -> np.ndarray:
+        """A character as the font draws it now, as large as it comes."""
+        mask = self._font.getmask(character)
+        return np.array(mask, np.uint8).reshape(mask.size[::-1])
+
+    def _extent(self, known: Mapping[str, tuple[int, int, int]]) -> tuple[float, float, float, float]:
         """Left, top, right and bottom that no letter passes, from the middle of its advance and the baseline.
 
         Measured at the ends and the default of every axis, in pixels of an em of ``_MEASURED``.
@@ -109,7 +119,7 @@ class Typeface:
             self._set(values)
             for character in self.characters:
                 mask, (x, y) = self._font.getmask2(character, "L", anchor="ls")
-                left, top, right, bottom = mask.getbbox()
+                left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
                 middle = self._font.getlength(character) / 2
                 boxes.append((x + left - middle, y + top, x + right - middle, y + bottom))
         left, top, right, bottom = np.array(boxes).T
@@ -119,7 +129,7 @@ class Typeface:
         setting = [*self._default]
         for place, value in zip(self._places, values, strict=True):
             setting[place] = int(value)
-        self._font.set_variation_by_axes(setting)
+        self._font.set_variation_by_axes(setting)  # type: ignore[arg-type]
 
     def picture(self, character: str, values: Sequence[int]) -> tuple[np.ndarray, bool]:
         """One letter ``(size, size)`` uint8 with its axes at some values, and whether it fits the picture."""
@@ -157,11 +167,12 @@ def read(font: str) -> tuple[bytes, dict[str, tuple[int, int, int]]]:
         raise UserError(f"{font} is a font without axes, so nothing about its letters varies; expected a variable font")
     axes = {}
     for i, axis in enumerate(found):
-        given = axis["name"] or b""
-        text = given.decode(errors="replace") if isinstance(given, bytes) else given
-        name = re.sub(r"[^\w]+", "_", text.strip().lower()).strip("_") or f"axis_{i + 1}"
-        limits = [axis[key] or 0 for key in ("minimum", "default", "maximum")]
-        axes[_TAGS.get(name, name)] = tuple(limits)
+        text = (axis.get("name") or b"").decode(errors="replace")
+        name = re.sub(r"[^\w]+", "_", text.strip().lower()).strip("_")
+        name = _TAGS.get(name, name)
+        if not name or name in axes:
+            name = f"{name or 'axis'}_{i + 1}"
+        axes[name] = tuple(axis[key] or 0 for key in ("minimum", "default", "maximum"))
     return content, axes
 
 

@@ -41,8 +41,8 @@ _EDGE = 1 / 64  # what stays free between the sprite at its outermost and the ed
 _ACROSS, _ALONG = math.sqrt(0.5), 0.5  # half a square's side, and the ellipse's short half axis, in radii
 _FINE = 4  # samples along a pixel's side where edges are smooth
 
-# A heart is a square on its corner with half a disc on each of its upper sides. In sides of that square, its lower corner at the
-# origin and its axes along the two sides, the centre of gravity is on the diagonal at:
+# A heart is a square on its corner with half a disc on each of its upper sides. In sides of that square, its lower corner at
+# the origin and its axes along the two sides, the centre of gravity is on the diagonal at:
 _CENTRE = (1 / 2 + math.pi / 8 * (1 + 2 / (3 * math.pi)) + math.pi / 16) / (1 + math.pi / 4)
 _SIDE = 1 / (math.sqrt(2) * _CENTRE)  # the square's side in radii; the lower corner is the farthest point
 
@@ -84,7 +84,7 @@ def draw(
     Args:
         factors: ``(n, 5)`` codes of shape, scale, orientation, x and y, or ``(n, 6)`` with the colour before them.
         size: side of the pictures.
-        smooth: grey levels along edges, by the share of a pixel that is covered; else a pixel is on where its centre is covered.
+        smooth: grey levels along edges, by the share of a pixel that is covered; else a pixel is on where its centre is.
         color: whether there is a colour.
         failures: not used.
     """
