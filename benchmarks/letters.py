@@ -43,6 +43,7 @@ AREAS = {
 }
 _STEPS = 5  # values of an axis that letters are set to
 _READ = 60  # letters whose strokes are measured
+_FAINT = 0.15  # brightness below which a pixel is ground when strokes are measured
 
 
 def held_out(data: Dataset, values: np.ndarray, few: str) -> dict[str, np.ndarray]:
@@ -140,9 +141,7 @@ def evaluate(model: Model, kept: Measured) -> dict[str, Any]:
         sums.setdefault(axis, []).append(errors[seen])
         for area in areas:
             sums.setdefault(area, []).append(errors[alone(areas, area)])
-        read[axis].append(
-            tuple(measure(y[:_READ].clamp(0, 1).numpy(), workers=1)[READING[axis]] for y in (made, true))  # type: ignore[arg-type]
-        )
+        read[axis].append((_reading(made, axis), _reading(true, axis)))
     out: dict[str, Any] = {"reconstruction": float(squares(reconstructed(model, x, labels), x).mean()), "edits": {}}
     for name, parts in sums.items():
         errors = np.concatenate(parts)
@@ -159,6 +158,12 @@ def evaluate(model: Model, kept: Measured) -> dict[str, Any]:
     made, nothing = (squares(y, kept.styled)[seen].mean() for y in (restyled(model, kept), x))
     out["transfer"] = {"n": int(seen.sum()), "nothing": float(nothing), "error": float(made / nothing)}
     return out
+
+
+def _reading(x: Tensor, axis: str) -> np.ndarray:
+    """The measure that shows an axis, of the first letters; a decoder's faint grey around a letter is no stroke."""
+    clear = torch.where(x[:_READ] < _FAINT, 0.0, x[:_READ].clamp(0, 1))
+    return measure(clear.numpy(), workers=1)[READING[axis]]
 
 
 def _followed(readings: np.ndarray, asked: list[float]) -> dict[str, float]:
@@ -237,8 +242,8 @@ For comparison, the same error where the model encodes and decodes the true lett
 {markdown(["model", *READING, *AREAS], told)}
 ## What is read off the strokes
 
-Thickness for weight, width for width, slant for slant ({_READ} letters). R^2 of the reading of the edit for that of the true
-letter:
+Thickness for weight, width for width, slant for slant ({_READ} letters; pixels darker than {_FAINT} are
+ground). R^2 of the reading of the edit for that of the true letter:
 
 {markdown(["model", *READING], read)}
 r^2 of the reading and the value that was asked for, within each letter:
@@ -257,11 +262,11 @@ def pictures(model: Model, kept: Measured, out: Path, few: str) -> None:
     classes = data.schema["character"].classes
     letter = np.array(classes)[kept.labels[0][:, data.schema.index("character")].numpy().astype(int)]
     weight = kept.labels[0][:, data.schema.index("weight")].numpy()
-    first = [int(np.flatnonzero(letter == c)[0]) for c in dict.fromkeys(letter[letter != few[0]])][:4]
+    first = [int(np.flatnonzero(letter == c)[0]) for c in dict.fromkeys(letter[~np.isin(letter, list(few))])][:2]
     parts = []
     for axis in READING:
         lines, names = [], []
-        for i in first[:2]:
+        for i in first:
             one = (kept.labels[0][i : i + 1], kept.labels[1][i : i + 1])
             made = [interventions.set(model, x[i : i + 1], {axis: v}, one).x[0] for a, v, _, _ in kept.edits if a == axis]
             true = [t[i] for a, _, t, _ in kept.edits if a == axis]

@@ -73,28 +73,10 @@ def test_true_edits_have_no_error_and_readings_follow(letters: ModuleType, addre
 
 def test_the_script_writes_evidence_and_pictures(letters: ModuleType, address: str, tmp_path: Path, capsys):
     font = address.split(":")[1].split(",")[0]
-    small = [
-        "--characters",
-        "ILT",
-        "--few",
-        "T",
-        "--n",
-        "160",
-        "--size",
-        "16",
-        "--epochs",
-        "1",
-        "--width",
-        "8",
-        "--letters",
-        "8",
-        "--models",
-        "condvae",
-        "--seeds",
-        "0",
-    ]
+    small = {"characters": "ILT", "few": "T", "n": 160, "size": 16, "epochs": 1, "width": 8, "letters": 8, "seeds": 0}
+    given = [font, "--models", "condvae", *(text for key, value in small.items() for text in (f"--{key}", str(value)))]
     places = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "docs")]
-    letters.main([font, *small, *places])
+    letters.main([*given, *places])
     found = json.loads((tmp_path / "docs" / "evidence" / "letters.json").read_text())
     assert found["runs"]["condvae-0"]["edits"]["weight"]["error"] > 0
     text = (tmp_path / "docs" / "evidence" / "letters.md").read_text()
@@ -103,6 +85,6 @@ def test_the_script_writes_evidence_and_pictures(letters: ModuleType, address: s
     names = {file.name for file in (tmp_path / "docs" / "pictures").iterdir()}
     assert {"letters-walk.png", "letters-style.png", "letters-new.png"} == names
     before = (tmp_path / "runs" / "condvae-0.json").stat().st_mtime_ns
-    letters.main([font, *small, *places])
+    letters.main([*given, *places])
     assert (tmp_path / "runs" / "condvae-0.json").stat().st_mtime_ns == before
     assert "condvae-0: weight" in capsys.readouterr().out
