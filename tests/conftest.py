@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -32,3 +35,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABELSPACE_CACHE", str(home))
         yield
+
+
+@pytest.fixture(scope="session")
+def fonts() -> ModuleType:
+    """``tests/fonts.py``: tests are no package that it could be imported from."""
+    spec = importlib.util.spec_from_file_location("fonts", Path(__file__).with_name("fonts.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -17,13 +18,16 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("code", BLOCKS)
-def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fonts: ModuleType) -> None:
     if '"faces' in code:
         pytest.importorskip("skia")
         pytest.importorskip("python_avatars")
     monkeypatch.chdir(tmp_path)
+    if '"glyphs' in code:
+        fonts.variable_font(tmp_path / "font.woff2")  # what is in a font file is told by its content
     # The same lines at a small size: fewer faces, one pass.
     code = code.replace('"faces"', '"faces:n=200"').replace("epochs=8", "epochs=1")
+    code = code.replace("characters=HAMBURGEFONTSIV,n=6000", "characters=ILT,n=60").replace("epochs=20", "epochs=1")
     torch.manual_seed(0)
     exec(compile(code, "example", "exec"), {"__name__": "example"})
 

@@ -227,13 +227,14 @@ class Dataset:
         return replace(self, values=values, notes=(*self.notes, note), mislabelled=share)
 
     def counterfactuals(
-        self, label: str, value: int, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
+        self, label: str, value: float, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
     ) -> tuple[Tensor, tuple[str, ...]]:
         """The true pictures of some samples with one label changed and everything else kept.
 
         Args:
             label: the label to change.
-            value: its new value (0/1 or class index); a value has one picture for each of its styles.
+            value: its new value (0/1, class index or number); a value has one picture for each of its styles, a number has one,
+                of the nearest number that can be drawn.
             rows: which samples.
             progress: called with pictures drawn and pictures in all.
 
@@ -241,10 +242,12 @@ class Dataset:
             ``(n, styles, *shape)`` float32 in [0, 1], and the names of the styles.
 
         Raises:
-            UserError: the samples were not drawn from known factors.
+            UserError: the samples were not drawn from known factors, or never with this value.
         """
         if self.truth is None or self.factors is None:
-            raise UserError(f"{self.address} has no known truth; only generated data (faces) can draw counterfactuals")
+            raise UserError(
+                f"{self.address} has no known truth; only generated data (faces, sprites, glyphs) can draw counterfactuals"
+            )
         styles = self.truth.styles(label, value)
         changed = self.truth.changed(self.factors[np.asarray(rows)], label, value)
         built = store.build(
@@ -259,10 +262,12 @@ class Dataset:
         return as_float(x), styles
 
     def style(self, label: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """For each sample, the index of its own style among the styles of its own value of a label, ``(n,)``."""
+        """For each sample, the index of its own style among the styles of its own value of a label, ``(n,)``; 0 for numbers."""
         if self.truth is None or self.factors is None:
             raise UserError(f"{self.address} has no known truth")
         rule = self.truth.rule(label)
+        if not rule.label.discrete:
+            return np.zeros(len(rows), int)
         codes = self.factors[np.asarray(rows), rule.factor]
         place = {code: i for options in rule.options for i, code in enumerate(options)}
         return np.array([place[int(code)] for code in codes])

@@ -32,7 +32,12 @@ _CHUNK = 64  # rows that a worker draws between two progress lines
 # Functions that turn rows into images: name -> "module:function". Each takes an array of rows and keyword arguments, and
 # returns uint8 images (n, channels, height, width). A row that cannot be drawn is a zero image and an entry in the
 # function's ``failures`` list argument.
-DRAWERS = {"faces": "labelspace.data.synthetic.faces:draw", "files": "labelspace.data.images:decode"}
+DRAWERS = {
+    "faces": "labelspace.data.synthetic.faces:draw",
+    "files": "labelspace.data.images:decode",
+    "glyphs": "labelspace.data.synthetic.glyphs:draw",
+    "sprites": "labelspace.data.synthetic.sprites:draw",
+}
 
 Progress = Callable[[int, int], None]
 

@@ -321,7 +321,7 @@ class Session:
         """The true pictures of the edit. Raises UserError where there are none, with the reason."""
         data, row = self.bench.data, self.sample.row
         if data.truth is None or data.factors is None:
-            raise UserError("only generated data (faces) have true counterfactuals")
+            raise UserError("only generated data (faces, sprites, glyphs) have true counterfactuals")
         if row is None:
             raise UserError("true counterfactuals are drawn for samples of the data")
         (now, known), (before, given) = self.state.labels, self.base.labels  # type: ignore[misc]  predictions are in both
@@ -331,7 +331,7 @@ class Session:
             was_set = any(getattr(applied.step, "label", None) == label.name for applied in self.steps)
             same = bool(given[0, index]) and bool(now[0, index] == before[0, index])
             if was_set and bool(known[0, index]) and not same:
-                changed.append((label, int(now[0, index])))
+                changed.append((label, float(now[0, index])))
         if len(changed) != 1:
             raise UserError(
                 "change one label to see its true counterfactual"

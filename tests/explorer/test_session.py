@@ -421,6 +421,19 @@ def test_what_a_map_does_not_show_is_held(vectors: str, session_of: Callable[...
     torch.testing.assert_close(moved @ shown.axes @ shown.axes.T, moved, atol=1e-5, rtol=1e-5)
 
 
+def test_a_number_has_its_truth(session_of: Callable[..., Session]) -> None:
+    session = session_of("condvae", "sprites:n=60,size=16")
+    row = int(session.bench.gallery[0])
+    session.choose(session.of_data(row))
+    session.apply(SetLabel("x", 0.74))
+    found = session.truth()
+    assert found.styles == ("0.742",)
+    assert torch.equal(found.x, session.bench.data.counterfactuals("x", 0.74, [row])[0][0])
+    session.apply(SetLabel("x", 1.5))
+    with pytest.raises(UserError, match="x goes from 0 to 1"):
+        session.truth()
+
+
 def test_truth_says_why_there_is_none(vectors: str, session_of: Callable[..., Session]) -> None:
     with pytest.raises(UserError, match="only generated data"):
         session_of("csvae", vectors).truth()

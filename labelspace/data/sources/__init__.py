@@ -18,11 +18,12 @@ from labelspace.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data set: where its function is, how its address looks, and what it is."""
+    """A kind of data set: where its function is, how its address looks, what it is, and where its files can be had."""
 
     module: str
     form: str
     about: str
+    get: str = ""
 
     def function(self):
         return importlib.import_module(self.module).open
@@ -44,6 +45,19 @@ SOURCES: dict[str, Source] = {
         "labelspace.data.sources.faces",
         "faces[:n=20000,size=64,correlated=false]",
         "drawn faces with true counterfactuals; labels Eyeglasses, Beard, Smiling, Wearing_Hat, Bald, Hair_Color, Skin_Color",
+    ),
+    "sprites": Source(
+        "labelspace.data.sources.sprites",
+        "sprites[:n=30000,size=64,smooth=false,color=false]",
+        "squares, ellipses and hearts on the factor grid of dSprites, with true counterfactuals; labels shape, scale, "
+        "orientation, x, y (and color); n=0 is the whole grid",
+    ),
+    "glyphs": Source(
+        "labelspace.data.sources.glyphs",
+        "glyphs:FONT[,characters=A-Z0-9,axes=weight+width+slant,n=20000,size=64]",
+        "letters of a variable font with true counterfactuals; labels character, and the font's axes as numbers",
+        "any variable font does; npm install @fontsource-variable/roboto-flex brings one, in "
+        "node_modules/@fontsource-variable/roboto-flex/files/roboto-flex-latin-standard-normal.woff2",
     ),
     "mnist": Source(
         "labelspace.data.sources.mnist",
@@ -102,7 +116,8 @@ def open(
     known = {key: parameter for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
     takes_path = "path" in takes
     if takes_path and not path:
-        raise UserError(f"address {address!r} needs a path: {SOURCES[name].form}")
+        get = SOURCES[name].get
+        raise UserError(f"address {address!r} needs a path: {SOURCES[name].form}{get and f' ({get})'}")
     if path and not takes_path:
         raise UserError(f"address {address!r} takes no path: {SOURCES[name].form}")
     if seed < 0:
