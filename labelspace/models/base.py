@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from labelspace import schedules
-from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
+from labelspace.blocks import Blocks, Latents, concatenate, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
@@ -279,7 +279,8 @@ class Model(nn.Module):
         raise UserError(f"{type(self).__name__} does not predict labels; every other model does (labelspace models)")
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """Codes with one label moved to new values: the point of the block's prior, unless a model knows better.
+        """Codes with one label moved to new values, unless a model knows better: the point of the block's prior; of a number,
+        where training codes of that number lie, which some priors miss by far.
 
         Args:
             codes: the codes of ``n`` samples.
@@ -288,7 +289,11 @@ class Model(nn.Module):
             previous: ``(n,)`` values that the codes have now.
         """
         block = self.blocks.of(label)
-        return codes.replace({block.name: modes(self.prior(*self.only(label, value)))[block.name]})
+        values, observed = self.only(label, value)
+        prior = self.prior(values, observed)[block.name]
+        measured = None if isinstance(prior, Point) else self.spread.number(block.name, values)
+        point = prior.mode if measured is None else torch.where(measured.mean.isnan(), prior.mode, measured.mean)
+        return codes.replace({block.name: point})
 
     # -- what all models do alike -------------------------------------------------------------------------------------
 

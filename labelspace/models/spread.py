@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from labelspace.blocks import Blocks, Latents
+from labelspace.blocks import Block, Blocks, Latents
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
 
@@ -18,7 +18,8 @@ class CodeSpread(nn.Module):
     """A Gaussian of the codes of every block, measured once the weights are final; nan until then.
 
     Of a free block it has a full covariance. Of the block of a discrete label there is one with independent coordinates for
-    every value of which two samples were seen. Blocks of numbers are not measured.
+    every value of which two samples were seen. Of the block of a number there is one whose mean is a line in the number, its
+    least-squares fit.
 
     Args:
         blocks: of the model.
@@ -27,72 +28,105 @@ class CodeSpread(nn.Module):
 
     def __init__(self, blocks: Blocks, schema: Schema) -> None:
         super().__init__()
-        self.blocks = blocks
-        self.columns = {b.name: schema.index(b.label) for b in blocks if b.label is not None and schema[b.label].discrete}
+        self.blocks, self.schema = blocks, schema
         for i, block in enumerate(blocks):
             if block.label is None:
                 self.register_buffer(f"mean_{i}", torch.full((block.size,), torch.nan))
                 self.register_buffer(f"factor_{i}", torch.full((block.size, block.size), torch.nan))
-            elif block.name in self.columns:
+            elif schema[block.label].discrete:
                 size = (len(schema[block.label].values), block.size)
                 self.register_buffer(f"mean_{i}", torch.full(size, torch.nan))
                 self.register_buffer(f"scale_{i}", torch.full(size, torch.nan))
+            else:
+                self.register_buffer(f"line_{i}", torch.full((2, block.size), torch.nan))  # at the label's mean, and its slope
+                self.register_buffer(f"scale_{i}", torch.full((block.size,), torch.nan))
 
     @torch.no_grad()
     def measure(self, parts: Iterable[tuple[Latents[DiagonalGaussian], Tensor, Tensor]], most: int) -> None:
         """Takes in posteriors, with ``values`` and ``observed`` of their samples, until ``most`` samples were seen."""
-        sums: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        # Of every block: sums over samples of f f', of f times the code and of its square, f what its mean depends on. A
+        # number's f is (1, number), a value's is 1 for that value and 0 for the others, a free block's is 1.
+        sums: dict[int, tuple[Tensor, ...]] = {}
         seen = 0
         for posterior, values, observed in parts:
             for i, block in enumerate(self.blocks):
-                if block.label is not None and block.name not in self.columns:
-                    continue
                 mean, variance = posterior[block.name].mean.double(), posterior[block.name].scale.double() ** 2
+                f = self._predictors(block, values, observed)
                 if block.label is None:
-                    new = (mean.new_tensor(len(mean)), mean.sum(0), mean.T @ mean + torch.diag(variance.sum(0)))
+                    square = mean.T @ mean + torch.diag(variance.sum(0))
+                elif self.schema[block.label].discrete:
+                    square = f.T @ (mean**2 + variance)
                 else:
-                    column, kinds = self.columns[block.name], len(self.get_buffer(f"mean_{i}"))
-                    member = nn.functional.one_hot(values[:, column].long(), kinds).double() * observed[:, column : column + 1]
-                    new = (member.sum(0), member.T @ mean, member.T @ (mean**2 + variance))
-                sums[i] = tuple(a + b for a, b in zip(sums[i], new, strict=True)) if i in sums else new  # type: ignore[assignment]
+                    square = f[:, 0] @ (mean**2 + variance)
+                new = (f.T @ f, f.T @ mean, square)
+                sums[i] = tuple(a + b for a, b in zip(sums[i], new, strict=True)) if i in sums else new
             seen += len(values)
             if seen >= most:
                 break
-        for i, (count, first, second) in sums.items():
-            if self.blocks[i].label is None:
-                mean = first / count
-                covariance = second / count - torch.outer(mean, mean)
+        for i, (inner, first, second) in sums.items():
+            label = self.blocks[i].label
+            count = inner.diagonal()[:, None]
+            if label is None:
+                mean = (first / count)[0]
+                covariance = second / count[0] - torch.outer(mean, mean)
                 # codes may lie in fewer dimensions than the block has
                 jitter = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
-                self.get_buffer(f"mean_{i}").copy_(mean)
                 factor = torch.linalg.cholesky(covariance + jitter * torch.eye(len(mean), device=mean.device))
-                self.get_buffer(f"factor_{i}").copy_(factor)
+                found = {"mean": mean, "factor": factor}
+            elif self.schema[label].discrete:
+                mean = first / count
+                scale = (second / count - mean**2).clamp_min(_NARROWEST**2).sqrt()
+                found = {"mean": mean, "scale": scale}
+                found = {name: torch.where(count >= 2, part, torch.nan) for name, part in found.items()}
             else:
-                mean = first / count[:, None]
-                scale = (second / count[:, None] - mean**2).clamp_min(_NARROWEST**2).sqrt()
-                for name, found in (("mean", mean), ("scale", scale)):
-                    self.get_buffer(f"{name}_{i}").copy_(torch.where(count[:, None] >= 2, found, torch.nan))
+                if inner[0, 0] < 2 or torch.linalg.det(inner / inner[0, 0]) < 1e-9:  # one number alone has no line through it
+                    continue
+                line = torch.linalg.solve(inner, first)
+                scale = ((second - (line * first).sum(0)) / inner[0, 0]).clamp_min(_NARROWEST**2).sqrt()
+                found = {"line": line, "scale": scale}
+            for name, part in found.items():
+                self.get_buffer(f"{name}_{i}").copy_(part)
+
+    def _predictors(self, block: Block, values: Tensor, observed: Tensor) -> Tensor:
+        """What the mean of a block's codes depends on, ``(n, predictors)``; 0 where the label is missing."""
+        if block.label is None:
+            return values.new_ones(len(values), 1, dtype=torch.float64)
+        column, label = self.schema.index(block.label), self.schema[block.label]
+        known = observed[:, column : column + 1].double()
+        if label.discrete:
+            return nn.functional.one_hot(values[:, column].long(), len(label.values)).double() * known
+        number = (values[:, column].double() - label.mean) / label.scale
+        return torch.stack([torch.ones_like(number), number], 1) * known
 
     def of(self, name: str) -> DiagonalGaussian | None:
         """The codes of every value of a block's label, ``(values, size)``; None for blocks without such a label."""
-        if name not in self.columns:
+        i, block = self._found(name)
+        if block.label is None or not self.schema[block.label].discrete:
             return None
-        i = self._index(name)
         return DiagonalGaussian(self.get_buffer(f"mean_{i}"), self.get_buffer(f"scale_{i}"))
+
+    def number(self, name: str, values: Tensor) -> DiagonalGaussian | None:
+        """The codes of the block of a number under label ``values (n, labels)``, ``(n, size)``; None for other blocks."""
+        i, block = self._found(name)
+        if block.label is None or self.schema[block.label].discrete:
+            return None
+        line, scale = self.get_buffer(f"line_{i}"), self.get_buffer(f"scale_{i}")
+        mean = self._predictors(block, values, torch.ones_like(values, dtype=torch.bool)).to(line.dtype) @ line
+        return DiagonalGaussian(mean, scale.expand_as(mean))
 
     @torch.no_grad()
     def draw(self, name: str, values: Tensor, prior: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes of a block under label ``values (n, labels)``; where nothing was measured, ``prior (n, size)`` is taken."""
-        i = self._index(name)
+        i, block = self._found(name)
         noise = torch.empty_like(prior).normal_(generator=generator)
-        if name in self.columns:
-            value = values[:, self.columns[name]].long()
-            drawn = self.get_buffer(f"mean_{i}")[value] + self.get_buffer(f"scale_{i}")[value] * noise
-        elif self.blocks[i].label is None:
+        if block.label is None:
             drawn = self.get_buffer(f"mean_{i}") + noise @ self.get_buffer(f"factor_{i}").T
+        elif (line := self.number(name, values)) is not None:
+            drawn = line.mean + line.scale * noise
         else:
-            return prior
+            value = values[:, self.schema.index(block.label)].long()
+            drawn = self.get_buffer(f"mean_{i}")[value] + self.get_buffer(f"scale_{i}")[value] * noise
         return torch.where(drawn.isnan(), prior, drawn)
 
-    def _index(self, name: str) -> int:
-        return next(i for i, block in enumerate(self.blocks) if block.name == name)
+    def _found(self, name: str) -> tuple[int, Block]:
+        return next((i, block) for i, block in enumerate(self.blocks) if block.name == name)
