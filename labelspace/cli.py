@@ -49,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
         command.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
 
+    def many(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--data", metavar="ADDRESS", help="instead of one sample: all of a data set")
+        command.add_argument("--split", choices=["train", "val", "test"], help="of --data, or of the run's own data")
+        command.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
+
     sample = "an image file, or SPLIT:INDEX of the run's data (test:0)"
 
     c = add("demo", "draw faces, train a CSVAE, edit faces, and print what was achieved", "demo:demo")
@@ -76,25 +81,31 @@ def parser() -> argparse.ArgumentParser:
 
     c = add("edit", "set labels of a sample", "edit:edit")
     c.add_argument("run_directory", metavar="RUN")
-    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("--set", action="append", default=[], required=True, metavar="LABEL=VALUE")
     c.add_argument("--point", default="typical", choices=["typical", "prior", "draw"], help="where in the label's block")
     c.add_argument("--others", default="keep", choices=["keep", "zero"], help="what becomes of other labels' blocks")
     c.add_argument("--seed", type=int, default=0)
     edits(c)
+    many(c)
 
     c = add("transfer", "give a sample a donor's way of having a label", "edit:transfer")
     c.add_argument("run_directory", metavar="RUN")
-    c.add_argument("sample", metavar="IMAGE", help=sample)
-    c.add_argument("donor", metavar="DONOR", help=sample)
+    c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
+    c.add_argument("donor", metavar="DONOR", nargs="?", help=sample)
     c.add_argument("--label", required=True)
+    c.add_argument("--donor", dest="donor_option", metavar="IMAGE", help="one donor for many samples: " + sample)
+    c.add_argument("--donors", metavar="ADDRESS", help="a donor for each of many samples, drawn from a data set or own split")
+    c.add_argument("--seed", type=int, default=0, help="of the draw of donors")
     edits(c)
+    many(c)
 
     c = add("move", "put latent blocks at points", "edit:move")
     c.add_argument("run_directory", metavar="RUN")
-    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("--to", action="append", default=[], metavar="BLOCK=X,Y,...", help="a block and all of its coordinates")
     edits(c)
+    many(c)
 
     c = add("traverse", "walk through a label's latent block", "edit:traverse")
     c.add_argument("run_directory", metavar="RUN")
@@ -120,17 +131,21 @@ def parser() -> argparse.ArgumentParser:
         "--source", default="codes", choices=["codes", "prior"], help="draw where training codes lie (default), or from priors"
     )
     c.add_argument("--seed", type=int, default=0)
-    c.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+    c.add_argument(
+        "--out", help="a sheet of pictures; or a directory of them, .npz, .csv or .parquet (vectors) with the labels"
+    )
+    c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     c = add("embed", "write the codes of a data set, block by block", "arrays:embed")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
-    c.add_argument("--out", required=True, help=".npz file to write")
+    c.add_argument("--out", required=True, help="file to write: .npz, .parquet, .csv, or .h5ad for cells of h5ad:FILE")
+    c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
-    c.add_argument("--out", help=".csv file to write (default: standard output)")
+    c.add_argument("--out", help=".csv or .parquet file to write (default: CSV on standard output)")
 
     c = add("data", "list, inspect or build data sets", "data:data")
     c.add_argument("action", choices=["list", "inspect", "build"])

@@ -67,7 +67,7 @@ def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor]
     """
     values, parameters = prior.mode(), []
     options = [schema.candidates(label.name, values.device) for label in schema]
-    if math.prod(len(option) for option in options) <= most:
+    if math.prod([len(option) for option in options]) <= most:
         combinations = torch.cartesian_prod(*options).view(-1, len(schema))
         scores = [bound(y.expand(n, -1)) + prior.log_prob(y.expand(n, -1)).sum(1) for y in combinations]
         return schema.weighed(combinations, torch.stack(scores, 1))
