@@ -390,7 +390,7 @@ class LabelDistribution:
         """Raw parameters, ``(n, schema.parameters)``: what makes the distributions again."""
         return torch.cat(self._parts, -1)
 
-    def rows(self, rows: Tensor) -> LabelDistribution:
+    def rows(self, rows: Tensor | slice) -> LabelDistribution:
         """The distributions of some samples: anything that indexes the first dimension."""
         return LabelDistribution(self.schema, torch.cat([part[rows] for part in self._parts], -1))
 
