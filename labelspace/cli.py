@@ -203,6 +203,15 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--token", default="", help="a secret that browsers have to know")
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
+    c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("--to", required=True, choices=["hub", "onnx"])
+    c.add_argument("--out", required=True, metavar="DIR", help="directory to write")
+    c.add_argument("--license", default="", help="of the weights, for the model card (hub)")
+    c.add_argument("--push", default="", metavar="OWNER/NAME", help="also upload the folder to the Hugging Face hub (hub)")
+    c.add_argument("--private", action="store_true", help="make what is uploaded private (hub)")
+    c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
+
     add("models", "what each model is for, and when not to use it", "models:models")
     return top
 

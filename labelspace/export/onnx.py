@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from labelspace import __version__, files
-from labelspace.blocks import Latents
+from labelspace.blocks import Latents, sample
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.models import name_of
@@ -164,9 +164,7 @@ def export(
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f"ONNX needs onnx, onnxscript and onnxruntime ({error}); pip install 'labelspace[export]'"
-        ) from None
+        raise UserError(f"ONNX needs onnx, onnxscript and onnxruntime ({error}); pip install 'labelspace[export]'") from None
     model = model.eval().cpu()
     about: dict[str, Any] = {
         "format": 1,
@@ -215,7 +213,7 @@ def _inputs(model: Model, graph: Graph, x: Tensor | None) -> list[tuple[Tensor, 
         n = len(given)
         values = model.label_marginal(n).sample(generator) if len(model.schema) else torch.zeros(n, 0)
         observed = torch.rand(values.shape, generator=generator) < 0.5
-        codes = model.encode(given, values, observed).map(lambda q: q.sample(generator))
+        codes = sample(model.encode(given, values, observed), generator)
         known = {"x": given, "values": values * observed, "observed": observed, **codes}
         out.append(tuple(known[name] for name in graph.inputs))
     return out
