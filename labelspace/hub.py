@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub (extra ``hub``): ``hf:NAME``, ``hf:NAME@REVISION``, and folders laid out as there: ``hf:./DIR``.
+"""Models of the Hugging Face hub (extra ``hub``), and folders laid out as there: ``hf:NAME[@REVISION]`` and ``hf:./DIR``.
 
 Only the files of a model are fetched, JSON and safetensors; nothing that is fetched is run or unpickled.
 """

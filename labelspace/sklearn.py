@@ -22,7 +22,7 @@ from labelspace.data import columns
 from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, binary, categorical, continuous
-from labelspace.models import build
+from labelspace.models import build, model_class
 from labelspace.results import samples
 from labelspace.training.fit import fit
 
@@ -92,6 +92,8 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
             ValueError: labels that nothing can be learnt from, or that do not go with X.
         """
         x = self._samples(X, reset=True)
+        if y is None and model_class(self.model).labelled:
+            raise UserError(f"{self.model} requires y to be passed, but the target y is None; without labels use vae")
         table = _columns(y, len(x))
         if not 0 <= self.validation < 1:
             raise UserError(f"validation is a fraction of the samples, at least 0 and below 1; got {self.validation}")
@@ -114,7 +116,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         self.schema_ = schema
         originals = [_originals(label, table[label.name]) for label in schema]
         self.classes_ = originals[0] if len(originals) == 1 else originals
-        self._flat = np.ndim(y) == 1
+        self._flat = _dimensions(y) == 1
         self._originals = originals
         return self
 
@@ -172,7 +174,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
 
     def _samples(self, given: Any, *, reset: bool) -> np.ndarray:
         table = str((self.arguments or {}).get("likelihood", "")).startswith("table")
-        pictures = np.ndim(given) == 4
+        pictures = _dimensions(given) == 4
         kind = np.uint8 if pictures and getattr(given, "dtype", None) == np.uint8 else np.float32
         return validate_data(
             self,
@@ -211,7 +213,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = self.model != "vae"
+        tags.target_tags.required = model_class(self.model).labelled
         tags.target_tags.multi_output = True
         tags.target_tags.two_d_labels = True
         tags.transformer_tags.preserves_dtype = []
@@ -236,6 +238,10 @@ def _columns(y: Any, n: int) -> dict[str, list[Any]]:
         names = [f"label{i}" for i in range(entries.shape[1])]
     table = entries if entries.ndim == 2 else entries[:, None]
     return {name: [_entry(entry) for entry in column] for name, column in zip(names, table.T, strict=True)}
+
+
+def _dimensions(given: Any) -> int:
+    return given.ndim if hasattr(given, "ndim") else np.asarray(given).ndim
 
 
 def _entry(entry: Any) -> Any:

@@ -9,7 +9,7 @@ from labelspace import hub, saving, terminal
 from labelspace.errors import UserError
 from labelspace.export import folder, onnx
 from labelspace.models.base import Model
-from labelspace.training import fit
+from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 
 _CHECKED = 32  # samples of the data that graphs are also checked on
@@ -42,7 +42,7 @@ def _samples(given: argparse.Namespace, model: Model):
         return None
     try:
         with terminal.bar("reading the run's data") as progress:
-            data = fit.open_data(Run(given.run_directory), progress)
+            data = open_run_data(Run(given.run_directory), progress)
     except UserError as error:
         terminal.say(f"the run's data cannot be opened, graphs are checked on random samples alone: {error}")
         return None

@@ -20,7 +20,7 @@ from labelspace.models import name_of
 from labelspace.models.base import Model
 from labelspace.report.runs import shown_address
 from labelspace.results import samples, writers
-from labelspace.training import fit
+from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 
 Change = Callable[[Tensor, Labels, np.ndarray], Intervention]
@@ -211,4 +211,4 @@ def _chosen(given: argparse.Namespace, model: Model) -> tuple[Dataset, np.ndarra
 def _own(given: argparse.Namespace) -> Dataset:
     """The data that the run was trained on."""
     with terminal.bar("reading the run's data") as progress:
-        return fit.open_data(Run(given.run_directory), progress)
+        return open_run_data(Run(given.run_directory), progress)

@@ -17,7 +17,7 @@ from labelspace.models.base import Model
 from labelspace.report import words
 from labelspace.report.evaluation import tables
 from labelspace.report.runs import shown_address, shown_text
-from labelspace.training import fit
+from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 
 CARD = "README.md"
@@ -81,8 +81,8 @@ def card(home: Path, model: Model, name: str, license: str = "") -> str:
 def _about(model: Model) -> str:
     about = model.about
     return (
-        f"A label-structured variational autoencoder, `{name_of(model)}` ({about.paper}). It is for {about.purpose}. "
-        f"Do not use it where {about.avoid}."
+        f"A label-structured variational autoencoder, `{name_of(model)}` ({about.paper}). What it is for: "
+        f"{about.purpose}. When not to use it: {about.avoid}."
     )
 
 
@@ -104,7 +104,7 @@ def _range(model: Model) -> str:
 
 def _data(run: Run) -> tuple[Dataset | None, str]:
     try:
-        return fit.open_data(run), ""
+        return open_run_data(run), ""
     except UserError as error:
         return None, f"The data could not be opened when this card was written: {shown_text(str(error))}."
 
