@@ -13,6 +13,15 @@ from typing import NoReturn
 class _Parser(argparse.ArgumentParser):
     """Errors are one line and exit code 2."""
 
+    late: tuple[str, ...] = ()  # positionals that may be left out: argparse does not look for them behind options
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        found, rest = super().parse_known_args(args, namespace)
+        for name in self.late:
+            if getattr(found, name) is None and rest and not rest[0].startswith("-"):
+                setattr(found, name, rest.pop(0))
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)\n")
         sys.exit(2)
@@ -39,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"labelspace {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, about: str, run: str) -> argparse.ArgumentParser:
+    def add(name: str, about: str, run: str) -> _Parser:
         command = commands.add_parser(name, help=about, description=about)
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
@@ -49,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
         command.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
 
-    def many(command: argparse.ArgumentParser) -> None:
+    def many(command: _Parser) -> None:
+        command.late = ("sample", "donor") if command.prog.endswith("transfer") else ("sample",)
         command.add_argument("--data", metavar="ADDRESS", help="instead of one sample: all of a data set")
         command.add_argument("--split", choices=["train", "val", "test"], help="of --data, or of the run's own data")
         command.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")

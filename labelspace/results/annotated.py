@@ -83,7 +83,9 @@ def _rows(source: Path, cells: np.ndarray, ids: np.ndarray) -> np.ndarray:
     for what, found in (("cells of the file", cells), ("samples", ids)):
         names, counts = np.unique(found, return_counts=True)
         if len(names) < len(found):
-            raise UserError(f"{source}: two {what} are called {names[counts.argmax()]!r}, so codes cannot be matched by name")
+            raise UserError(
+                f"{source}: two {what} are called {str(names[counts.argmax()])!r}, so codes cannot be matched by name"
+            )
     places = {name: row for row, name in enumerate(ids.tolist())}
     if absent := places.keys() - set(cells.tolist()):
         raise UserError(f"{source} has no cell {min(absent)!r}; the codes are of {len(absent)} cells that are not in it")

@@ -70,7 +70,7 @@ def known_labels(model: Model, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
             try:
                 values[here, i] = label.parse(theirs.format(float(value)))
             except UserError as error:
-                raise UserError(f"{data.address}, sample {names(data)[here.argmax()]!r}: {error}") from None
+                raise UserError(f"{data.address}, sample {str(names(data)[here.argmax()])!r}: {error}") from None
     return values, observed
 
 

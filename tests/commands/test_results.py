@@ -1,4 +1,4 @@
-"""Whole data sets on the command line: embed, predict, edit, transfer, move and generate, read back and compared with Python."""
+"""Whole data sets on the command line: embed, predict, edit, transfer, move, generate; read back and compared with Python."""
 
 from __future__ import annotations
 
@@ -242,7 +242,9 @@ def test_new_samples_with_their_labels(home: Path, capsys) -> None:
         back = ls.open(f"npz:{out}", training=False)
         np.testing.assert_allclose(back.samples(range(9)), wanted.x.clamp(0, 1) if name == "pictures" else wanted.x, atol=3e-3)
         assert back.schema == model.schema
-        assert back.schema.decode(back.values, back.observed) == pytest.approx(wanted.record.target)
+        for label, entries in back.schema.decode(back.values, back.observed).items():
+            drawn = wanted.record.target[label]
+            assert entries == (pytest.approx(drawn) if label == "dose" else drawn)
     assert main(["generate", str(home / "pictures-run"), "-n", "12", "--out", "new"]) == 0
     assert [row["file"] for row in rows_of("new/records.csv")][:2] == ["new-00.png", "new-01.png"]
     assert main(["generate", str(home / "table-run"), "-n", "3", "--out", "g.csv"]) == 0
@@ -257,6 +259,9 @@ def test_wrong_requests(home: Path, fails) -> None:
     table, pictures = str(home / "table-run"), str(home / "pictures-run")
     edit = ["edit", table, "--set", "on=1"]
     fails(edit, "which sample?")
+    assert main([*edit, "test:0", "--out", "one.csv"]) == 0  # a sample may stand behind the options
+    assert main(["transfer", table, "test:0", "--label", "on", "test:1", "--out", "one.csv"]) == 0
+    fails([*edit, "test:0", "test:1"], "unrecognized arguments: test:1")
     fails([*edit, "test:0", "--split", "test", "--out", "a.csv"], "give one or the other")
     fails([*edit, "--split", "test"], "--out is needed")
     fails([*edit, "--split", "test", "--out", "a.png"], "cannot hold many vectors", ".parquet")
