@@ -176,7 +176,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         table = str((self.arguments or {}).get("likelihood", "")).startswith("table")
         pictures = _dimensions(given) == 4
         kind = np.uint8 if pictures and getattr(given, "dtype", None) == np.uint8 else np.float32
-        return validate_data(
+        checked: Any = validate_data(
             self,
             given,
             reset=reset,
@@ -186,6 +186,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
             ensure_all_finite="allow-nan" if table else True,
             ensure_min_samples=2 if reset else 1,
         )
+        return checked
 
     def _dataset(self, given: Any) -> Dataset:
         x = self._samples(given, reset=False)

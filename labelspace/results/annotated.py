@@ -53,14 +53,15 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
         with file:
             if "obs" not in file:
                 raise UserError(f"{source} is not an AnnData file: it has no obs")
-            rows = _rows(source, np.asarray(read_elem(file["obs"]).index, str), np.asarray(ids, str))
+            obs: Any = read_elem(file["obs"])  # a DataFrame
+            rows = _rows(source, np.asarray(obs.index, str), np.asarray(ids, str))
             for group in ("obsm", "uns"):
                 if group not in file:
                     write_elem(file, group, {})
             obsm, uns = file["obsm"], file["uns"]
             assert isinstance(obsm, h5py.Group)
             assert isinstance(uns, h5py.Group)
-            for old in [name for name in obsm if name == KEY or name.startswith(f"{KEY}_")]:
+            for old in [name for name in map(str, obsm) if name == KEY or name.startswith(f"{KEY}_")]:
                 del obsm[old]
             for key, code in keys.items():
                 placed = np.full((len(rows), code.shape[1]), np.nan, np.float32)

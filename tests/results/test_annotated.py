@@ -23,8 +23,10 @@ def cells(tmp_path: Path) -> Path:
     import pandas
 
     rng = np.random.default_rng(0)
-    obs = pandas.DataFrame({"kind": pandas.Categorical(rng.choice(["a", "b"], 6))}, index=[f"cell-{i}" for i in range(6)])
-    x = sparse.random(6, 5, 0.4, "csr", np.float32, random_state=0)
+    obs = pandas.DataFrame(
+        {"kind": pandas.Categorical(rng.choice(["a", "b"], 6))}, index=pandas.Index([f"cell-{i}" for i in range(6)])
+    )
+    x = sparse.csr_matrix(rng.poisson(0.5, (6, 5)).astype(np.float32))
     made = anndata.AnnData(x, obs, obsm={"X_pca": rng.normal(size=(6, 2))}, uns={"note": "kept"}, layers={"raw": x.copy()})
     made.write_h5ad(tmp_path / "cells.h5ad")
     return tmp_path / "cells.h5ad"
