@@ -41,7 +41,7 @@ def fetch(address: str) -> Path:
         raise UserError(f"{address}: the hub has no such model, or it is private and you are not logged in") from None
     except errors.RevisionNotFoundError:
         raise UserError(f"{address}: the model has no revision {revision!r}") from None
-    except (OSError, ValueError, errors.HTTPError) as error:
+    except (OSError, ValueError, errors.HTTPError) as error:  # pyright: ignore[reportPrivateImportUsage]
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{address} could not be fetched and is not in the cache: {why}") from None
 
@@ -59,7 +59,7 @@ def push(folder: Path, name: str, private: bool = False) -> str:
         api = hub.HfApi()
         made = api.create_repo(name, private=private or None, exist_ok=True)
         api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Upload with labelspace")
-    except (OSError, ValueError, errors.HTTPError) as error:
+    except (OSError, ValueError, errors.HTTPError) as error:  # pyright: ignore[reportPrivateImportUsage]
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} is written, but could not be uploaded as {name} (logged in? hf auth login): {why}") from None
     return str(made)

@@ -136,7 +136,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if self._names() != [block.name for block in self.model_.blocks]:
             raise UserError("a sample is decoded from all blocks; this transformer returns only " + ", ".join(self._names()))
-        code = torch.from_numpy(check_array(X, dtype=np.float32))
+        code = torch.from_numpy(check_array(X, dtype=np.float32))  # type: ignore[arg-type]
         with torch.no_grad():
             parts = [self.model_.decode(self.model_.blocks.split(part)).mean for part in code.split(samples.CHUNK)]
         return torch.cat(parts).numpy()

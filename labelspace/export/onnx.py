@@ -208,7 +208,8 @@ def _ours(path: Path) -> list[str]:
 def _inputs(model: Model, graph: Graph, x: Tensor | None) -> list[tuple[Tensor, ...]]:
     """Inputs of a graph to be checked on: of random samples, and of real ones where there are some."""
     out = []
-    for seed, given in enumerate([_drawn(model, max(SIZES)), *([x] if x is not None and len(x) else [])]):
+    checked: list[Tensor] = [_drawn(model, max(SIZES)), *([x] if x is not None and len(x) else [])]
+    for seed, given in enumerate(checked):
         generator = torch.Generator().manual_seed(seed)
         n = len(given)
         values = model.label_marginal(n).sample(generator) if len(model.schema) else torch.zeros(n, 0)

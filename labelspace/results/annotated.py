@@ -53,7 +53,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
         with file:
             if "obs" not in file:
                 raise UserError(f"{source} is not an AnnData file: it has no obs")
-            obs: Any = read_elem(file["obs"])  # a DataFrame
+            obs: Any = read_elem(file["obs"])  # type: ignore[arg-type]  # a DataFrame
             rows = _rows(source, np.asarray(obs.index, str), np.asarray(ids, str))
             for group in ("obsm", "uns"):
                 if group not in file:
