@@ -16,6 +16,7 @@ _WHERE = {
     "open_run": ("labelspace.training.fit", "open_run"),
     "interventions": ("labelspace.interventions", None),
     "Schema": ("labelspace.labels", "Schema"),
+    "LabelspaceTransformer": ("labelspace.sklearn", "LabelspaceTransformer"),
     "UserError": ("labelspace.errors", "UserError"),
     "DivergedError": ("labelspace.errors", "DivergedError"),
 }
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from labelspace.labels import Schema
     from labelspace.models import build
     from labelspace.saving import load, save
+    from labelspace.sklearn import LabelspaceTransformer
     from labelspace.training.fit import fit, open_run
     from labelspace.training.options import Options
 
@@ -41,6 +43,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "DivergedError",
+    "LabelspaceTransformer",
     "Options",
     "Schema",
     "UserError",

@@ -13,6 +13,15 @@ from typing import NoReturn
 class _Parser(argparse.ArgumentParser):
     """Errors are one line and exit code 2."""
 
+    late: tuple[str, ...] = ()  # positionals that may be left out: argparse does not look for them behind options
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        found, rest = super().parse_known_args(args, namespace)
+        for name in self.late:
+            if getattr(found, name) is None and rest and not rest[0].startswith("-"):
+                setattr(found, name, rest.pop(0))
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)\n")
         sys.exit(2)
@@ -39,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"labelspace {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, about: str, run: str) -> argparse.ArgumentParser:
+    def add(name: str, about: str, run: str) -> _Parser:
         command = commands.add_parser(name, help=about, description=about)
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
@@ -48,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     def edits(command: argparse.ArgumentParser) -> None:
         command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
         command.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+
+    def many(command: _Parser) -> None:
+        command.late = ("sample", "donor") if command.prog.endswith("transfer") else ("sample",)
+        command.add_argument("--data", metavar="ADDRESS", help="instead of one sample: all of a data set")
+        command.add_argument("--split", choices=["train", "val", "test"], help="of --data, or of the run's own data")
+        command.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     sample = "an image file, or SPLIT:INDEX of the run's data (test:0)"
 
@@ -76,25 +91,31 @@ def parser() -> argparse.ArgumentParser:
 
     c = add("edit", "set labels of a sample", "edit:edit")
     c.add_argument("run_directory", metavar="RUN")
-    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("--set", action="append", default=[], required=True, metavar="LABEL=VALUE")
     c.add_argument("--point", default="typical", choices=["typical", "prior", "draw"], help="where in the label's block")
     c.add_argument("--others", default="keep", choices=["keep", "zero"], help="what becomes of other labels' blocks")
     c.add_argument("--seed", type=int, default=0)
     edits(c)
+    many(c)
 
     c = add("transfer", "give a sample a donor's way of having a label", "edit:transfer")
     c.add_argument("run_directory", metavar="RUN")
-    c.add_argument("sample", metavar="IMAGE", help=sample)
-    c.add_argument("donor", metavar="DONOR", help=sample)
+    c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
+    c.add_argument("donor", metavar="DONOR", nargs="?", help=sample)
     c.add_argument("--label", required=True)
+    c.add_argument("--donor", dest="donor_option", metavar="IMAGE", help="one donor for many samples: " + sample)
+    c.add_argument("--donors", metavar="ADDRESS", help="a donor for each of many samples, drawn from a data set or own split")
+    c.add_argument("--seed", type=int, default=0, help="of the draw of donors")
     edits(c)
+    many(c)
 
     c = add("move", "put latent blocks at points", "edit:move")
     c.add_argument("run_directory", metavar="RUN")
-    c.add_argument("sample", metavar="IMAGE", help=sample)
+    c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("--to", action="append", default=[], metavar="BLOCK=X,Y,...", help="a block and all of its coordinates")
     edits(c)
+    many(c)
 
     c = add("traverse", "walk through a label's latent block", "edit:traverse")
     c.add_argument("run_directory", metavar="RUN")
@@ -120,17 +141,21 @@ def parser() -> argparse.ArgumentParser:
         "--source", default="codes", choices=["codes", "prior"], help="draw where training codes lie (default), or from priors"
     )
     c.add_argument("--seed", type=int, default=0)
-    c.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+    c.add_argument(
+        "--out", help="a sheet of pictures; or a directory of them, .npz, .csv or .parquet (vectors) with the labels"
+    )
+    c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     c = add("embed", "write the codes of a data set, block by block", "arrays:embed")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
-    c.add_argument("--out", required=True, help=".npz file to write")
+    c.add_argument("--out", required=True, help="file to write: .npz, .parquet, .csv, or .h5ad for cells of h5ad:FILE")
+    c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
-    c.add_argument("--out", help=".csv file to write (default: standard output)")
+    c.add_argument("--out", help=".csv or .parquet file to write (default: CSV on standard output)")
 
     c = add("data", "list, inspect or build data sets", "data:data")
     c.add_argument("action", choices=["list", "inspect", "build"])
@@ -188,6 +213,15 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--port", type=int, help="port to listen on (default: the first that is free from 8080 on)")
     c.add_argument("--token", default="", help="a secret that browsers have to know")
     c.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")
+    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("--to", required=True, choices=["hub", "onnx"])
+    c.add_argument("--out", required=True, metavar="DIR", help="directory to write")
+    c.add_argument("--license", default="", help="of the weights, for the model card (hub)")
+    c.add_argument("--push", default="", metavar="OWNER/NAME", help="also upload the folder to the Hugging Face hub (hub)")
+    c.add_argument("--private", action="store_true", help="make what is uploaded private (hub)")
+    c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     add("models", "what each model is for, and when not to use it", "models:models")
     return top

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +26,80 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
-    raw = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields an empty file to write to; it takes the place of ``path`` when the block ends without an error.
+
+    Raises:
+        UserError: the disk is full or the directory cannot be written; what was there before is kept.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
+        os.close(handle)
+        yield Path(temporary)
+        with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         kept = "; the file that was there is kept" if path.exists() else ""
         raise UserError(f"{path} could not be written: {error.strerror or error}{kept}") from None
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+@contextmanager
+def filling(path: Path, ours: Callable[[Path], Iterable[str]], overwrite: bool = False) -> Iterator[Path]:
+    """Yields an empty directory to write to; its files take their places in ``path`` when the block ends without an error.
+
+    Args:
+        path: a directory that is absent, empty, or holds what an earlier call wrote.
+        ours: names of the files in ``path`` that an earlier call wrote, none where it is not such a directory. They are
+            removed; all other files are kept.
+        overwrite: also take a directory that holds other files.
+
+    Raises:
+        UserError: ``path`` is a file, holds other files, or cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; expected a directory, or the name of a new one")
+    there = any(path.iterdir()) if path.exists() else False
+    old = list(ours(path)) if there else []
+    if there and not old and not overwrite:
+        raise UserError(f"{path} holds other files; name another directory, or add --overwrite to write beside them")
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if there:
+            for name in old:
+                (path / name).unlink(missing_ok=True)
+            for file in sorted(temporary.iterdir()):
+                os.replace(file, path / file.name)
+        else:
+            if path.exists():
+                path.rmdir()
+            os.rename(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -271,15 +271,16 @@ class Schema:
             else:
                 columns.append(((value - label.mean) / label.scale)[:, None])
         features = torch.cat(columns, 1) if columns else values[:, :0]
-        if observed is None or bool(observed.all()):
+        if observed is None or (prior is None and bool(observed.all())):
             return features
         if prior is None:
             raise UserError("labels are missing here; this needs all of them")
-        return torch.where(self.spread(observed), features, prior.to(features))
+        return torch.where(self.spread(observed), features, prior.to(features))  # without a branch: an exported graph has none
 
     def spread(self, per_label: Tensor) -> Tensor:
         """Repeats a column per label over that label's feature columns: ``(n, labels) -> (n, width)``."""
-        return per_label.repeat_interleave(torch.tensor(self.feature_widths, device=per_label.device), dim=1)
+        columns = [per_label[:, i : i + 1].expand(-1, width) for i, width in enumerate(self.feature_widths)]
+        return torch.cat(columns, 1) if columns else per_label[:, :0]
 
     def prior_features(self, frequencies: Sequence[Sequence[float]]) -> Tensor:
         """The mean of :meth:`features` under label frequencies (see :func:`frequencies`), shape ``(width,)``."""
@@ -389,7 +390,7 @@ class LabelDistribution:
         """Raw parameters, ``(n, schema.parameters)``: what makes the distributions again."""
         return torch.cat(self._parts, -1)
 
-    def rows(self, rows: Tensor) -> LabelDistribution:
+    def rows(self, rows: Tensor | slice) -> LabelDistribution:
         """The distributions of some samples: anything that indexes the first dimension."""
         return LabelDistribution(self.schema, torch.cat([part[rows] for part in self._parts], -1))
 

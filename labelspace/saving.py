@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from labelspace import files
+from labelspace import files, hub
 from labelspace.errors import UserError
 from labelspace.labels import Schema
 from labelspace.models import MODELS, model_class, name_of
@@ -141,10 +141,13 @@ def _size(tensor: torch.Tensor) -> str:
 def load(directory: str | Path) -> Model:
     """Reads a model that :func:`save` or a training run wrote; it is in evaluation mode, on the CPU.
 
+    Args:
+        directory: where it is, or its address on the Hugging Face hub (``hf:OWNER/NAME``, see :mod:`labelspace.hub`).
+
     Raises:
-        UserError: a file is absent, truncated, foreign or of a newer format.
+        UserError: a file is absent, truncated, foreign or of a newer format; or the hub cannot be reached.
     """
-    home = Path(directory)
+    home = hub.fetch(str(directory)) if str(directory).startswith(hub.SCHEME) else Path(directory)
     if not home.is_dir():
         raise UserError(f"no such directory: {home}")
     if not (home / "config.json").exists():

@@ -3,108 +3,104 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from labelspace import files, saving, terminal
-from labelspace.blocks import modes
+from labelspace import __version__, files, saving, terminal
 from labelspace.commands.data import open_data
+from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
+from labelspace.models import name_of
 from labelspace.models.base import Model
-
-_CHUNK = 512
+from labelspace.results import annotated, samples, writers
 
 
 def embed(given: argparse.Namespace) -> None:
-    """Writes an archive with the mean code of every sample: one array per block, plus labels and splits."""
-    if not given.out.endswith(".npz"):
-        raise UserError(f"--out {given.out!r} must end in .npz")
-    model, data = _open(given)
-    parts: dict[str, list[np.ndarray]] = {block.name: [] for block in model.blocks}
-    with terminal.bar("encoding") as progress, torch.no_grad():
-        for start in range(0, len(data), _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, len(data)))
-            for name, code in modes(model.encode(data.samples(rows), *_labels(model, data, rows))).items():
-                parts[name].append(code.numpy())
-            progress(int(rows[-1]) + 1, len(data))
-    arrays: dict[str, np.ndarray] = {name: np.concatenate(part) for name, part in parts.items()}
-    for name, column in data.schema.decode(data.values, data.observed).items():
-        arrays[f"label.{name}"] = np.array(["" if entry is None else str(entry) for entry in column])
-    split = np.empty(len(data), "U5")
-    for name in data.splits:
-        split[data.rows(name)] = name
-    buffer = io.BytesIO()
-    np.savez(buffer, split=split, **arrays)  # type: ignore[arg-type]
-    files.write(Path(given.out), buffer.getvalue())
-    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    """Writes the mean code of every sample, block by block, with its name, split and labels."""
+    out = Path(given.out)
+    endings = {".npz": _archive, ".parquet": _table, ".csv": _table, ".h5ad": _annotated}
+    if out.suffix.lower() not in endings:
+        raise UserError(f"--out {given.out!r} must end in .npz, .parquet, .csv or .h5ad")
+    if out.suffix.lower() == ".h5ad" and sources.parts(given.data)[0] != "h5ad":
+        raise UserError(f"--out {given.out!r} takes codes of the cells of an AnnData file; name the data as h5ad:FILE")
+    model, data = open_for(given.run_directory, given.data)
+    with terminal.bar("encoding") as progress:
+        codes = samples.codes(model, data, ignore_labels=given.ignore_labels, progress=progress)
+    arrays = {name: code.numpy() for name, code in codes.items()}
+    shapes = endings[out.suffix.lower()](given, model, data, arrays)
     if given.json:
-        terminal.emit({"out": given.out, "arrays": shapes})
+        terminal.emit({"out": given.out, "samples": len(data), "arrays": shapes})
     else:
         terminal.say(f"written to {given.out}: " + ", ".join(f"{n} {tuple(s)}" for n, s in shapes.items()))
 
 
+def _archive(given: argparse.Namespace, model: Model, data: Dataset, codes: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    arrays: dict[str, np.ndarray] = {**codes, "ids": samples.names(data), "split": samples.splits(data)}
+    for name, column in data.schema.decode(data.values, data.observed).items():
+        arrays[f"label.{name}"] = np.array(["" if entry is None else str(entry) for entry in column])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    files.write(Path(given.out), buffer.getvalue())
+    return {name: list(array.shape) for name, array in arrays.items()}
+
+
+def _table(given: argparse.Namespace, model: Model, data: Dataset, codes: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    columns: dict[str, Any] = {"id": samples.names(data), "split": samples.splits(data)}
+    columns |= data.schema.decode(data.values, data.observed)
+    for name, code in codes.items():
+        columns |= {f"{name}.{i}": column for i, column in enumerate(code.T)}
+    with writers.table(Path(given.out), data.schema) as rows:
+        rows.add(columns)
+    return {name: list(code.shape) for name, code in codes.items()}
+
+
+def _annotated(given: argparse.Namespace, model: Model, data: Dataset, codes: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    _, path, _ = sources.parts(given.data)
+    record = {
+        "model": name_of(model),
+        "run": Path(given.run_directory).resolve().name,
+        "labelspace": __version__,
+        "blocks": [block.name for block in model.blocks],
+        "sizes": [block.size for block in model.blocks],
+        "labels": [block.label or "" for block in model.blocks],
+        "labels_given": not given.ignore_labels,
+    }
+    keys = annotated.write(Path(path), Path(given.out), samples.names(data), codes, record)
+    sizes = [model.blocks.size, *(block.size for block in model.blocks)]
+    return {f"obsm[{key!r}]": [len(data), size] for key, size in zip(keys, sizes, strict=True)}
+
+
 def predict(given: argparse.Namespace) -> None:
-    """Writes a table: per sample its row and split, and per label the predicted value and the probability of each value."""
-    model, data = _open(given)
-    split = np.empty(len(data), "U5")
-    for name in data.splits:
-        split[data.rows(name)] = name
-    rows_out: list[list[object]] = []
-    header: list[str] = []
+    """Writes a table: per sample its name and split, and per label the predicted value and the probability of each value."""
+    if given.out and Path(given.out).suffix.lower() not in writers.TABLES:
+        raise UserError(f"--out {given.out!r} must end in {' or '.join(writers.TABLES)}")
+    model, data = open_for(given.run_directory, given.data)
     with terminal.bar("predicting") as progress:
-        for start in range(0, len(data), _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, len(data)))
-            distribution = model.predict(data.samples(rows))
-            table = distribution.table()
-            decoded = model.schema.decode(distribution.mode().cpu().numpy())
-            header = ["row", "split"]
-            columns: list[list] = [rows.tolist(), split[rows].tolist()]
-            for label in model.schema:
-                header.append(label.name)
-                columns.append(decoded[label.name])
-                shown = {"1": table[label.name]["1"]} if label.kind == "binary" else table[label.name]
-                for value, numbers in shown.items():
-                    header.append(f"{label.name}:{value}")
-                    columns.append([f"{p:.6g}" for p in numbers])
-            rows_out += [list(row) for row in zip(*columns, strict=True)]
-            progress(int(rows[-1]) + 1, len(data))
-    if given.json:
-        terminal.emit([dict(zip(header, row, strict=True)) for row in rows_out])
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows_out)
+        predicted = samples.predictions(model, data, progress)
+    columns: dict[str, Any] = {"id": samples.names(data).tolist(), "split": samples.splits(data).tolist(), **predicted}
     if given.out:
-        files.write(Path(given.out), text.getvalue())
-        terminal.say(f"written to {given.out}: {len(rows_out):,} rows")
+        with writers.table(Path(given.out), model.schema) as rows:
+            rows.add(columns)
+    if given.json:
+        terminal.emit([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    elif given.out:
+        terminal.say(f"written to {given.out}: {len(data):,} rows")
     else:
-        sys.stdout.write(text.getvalue())
+        writers.Csv(sys.stdout).add(columns)
 
 
-def _open(given: argparse.Namespace) -> tuple[Model, Dataset]:
-    model = saving.load(given.run_directory)
-    data = open_data(given.data, None, 0, training=False)
-    if data.shape != model.shape:
-        raise UserError(f"{given.data} has samples of shape {data.shape}, the model takes {model.shape}")
-    if data.x.dtype != np.uint8:
-        model.likelihood.check(data.samples(np.arange(len(data))))
+def open_for(run_directory: str, address: str) -> tuple[Model, Dataset]:
+    """The model of a run, and other data for it to read.
+
+    Raises:
+        UserError: data that the model cannot read.
+    """
+    model = saving.load(run_directory)
+    data = open_data(address, None, 0, training=False)
+    samples.check_fit(model, data)
     return model, data
-
-
-def _labels(model: Model, data: Dataset, rows: np.ndarray):
-    """Labels of some samples under the model's schema; those that the data do not have are missing."""
-    values = torch.zeros(len(rows), len(model.schema))
-    observed = torch.zeros(len(rows), len(model.schema), dtype=torch.bool)
-    given_values, given_observed = data.labels(rows)
-    for i, label in enumerate(model.schema):
-        if label.name in data.schema.names and data.schema[label.name] == label:
-            column = data.schema.index(label.name)
-            values[:, i], observed[:, i] = given_values[:, column], given_observed[:, column]
-    return values, observed

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions, saving, terminal
+from labelspace.commands import whole
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import SPLITS, Dataset, as_float
 from labelspace.data.images import read_for
@@ -24,34 +25,49 @@ from labelspace.training.fit import open_run
 
 
 def edit(given: argparse.Namespace) -> None:
-    """Sets labels of a sample."""
-    model, get = _open(given.run_directory)
-    x, labels = get(given.sample)
+    """Sets labels of a sample, or of many."""
+    model, get = open_samples(given.run_directory)
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
-    done = interventions.set(
-        model,
-        x,
-        values,
-        labels,
-        point=given.point,
-        others=given.others,
-        keep_detail=given.keep_detail,
-        generator=torch.Generator().manual_seed(given.seed),
-    )
-    _finish(given, done, "edit")
+    generator = torch.Generator().manual_seed(given.seed)
+
+    def change(x: Tensor, labels: Labels | None) -> Intervention:
+        return interventions.set(
+            model,
+            x,
+            values,
+            labels,
+            point=given.point,
+            others=given.others,
+            keep_detail=given.keep_detail,
+            generator=generator,
+        )
+
+    if whole.asked(given):
+        options = {"seed": given.seed} if given.point == "draw" else {}
+        whole.each(given, model, lambda x, labels, _: change(x, labels), options=options)
+    else:
+        _finish(given, change(*get(given.sample)), "edit")
 
 
 def transfer(given: argparse.Namespace) -> None:
-    """Gives a sample a donor's way of having a label."""
-    model, get = _open(given.run_directory)
-    (x, labels), (donor, donor_labels) = get(given.sample), get(given.donor)
-    done = interventions.transfer(model, x, donor, given.label, labels, donor_labels, keep_detail=given.keep_detail)
+    """Gives a sample, or many, a donor's way of having a label."""
+    model, get = open_samples(given.run_directory)
+    if whole.asked(given):
+        whole.transfer(given, model, get)
+        return
+    donor = given.donor or given.donor_option
+    if given.donors:
+        raise UserError("--donors draws donors for many samples; name these with --data or --split, or one donor as DONOR")
+    if not donor or (given.donor and given.donor_option):
+        raise UserError("transfer needs a DONOR, once: an image file, or SPLIT:INDEX of the run's data (test:0)")
+    (x, labels), (lent, donor_labels) = get(given.sample), get(donor)
+    done = interventions.transfer(model, x, lent, given.label, labels, donor_labels, keep_detail=given.keep_detail)
     _finish(given, done, "transfer")
 
 
 def move(given: argparse.Namespace) -> None:
-    """Puts latent blocks at points."""
-    model, get = _open(given.run_directory)
+    """Puts latent blocks of a sample, or of many, at points."""
+    model, get = open_samples(given.run_directory)
     points = {}
     for text in given.to:
         name, equals, numbers = text.partition("=")
@@ -61,14 +77,19 @@ def move(given: argparse.Namespace) -> None:
             equals = ""
         if not equals:
             raise UserError(f"--to {text!r} is not of the form BLOCK=X,Y,... with a number for each coordinate")
-    x, labels = get(given.sample)
-    done = interventions.move(model, x, points, labels, keep_detail=given.keep_detail)
-    _finish(given, done, "move")
+
+    def change(x: Tensor, labels: Labels | None) -> Intervention:
+        return interventions.move(model, x, points, labels, keep_detail=given.keep_detail)
+
+    if whole.asked(given):
+        whole.each(given, model, lambda x, labels, _: change(x, labels), options={"points": points})
+    else:
+        _finish(given, change(*get(given.sample)), "move")
 
 
 def traverse(given: argparse.Namespace) -> None:
     """Walks through a label's block."""
-    model, get = _open(given.run_directory)
+    model, get = open_samples(given.run_directory)
     kind = model.schema[given.label]
     block = model.blocks.of(given.label)
     known = isinstance(model.prior(torch.zeros(1, len(model.schema)))[block.name], Point)
@@ -109,7 +130,7 @@ def traverse(given: argparse.Namespace) -> None:
 
 def inpaint(given: argparse.Namespace) -> None:
     """Fills a hole in a picture."""
-    model, get = _open(given.run_directory)
+    model, get = open_samples(given.run_directory)
     if len(model.shape) != 3:
         raise UserError("inpaint on the command line takes pictures; for vectors use labelspace.interventions.inpaint")
     x, labels = get(given.sample)
@@ -130,6 +151,9 @@ def generate(given: argparse.Namespace) -> None:
     """New samples under labels."""
     model = saving.load(given.run_directory)
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
+    if whole.many(given, model):
+        whole.generate(given, model, values)
+        return
     done = interventions.generate(
         model, values, given.n, source=given.source, generator=torch.Generator().manual_seed(given.seed)
     )
@@ -141,7 +165,7 @@ def generate(given: argparse.Namespace) -> None:
     _finish(given, done, "generate")
 
 
-def _open(home: str):
+def open_samples(home: str):
     """The model of a run, and a function that finds a sample by what the user wrote."""
     model = saving.load(home)
 

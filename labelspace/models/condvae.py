@@ -123,10 +123,10 @@ class CondVAE(Model):
         features = self._features(x)
         all_seen = torch.ones(len(x), len(self.schema), dtype=torch.bool, device=x.device)
 
-        def bound(y: Tensor) -> Tensor:
-            posterior = self._posterior(features, y, all_seen)
-            kl = posterior["z"].kl(self.free_prior(x))
-            return self.decode(modes(posterior)).log_prob(x) - kl
+        def bound(y: Tensor, rows: Tensor | slice) -> Tensor:
+            posterior = self._posterior(features[rows], y, all_seen[rows])
+            kl = posterior["z"].kl(self.free_prior(y))
+            return self.decode(modes(posterior)).log_prob(x[rows]) - kl
 
         return self.schema.distribution(by_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
 

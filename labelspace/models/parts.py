@@ -49,7 +49,9 @@ def split(blocks: Sequence[Block], gaussian: DiagonalGaussian) -> dict[str, Diag
     return {block.name: DiagonalGaussian(*part) for block, part in zip(blocks, parts, strict=True)}
 
 
-def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor], Tensor], n: int, most: int = 64) -> Tensor:
+def by_bounds(
+    schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor, Tensor | slice], Tensor], n: int, most: int = 64
+) -> Tensor:
     """Bayes' rule with a bound in the place of log p(x | y): p(y | x) is proportional to p(y) exp(bound(x, y)).
 
     All combinations of values are compared where there are at most ``most``; otherwise each label's values in turn, the
@@ -58,7 +60,7 @@ def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor]
     Args:
         schema: the labels.
         prior: p(y) for ``n`` samples.
-        bound: ``(n, labels)`` values -> ``(n,)`` nats.
+        bound: ``(m, labels)`` values, and which samples they are tried on (what indexes samples) -> ``(m,)`` nats.
         n: samples.
         most: the most combinations that are all compared.
 
@@ -67,17 +69,30 @@ def by_bounds(schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor]
     """
     values, parameters = prior.mode(), []
     options = [schema.candidates(label.name, values.device) for label in schema]
-    if math.prod(len(option) for option in options) <= most:
+
+    def scores(trials: Sequence[Tensor], label: int | slice) -> Tensor:
+        """Bound and log p of some labels for values ``(n, labels)`` that are tried, ``(n, trials)``."""
+
+        def score(y: Tensor, rows: Tensor | slice) -> Tensor:
+            log_p = prior.rows(rows).log_prob(y)[:, label]
+            return bound(y, rows) + (log_p.sum(1) if isinstance(label, slice) else log_p)
+
+        if not torch.compiler.is_compiling():
+            return torch.stack([score(y, slice(None)) for y in trials], 1)
+        # A graph would have the networks in it as often as they are called: one call for all trials.
+        rows = torch.arange(n, device=values.device).repeat(len(trials))
+        return score(torch.cat(list(trials)), rows).view(len(trials), n).T
+
+    if math.prod([len(option) for option in options]) <= most:
         combinations = torch.cartesian_prod(*options).view(-1, len(schema))
-        scores = [bound(y.expand(n, -1)) + prior.log_prob(y.expand(n, -1)).sum(1) for y in combinations]
-        return schema.weighed(combinations, torch.stack(scores, 1))
+        return schema.weighed(combinations, scores([y.expand(n, -1) for y in combinations], slice(None)))
     for sweep in range(2):
         for i, (label, option) in enumerate(zip(schema, options, strict=True)):
-            trials = [torch.cat([values[:, :i], v.expand(n, 1), values[:, i + 1 :]], 1) for v in option]
-            scores = torch.stack([bound(y) + prior.log_prob(y)[:, i] for y in trials], 1)
-            values[:, i] = option[scores.argmax(1)]
+            found = scores([torch.cat([values[:, :i], v.expand(n, 1), values[:, i + 1 :]], 1) for v in option], i)
+            chosen = option[found.argmax(1)]
+            values = torch.cat([values[:, :i], chosen[:, None], values[:, i + 1 :]], 1)
             if sweep == 1:
-                parameters.append(Schema([label]).weighed(option[:, None], scores))
+                parameters.append(Schema([label]).weighed(option[:, None], found))
     return torch.cat(parameters, 1)
 
 

@@ -55,7 +55,7 @@ def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None) -> 
     is_image = x.ndim >= 3
     if is_image and ending in _WRITABLE:
         grid = x.reshape(*[1] * (5 - x.ndim), *x.shape)
-        files.write(path, _encoded(tile(grid), _WRITABLE[ending], record))
+        files.write(path, encoded(tile(grid), _WRITABLE[ending], record))
     elif ending == ".npz":
         buffer = io.BytesIO()
         np.savez(buffer, x=x.cpu().numpy(), record=np.array(json.dumps(record or {})))
@@ -70,7 +70,8 @@ def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None) -> 
     return path
 
 
-def _encoded(pixels: np.ndarray, kind: str, record: dict[str, Any] | None) -> bytes:
+def encoded(pixels: np.ndarray, kind: str, record: dict[str, Any] | None = None) -> bytes:
+    """A picture ``(height, width, channels)`` uint8 as the content of a file of a kind that Pillow names ("PNG")."""
     channels = pixels.shape[-1]
     if channels == 2:
         raise UserError("images of two channels have no picture format; write them as .npz")

@@ -171,7 +171,7 @@ def test_bayes_rule_over_all_combinations() -> None:
     n, ways = 4, torch.tensor(ways_of(DISCRETE))
     bounds = 3 * torch.randn(n, 2, 3, 2, generator=generator())
 
-    def bound(values: Tensor) -> Tensor:
+    def bound(values: Tensor, rows: Tensor | slice) -> Tensor:
         a, k, b = values.long().unbind(1)
         return bounds[torch.arange(n), a, k, b]
 
@@ -190,7 +190,7 @@ def test_bayes_rule_in_sweeps_is_exact_for_a_bound_that_is_a_sum_over_labels() -
     n = 6
     tables = [2 * torch.randn(n, len(label.values), generator=generator(i)) for i, label in enumerate(DISCRETE)]
 
-    def bound(values: Tensor) -> Tensor:
+    def bound(values: Tensor, rows: Tensor | slice) -> Tensor:
         return torch.stack([t.gather(1, values[:, [i]].long())[:, 0] for i, t in enumerate(tables)]).sum(0)
 
     prior = prior_of(DISCRETE, n)
@@ -204,7 +204,7 @@ def test_the_second_sweep_of_bayes_rule_conditions_the_first_label_on_what_the_f
     schema = Schema([binary("a"), binary("b")])
     bounds = torch.tensor([[0.0, 3.0], [-4.0, 5.0]])  # [a, b]
     prior = schema.distribution(torch.tensor([[-0.5, -1.0]]))
-    found = schema.distribution(by_bounds(schema, prior, lambda v: bounds[v[:, 0].long(), v[:, 1].long()], 1, most=1))
+    found = schema.distribution(by_bounds(schema, prior, lambda v, _: bounds[v[:, 0].long(), v[:, 1].long()], 1, most=1))
     assert torch.allclose(found.log_table(0), (bounds[:, 1] + prior.log_table(0)).log_softmax(1), atol=1e-4)
     assert torch.allclose(found.log_table(1), (bounds[1] + prior.log_table(1)).log_softmax(1), atol=1e-4)
 
@@ -213,7 +213,7 @@ def test_bayes_rule_for_a_number_finds_the_mean_of_a_gaussian_posterior() -> Non
     schema = Schema([continuous("c", 2.0, 3.0)])
     prior = schema.distribution(torch.zeros(2, 2))  # N(2, 3^2)
     seen = torch.tensor([5.0, -1.0])
-    found = schema.distribution(by_bounds(schema, prior, lambda v: -((v[:, 0] - seen) ** 2) / (2 * 9), 2)).table()["c"]
+    found = schema.distribution(by_bounds(schema, prior, lambda v, _: -((v[:, 0] - seen) ** 2) / (2 * 9), 2)).table()["c"]
     assert found["mean"] == pytest.approx(((2 + seen) / 2).tolist(), abs=0.1)  # equal widths: half way
     assert found["sd"] == pytest.approx([3 / math.sqrt(2)] * 2, rel=0.1)
 

@@ -12,6 +12,7 @@ import torch
 from labelspace.data import columns
 from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
 from labelspace.errors import UserError, unknown
+from labelspace.labels import Schema
 from labelspace.likelihoods import Column, Table
 
 
@@ -24,6 +25,9 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     An array named ``columns`` with one text per column of ``x`` makes the data a table: "continuous", "count" (whole
     numbers), or "categorical" (class indices, as many classes as the largest index says). Cells of a table may be NaN,
     which is missing.
+
+    An array named ``ids`` names the samples. Archives that the commands write also have ``schema``, the labels as JSON, so that
+    labels are those of the model whatever their values are here, and ``record``, what was done.
 
     Raises:
         UserError: not such an archive, no ``x``, a label of another length, or a table with a column or cell that does not
@@ -45,17 +49,35 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")
     x = _samples(file, arrays.pop("x"))
     likelihood = _table(file, x, arrays.pop("columns")) if "columns" in arrays else ""
-    split = arrays.pop("split", None)
+    split, ids = arrays.pop("split", None), arrays.pop("ids", None)
+    known = _text(arrays, "schema")
+    _text(arrays, "record")
+    if ids is not None and ids.shape != (len(x),):
+        raise UserError(f"{file}: ids has shape {ids.shape}; expected one entry for each of {len(x)} rows")
     for name, column in arrays.items():
         if column.shape != (len(x),):
             raise UserError(f"{file}: label {name!r} has shape {column.shape}; expected one entry for each of {len(x)} rows")
-    schema, values, observed = columns.read({name: column.tolist() for name, column in arrays.items()}, len(x))
+    entries = {name: column.tolist() for name, column in arrays.items()}
+    if known is None or not entries:
+        schema, values, observed = columns.read(entries, len(x))
+    else:
+        try:
+            schema = Schema.from_json(known)
+            values, observed = schema.encode(entries)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from None
     splits: dict[Split, np.ndarray] = random_splits(len(x), seed)
     if split is not None:
         if split.shape != (len(x),) or not set(np.unique(split)) <= set(SPLITS):
             raise UserError(f"{file}: split must hold train, val or test for each of {len(x)} rows")
         splits = {name: np.flatnonzero(split == name) for name in SPLITS}
-    return Dataset(address, x, values, observed, schema, splits, likelihood=likelihood)
+    names = None if ids is None else ids.astype(str)
+    return Dataset(address, x, values, observed, schema, splits, likelihood=likelihood, ids=names)
+
+
+def _text(arrays: dict[str, np.ndarray], name: str) -> str | None:
+    """Takes a text that is no label out of the archive's arrays."""
+    return str(arrays.pop(name)) if name in arrays and arrays[name].ndim == 0 and arrays[name].dtype.kind == "U" else None
 
 
 def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:

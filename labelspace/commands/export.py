@@ -1,0 +1,61 @@
+"""``labelspace export``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from labelspace import hub, saving, terminal
+from labelspace.errors import UserError
+from labelspace.export import folder, onnx
+from labelspace.models.base import Model
+from labelspace.training.fit import open_data as open_run_data
+from labelspace.training.run import Run
+
+_CHECKED = 32  # samples of the data that graphs are also checked on
+
+
+def export(given: argparse.Namespace) -> None:
+    """Writes a model as a folder for a model hub, or as ONNX graphs."""
+    if given.to == "hub":
+        _hub(given)
+        return
+    if given.push or given.private or given.license:
+        raise UserError("--push, --private and --license go with --to hub")
+    model = saving.load(given.run_directory)
+    about = onnx.export(
+        model, given.out, _samples(given, model), overwrite=given.overwrite, tell=lambda name: terminal.say(f"writing: {name}")
+    )
+    if given.json:
+        terminal.emit({"out": given.out, **about})
+        return
+    for name, graph in about["graphs"].items():
+        inputs = ", ".join(port["name"] for port in graph["inputs"])
+        terminal.say(f"{name}.onnx: {inputs}; differs from PyTorch by at most {graph['largest difference from PyTorch']:.1g}")
+    terminal.say(f"written to {given.out}")
+
+
+def _samples(given: argparse.Namespace, model: Model):
+    """Some samples of the run's data, where these can be had."""
+    if not (Path(given.run_directory) / "config.yaml").exists():
+        terminal.say("the model has no run: graphs are checked on random samples alone")
+        return None
+    try:
+        with terminal.bar("reading the run's data") as progress:
+            data = open_run_data(Run(given.run_directory), progress)
+    except UserError as error:
+        terminal.say(f"the run's data cannot be opened, graphs are checked on random samples alone: {error}")
+        return None
+    return data.samples(data.rows("test")[:_CHECKED])
+
+
+def _hub(given: argparse.Namespace) -> None:
+    if given.private and not given.push:
+        raise UserError("--private goes with --push NAME")
+    name = (given.push or "").rpartition("/")[2]
+    written = folder.export(given.run_directory, given.out, name=name, license=given.license, overwrite=given.overwrite)
+    url = hub.push(written, given.push, given.private) if given.push else ""
+    if given.json:
+        terminal.emit({"out": given.out, "files": sorted(file.name for file in written.iterdir()), "url": url or None})
+        return
+    terminal.say(f"written to {given.out}; read README.md before you give it away" + (f"; uploaded: {url}" if url else ""))

@@ -1,0 +1,281 @@
+"""Models as ONNX graphs (extra ``export``), each checked against PyTorch before it is written.
+
+===================  ==========================================================  ============================================
+graph                inputs                                                      outputs
+===================  ==========================================================  ============================================
+``encoder.onnx``     ``x``, and ``values``, ``observed`` where labels are read   ``BLOCK.mean``, ``BLOCK.scale`` of each block
+``decoder.onnx``     a code ``BLOCK`` for each block                             ``mean`` of p(x | codes)
+``prior.onnx``       ``values``, ``observed``                                    ``BLOCK.mean``, ``BLOCK.scale`` of each block
+``classifier.onnx``  ``x``                                                       ``LABEL`` for each label
+===================  ==========================================================  ============================================
+
+``values`` and ``observed`` are ``(n, labels)``, float32 and bool, as in :mod:`labelspace.labels`. An encoder that needs every
+label predicts those that are not observed, as :meth:`labelspace.models.base.Model.encode` does; what it reads of labels it is
+given. The classifier has, for a discrete label, the probability of every value ``(n, values)``; for a number, mean and standard
+deviation in its own unit ``(n, 2)``. ``labelspace.json`` describes all of it. The first dimension is the batch, of any size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labelspace import __version__, files
+from labelspace.blocks import Latents, sample
+from labelspace.distributions import DiagonalGaussian
+from labelspace.errors import UserError
+from labelspace.models import name_of
+from labelspace.models.base import Model
+
+OPSET = 20
+TOLERANCE = 1e-4  # of an output, relative to its size where that is above 1
+SIZES = (1, 2, 7)  # batches that a graph is checked on
+ABOUT = "labelspace.json"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph to be written.
+
+    Attributes:
+        name: of the file, without its ending.
+        inputs: names of the inputs.
+        outputs: names of the outputs.
+        module: what computes the outputs from the inputs.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    module: nn.Module
+
+
+class _Function(nn.Module):
+    """A function of a model as a module, so that its parameters are found."""
+
+    def __init__(self, model: Model, function: Callable[..., tuple[Tensor, ...]]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return self.function(*given)
+
+
+def graphs(model: Model) -> list[Graph]:
+    """The graphs of a model; one without a q(y | x) has no classifier, one that is no model of labels no prior."""
+    names = [block.name for block in model.blocks]
+    gaussian = tuple(f"{name}.{part}" for name in names for part in ("mean", "scale"))
+    labelled = len(model.schema) > 0 and model.labelled
+
+    def parts(latents: Latents[DiagonalGaussian]) -> tuple[Tensor, ...]:
+        return tuple(tensor for name in names for tensor in (latents[name].mean, latents[name].scale))
+
+    def encode(x: Tensor, values: Tensor, observed: Tensor) -> tuple[Tensor, ...]:
+        return parts(model.encode(x, values, observed))
+
+    def encode_alone(x: Tensor) -> tuple[Tensor, ...]:
+        return parts(model.encode(x))
+
+    def decode(*codes: Tensor) -> tuple[Tensor, ...]:
+        return (model.decode(Latents(model.blocks, dict(zip(names, codes, strict=True)))).mean,)
+
+    def prior(values: Tensor, observed: Tensor) -> tuple[Tensor, ...]:
+        return parts(model.prior(values, observed))
+
+    def classify(x: Tensor) -> tuple[Tensor, ...]:
+        answer = model.label_distribution(x)
+        out = []
+        for i, label in enumerate(model.schema):
+            if label.discrete:
+                out.append(answer.log_table(i).exp())
+            else:
+                mean, log_scale = answer.of(i).parameters.unbind(-1)
+                out.append(torch.stack([mean * label.scale + label.mean, log_scale.exp() * label.scale], 1))
+        return tuple(out)
+
+    reads = labelled and _reads_labels(model)
+    found = [
+        Graph("encoder", ("x", "values", "observed"), gaussian, _Function(model, encode))
+        if reads
+        else Graph("encoder", ("x",), gaussian, _Function(model, encode_alone)),
+        Graph("decoder", tuple(names), ("mean",), _Function(model, decode)),
+    ]
+    if labelled:
+        found.append(Graph("prior", ("values", "observed"), gaussian, _Function(model, prior)))
+        found.append(Graph("classifier", ("x",), model.schema.names, _Function(model, classify)))
+    return found
+
+
+def _reads_labels(model: Model) -> bool:
+    """Whether codes depend on the labels that are given: tried, with every label at its first value and none."""
+    x = _drawn(model, 4)
+    values = torch.stack([model.schema.candidates(label.name)[:1].expand(4) for label in model.schema], 1)
+    observed = torch.ones_like(values, dtype=torch.bool)
+    last = torch.stack([model.schema.candidates(label.name)[-1:].expand(4) for label in model.schema], 1)
+    found = [model.encode(x, v, observed) for v in (values, last)]
+    return any(not torch.equal(found[0][b.name].mean, found[1][b.name].mean) for b in model.blocks)
+
+
+@torch.no_grad()
+def _drawn(model: Model, n: int, seed: int = 0) -> Tensor:
+    """Random samples that the model's likelihood can describe."""
+    generator = torch.Generator().manual_seed(seed)
+    values = model.label_marginal(n).sample(generator) if len(model.schema) else torch.zeros(n, 0)
+    x = model.decode(model.new_codes(values, generator=generator)).sample(generator)
+    return x.clamp(*model.likelihood.bounds) if model.likelihood.bounds else x
+
+
+def export(
+    model: Model,
+    out: str | Path,
+    x: Tensor | None = None,
+    *,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Writes a model's graphs and their description into a directory.
+
+    Args:
+        model: a trained model.
+        out: the directory.
+        x: ``(n, *shape)`` real samples that graphs are also checked on.
+        overwrite: write into a directory that holds other files.
+        tell: told which graph is being made.
+
+    Returns:
+        What ``labelspace.json`` holds; per graph the largest difference from PyTorch that was found.
+
+    Raises:
+        UserError: ONNX is not installed, or a graph cannot be made or differs from PyTorch (it is named).
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"ONNX needs onnx, onnxscript and onnxruntime ({error}); pip install 'labelspace[export]'") from None
+    model = model.eval().cpu()
+    about: dict[str, Any] = {
+        "format": 1,
+        "labelspace": __version__,
+        "model": name_of(model),
+        "opset": OPSET,
+        "shape": list(model.shape),
+        "blocks": [{"name": b.name, "size": b.size, "label": b.label} for b in model.blocks],
+        **json.loads(model.schema.to_json()),
+        "graphs": {},
+    }
+    with files.filling(Path(out), _ours, overwrite) as home:
+        for graph in graphs(model):
+            tell(graph.name)
+            samples = _inputs(model, graph, x)
+            content = _graph(graph, samples[0])
+            session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            worst = max(_difference(graph, session, given) for given in samples)
+            (home / f"{graph.name}.onnx").write_bytes(content)
+            about["graphs"][graph.name] = {
+                "file": f"{graph.name}.onnx",
+                "inputs": _described(session.get_inputs()),
+                "outputs": _described(session.get_outputs()),
+                "largest difference from PyTorch": worst,
+            }
+        files.write_json(home / ABOUT, about)
+    return about
+
+
+def _ours(path: Path) -> list[str]:
+    """Files of a directory that :func:`export` wrote."""
+    if not (path / ABOUT).is_file():
+        return []
+    found = files.read_json(path / ABOUT)
+    if not isinstance(found, dict) or not isinstance(found.get("graphs"), dict):
+        return []
+    return [ABOUT, *(f"{name}.onnx" for name in ("encoder", "decoder", "prior", "classifier") if name in found["graphs"])]
+
+
+@torch.no_grad()
+def _inputs(model: Model, graph: Graph, x: Tensor | None) -> list[tuple[Tensor, ...]]:
+    """Inputs of a graph to be checked on: of random samples, and of real ones where there are some."""
+    out = []
+    checked: list[Tensor] = [_drawn(model, max(SIZES)), *([x] if x is not None and len(x) else [])]
+    for seed, given in enumerate(checked):
+        generator = torch.Generator().manual_seed(seed)
+        n = len(given)
+        values = model.label_marginal(n).sample(generator) if len(model.schema) else torch.zeros(n, 0)
+        observed = torch.rand(values.shape, generator=generator) < 0.5
+        codes = sample(model.encode(given, values, observed), generator)
+        known = {"x": given, "values": values * observed, "observed": observed, **codes}
+        out.append(tuple(known[name] for name in graph.inputs))
+    return out
+
+
+def _graph(graph: Graph, example: Sequence[Tensor]) -> bytes:
+    """The graph as the content of a file."""
+    batch = torch.export.Dim("batch")
+    shapes = (tuple({0: batch} for _ in example),)
+    given = tuple(tensor[:3] for tensor in example)
+    try:
+        with _quiet(), torch.no_grad():
+            traced = torch.export.export(graph.module, given, dynamic_shapes=shapes, strict=True)
+            made = torch.onnx.export(
+                traced,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises errors of many kinds, and what they say is long
+        why = " ".join(str(error.__cause__ or error).split())[:300]
+        raise UserError(f"the {graph.name} cannot be exported to ONNX: {type(error).__name__}: {why}") from error
+    assert made is not None
+    return made.model_proto.SerializeToString()
+
+
+def _difference(graph: Graph, session: Any, given: Sequence[Tensor]) -> float:
+    """The largest difference between a graph and PyTorch, relative where outputs are larger than 1."""
+    worst = 0.0
+    for n in SIZES:
+        part = [tensor[:n] for tensor in given]
+        if len(part[0]) < n:
+            continue
+        with torch.no_grad():
+            wanted = graph.module(*part)
+        found = session.run(list(graph.outputs), {name: t.numpy() for name, t in zip(graph.inputs, part, strict=True)})
+        for name, theirs, ours in zip(graph.outputs, found, wanted, strict=True):
+            ours = ours.numpy()
+            if theirs.shape != ours.shape:
+                raise UserError(f"the {graph.name} as ONNX has {name} of shape {theirs.shape}, PyTorch {ours.shape}")
+            gap = np.abs(theirs - ours) / np.maximum(1, np.abs(ours))
+            worst = max(worst, float(np.max(gap, initial=0.0)))
+            if not worst <= TOLERANCE:
+                raise UserError(f"the {graph.name} as ONNX differs from PyTorch by {worst:.2g} in {name}, above {TOLERANCE:g}")
+    return worst
+
+
+def _described(ports: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"name": port.name, "type": port.type, "shape": list(port.shape)} for port in ports]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, exporters print, warn and log nothing."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,126 @@
+"""Models as ONNX graphs: the same numbers as PyTorch, described well enough to be used without this library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import labelspace as ls
+from labelspace.blocks import Latents
+from labelspace.cli import main
+from labelspace.data.dataset import Dataset, random_splits
+from labelspace.export import onnx as exporting
+from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.models import MODELS, model_class
+from labelspace.models.base import Model
+from labelspace.networks import Network
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+LABELS = (binary("a"), categorical("k", ("x", "y", "z")), continuous("c", 2.0, 3.0))
+
+
+def make(name: str, shape: tuple[int, ...], kinds: int = 3, likelihood: str = "gaussian") -> tuple[Model, Dataset]:
+    schema = Schema(label for label in LABELS[:kinds] if label.kind in model_class(name).takes)
+    rng, n = np.random.default_rng(0), 30
+    values = np.stack([rng.permutation(np.arange(n) % max(2, len(label.values))) for label in schema], 1).astype(np.float32)
+    x = (
+        rng.integers(0, 256, (n, *shape)).astype(np.uint8)
+        if len(shape) == 3
+        else rng.normal(size=(n, *shape)).astype(np.float32)
+    )
+    if likelihood == "negative-binomial":
+        x = rng.poisson(3, (n, *shape)).astype(np.float32)
+    data = Dataset("made", x, values, np.ones(values.shape, bool), schema, random_splits(n, 0))
+    torch.manual_seed(0)
+    return ls.build(name, data, latent=3, network=Network(width=8, depth=1), likelihood=likelihood).eval(), data
+
+
+def run(home: Path, graph: str, **given: Tensor) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(home / f"{graph}.onnx")
+    names = [port.name for port in session.get_outputs()]
+    return dict(zip(names, session.run(names, {name: tensor.numpy() for name, tensor in given.items()}), strict=True))
+
+
+@pytest.mark.parametrize("kinds", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_graphs_do_what_the_model_does(kinds: int, tmp_path: Path, capfd) -> None:
+    model, data = make("csvae", (5,), kinds)
+    about = exporting.export(model, tmp_path / "out", data.samples(range(10)))
+    assert capfd.readouterr() == ("", "")
+    home = tmp_path / "out"
+    assert json.loads((home / "labelspace.json").read_text()) == about
+    assert list(about["graphs"]) == ["encoder", "decoder", "prior", "classifier"]
+    assert all(graph["largest difference from PyTorch"] <= 1e-4 for graph in about["graphs"].values())
+    assert [label["name"] for label in about["labels"]] == ["a", "k", "c"][:kinds]
+    for n in (1, 5):
+        x, (values, _) = data.samples(range(n)), data.labels(range(n))
+        for observed in (torch.zeros(n, kinds, dtype=torch.bool), torch.ones(n, kinds, dtype=torch.bool)):
+            found, wanted = run(home, "encoder", x=x, values=values, observed=observed), model.encode(x, values, observed)
+            for block in model.blocks:
+                np.testing.assert_allclose(found[f"{block.name}.mean"], wanted[block.name].mean.detach(), atol=1e-5)
+                np.testing.assert_allclose(found[f"{block.name}.scale"], wanted[block.name].scale.detach(), atol=1e-5)
+        answer = model.predict(x).table()
+        classes = run(home, "classifier", x=x)
+        for label, columns in answer.items():
+            np.testing.assert_allclose(classes[label], np.stack(list(columns.values()), 1), atol=1e-4)
+        codes = {block.name: torch.randn(n, block.size) for block in model.blocks}
+        mean = run(home, "decoder", **codes)["mean"]
+        np.testing.assert_allclose(mean, model.decode(Latents(model.blocks, codes)).mean.detach(), atol=1e-5)
+
+
+def test_an_encoder_that_does_not_read_labels_takes_x_alone(tmp_path: Path) -> None:
+    model, data = make("vae", (1, 8, 8), 1)
+    about = exporting.export(model, tmp_path / "out", data.samples(range(3)))
+    assert list(about["graphs"]) == ["encoder", "decoder"]
+    assert [port["name"] for port in about["graphs"]["encoder"]["inputs"]] == ["x"]
+    assert about["graphs"]["decoder"]["outputs"][0]["shape"][1:] == [1, 8, 8]
+    assert {domain: version for domain, version in opsets(tmp_path / "out" / "encoder.onnx").items() if domain == ""} == {
+        "": about["opset"]
+    }
+
+
+def opsets(path: Path) -> dict[str, int]:
+    import onnx
+
+    return {entry.domain: entry.version for entry in onnx.load(path).opset_import}
+
+
+def test_a_graph_that_differs_or_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails) -> None:
+    model, _ = make("vae", (3,), 1)
+    ls.save(model, tmp_path / "saved")
+    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    with pytest.raises(ls.UserError, match="the encoder as ONNX differs from PyTorch"):
+        exporting.export(model, tmp_path / "out")
+    monkeypatch.undo()
+    monkeypatch.setattr(model.decoder, "forward", lambda code: code if bool(code.sum() > 0) else -code)
+    with pytest.raises(ls.UserError, match="the decoder cannot be exported to ONNX"):
+        exporting.export(model, tmp_path / "out")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["saved"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("")
+    fails(["export", str(tmp_path / "saved"), "--to", "onnx", "--out", str(tmp_path / "out")], "holds other files")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(5,), (3, 13, 10)], ids=["vector", "image"])
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_can_be_exported(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    model, data = make(name, shape)
+    about = exporting.export(model, tmp_path / "out", data.samples(range(12)))
+    assert set(about["graphs"]) >= {"encoder", "decoder"}
+    assert all(graph["largest difference from PyTorch"] <= 1e-4 for graph in about["graphs"].values())
+
+
+@pytest.mark.slow
+def test_counts_and_the_command(tmp_path: Path, capsys) -> None:
+    model, _ = make("ccvae", (6,), 2, "negative-binomial")
+    ls.save(model, tmp_path / "saved")
+    assert main(["export", str(tmp_path / "saved"), "--to", "onnx", "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["graphs"]["decoder"]["file"] == "decoder.onnx"
