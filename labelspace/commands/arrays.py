@@ -90,7 +90,7 @@ def predict(given: argparse.Namespace) -> None:
 
 def _open(given: argparse.Namespace) -> tuple[Model, Dataset]:
     model = saving.load(given.run_directory)
-    data = open_data(given.data, None, 0, training=False)
+    data = open_data(given.data, None, 0, training=False, like=model)
     if data.shape != model.shape:
         raise UserError(f"{given.data} has samples of shape {data.shape}, the model takes {model.shape}")
     if data.x.dtype != np.uint8:

@@ -38,7 +38,7 @@ def edit(given: argparse.Namespace) -> None:
         keep_detail=given.keep_detail,
         generator=torch.Generator().manual_seed(given.seed),
     )
-    _finish(given, done, "edit")
+    _finish(given, done, "edit", model)
 
 
 def transfer(given: argparse.Namespace) -> None:
@@ -46,7 +46,7 @@ def transfer(given: argparse.Namespace) -> None:
     model, get = _open(given.run_directory)
     (x, labels), (donor, donor_labels) = get(given.sample), get(given.donor)
     done = interventions.transfer(model, x, donor, given.label, labels, donor_labels, keep_detail=given.keep_detail)
-    _finish(given, done, "transfer")
+    _finish(given, done, "transfer", model)
 
 
 def move(given: argparse.Namespace) -> None:
@@ -63,7 +63,7 @@ def move(given: argparse.Namespace) -> None:
             raise UserError(f"--to {text!r} is not of the form BLOCK=X,Y,... with a number for each coordinate")
     x, labels = get(given.sample)
     done = interventions.move(model, x, points, labels, keep_detail=given.keep_detail)
-    _finish(given, done, "move")
+    _finish(given, done, "move", model)
 
 
 def traverse(given: argparse.Namespace) -> None:
@@ -104,7 +104,7 @@ def traverse(given: argparse.Namespace) -> None:
         data_codes=data_codes,
         keep_detail=given.keep_detail,
     )
-    _finish(given, done, "traverse")
+    _finish(given, done, "traverse", model)
 
 
 def inpaint(given: argparse.Namespace) -> None:
@@ -123,7 +123,7 @@ def inpaint(given: argparse.Namespace) -> None:
     hole = torch.zeros(rows, columns, dtype=torch.bool)
     hole[top : top + height, left : left + width] = True
     done = interventions.inpaint(model, x, hole, labels, rounds=given.rounds)
-    _finish(given, done, "inpaint")
+    _finish(given, done, "inpaint", model)
 
 
 def generate(given: argparse.Namespace) -> None:
@@ -138,7 +138,7 @@ def generate(given: argparse.Namespace) -> None:
         rows = -(-given.n // columns)
         blank = done.x.new_ones(rows * columns - given.n, *model.shape)
         done = Intervention(torch.cat([done.x, blank]).view(rows, columns, *model.shape), done.record, done.codes)
-    _finish(given, done, "generate")
+    _finish(given, done, "generate", model)
 
 
 def _open(home: str):
@@ -170,11 +170,11 @@ def _from_file(model: Model, text: str) -> Tensor:
     return as_float(torch.from_numpy(read_for(model.shape, text)))
 
 
-def _finish(given: argparse.Namespace, done: Intervention, name: str) -> None:
+def _finish(given: argparse.Namespace, done: Intervention, name: str, model: Model) -> None:
     record = done.record.to_dict()
     is_image = done.x.ndim >= 3
     out = given.out or f"{name}{'.png' if is_image else '.csv'}"
-    written = pictures.write(out, done.x, record)
+    written = pictures.write(out, done.x, record, model.variables)
     if given.json:
         terminal.emit({"out": str(written), **record})
         return
