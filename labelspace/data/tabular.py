@@ -79,6 +79,7 @@ def dataset(
     labels: Sequence[str] | None,
     group: str = "",
     like: Described | None = None,
+    x: np.ndarray | None = None,
     id: str = "",
     drop: str = "",
     kinds: str = "",
@@ -92,6 +93,7 @@ def dataset(
         labels: which columns are labels. They have to be named, except for a trained model, which knows its own.
         group: the column that says which rows belong together.
         like: a trained model that the data are for; its columns are found by their names.
+        x: the samples, where they are not columns (images). Labels are then by default all columns that can be.
         id: the column that names the rows.
         drop: columns to leave out, "A+B".
         kinds: kinds that are not what is inferred, "A:categorical+B:count"; of labels binary, categorical or continuous.
@@ -106,8 +108,14 @@ def dataset(
         frame.check(name)
     if labels is None and like is not None:
         labels = [name for name in like.schema.names if name in frame.columns]
+    notes = list(frame.notes)
+    candidates = [name for name in frame.columns if name not in {*left_out, id, group}]
+    if labels is None and x is not None:
+        labels = [name for name in candidates if _can_be_label(frame, name, said)]
+        if others := [name for name in candidates if name not in labels]:
+            notes.append(f"columns that cannot be labels are left out: {_some(others)}")
     if labels is None:
-        listed = _listed(frame, [name for name in frame.columns if name not in {*left_out, id, group}], said)
+        listed = _listed(frame, candidates, said)
         raise UserError(f"{frame.name}: say which columns are labels with --labels; the columns are {listed}")
     for name in labels:
         if name in left_out or name == id:
@@ -122,14 +130,14 @@ def dataset(
         )
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(frame.name) else f"{frame.name}: {error}") from None
-    rest = [name for name in frame.columns if name not in {*labels, *left_out, id, group}]
-    notes = list(frame.notes)
-    if like is not None and like.variables:
+    rest = [name for name in candidates if name not in labels]
+    variables: Sequence[Variable] = ()
+    if x is None and like is not None and like.variables:
         variables, x = _expected(frame, like.variables)
         wanted = {variable.name for variable in variables}
         if more := [name for name in rest if name not in wanted]:
             notes.append(f"columns that the model does not know are left out: {_some(more)}")
-    else:
+    elif x is None:
         variables, x = _found(frame, rest, said, notes)
     return Dataset(
         address,
@@ -139,11 +147,19 @@ def dataset(
         schema,
         frame.splits or random_splits(frame.n, seed),
         notes=tuple(notes),
-        likelihood=table_likelihood(variables),
+        likelihood=table_likelihood(variables) if variables else "",
         variables=tuple(variables),
         ids=_ids(frame, id) if id else frame.names,
         keys={group: np.array([cell or "" for cell in frame.cells(group)])} if group else {},
     )
+
+
+def _can_be_label(frame: Frame, name: str, said: Mapping[str, str]) -> bool:
+    try:
+        columns.infer(name, frame.cells(name), said.get(name, ""))
+    except UserError:
+        return False
+    return True
 
 
 def _kinds(frame: Frame, kinds: str) -> dict[str, str]:

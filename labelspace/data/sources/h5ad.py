@@ -225,7 +225,7 @@ def _look(file: Path, matrix: Any, train: np.ndarray, counts: str, like: Describ
 def _rowwise(piece: Any, whole: np.ndarray) -> np.ndarray:
     """Which rows have whole entries only, ``(rows,)``; ``whole`` is of the stored entries."""
     if not hasattr(piece, "indptr"):
-        return whole.all(axis=1)
+        return np.asarray(whole.all(axis=1))
     rows = np.repeat(np.arange(piece.shape[0]), np.diff(piece.indptr))
     return np.bincount(rows, weights=~whole, minlength=piece.shape[0]) == 0
 

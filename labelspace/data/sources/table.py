@@ -147,15 +147,38 @@ def _parquet(file: Path) -> Frame:
 
 
 def arrow_columns(table) -> tuple[dict[str, Sequence], dict[str, str]]:
-    """Entries of an Arrow table's columns, and what those hold that are neither numbers nor texts (dates are texts)."""
+    """Entries of an Arrow table's columns, and what those hold that are neither numbers nor texts (dates are texts).
+
+    A column of lists of numbers that are all as long becomes one column for each place, "name.0", "name.1", ...
+    """
     import pyarrow as arrow
 
     columns: dict[str, Sequence] = {}
     unusable = {}
     for name in table.column_names:
-        kind = table.column(name).type
-        if arrow.types.is_nested(kind) or arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind):
-            columns[name], unusable[name] = (), str(kind)
+        column = table.column(name)
+        if (vectors := _vectors(column)) is not None:
+            columns |= {f"{name}.{i}": entries for i, entries in enumerate(vectors.T)}
+        elif (
+            arrow.types.is_nested(column.type) or arrow.types.is_binary(column.type) or arrow.types.is_large_binary(column.type)
+        ):
+            columns[name], unusable[name] = (), f"{str(column.type).partition('<')[0]} values"
         else:
-            columns[name] = table.column(name).to_pylist()
+            columns[name] = column.to_pylist()
     return columns, unusable
+
+
+def _vectors(column) -> np.ndarray | None:
+    """A column of lists as ``(n, d)`` where all are lists of d numbers, otherwise None."""
+    import pyarrow as arrow
+
+    kinds = arrow.types
+    of_lists = kinds.is_list(column.type) or kinds.is_large_list(column.type) or kinds.is_fixed_size_list(column.type)
+    if not of_lists or column.null_count or not len(column):
+        return None
+    if not (kinds.is_floating(column.type.value_type) or kinds.is_integer(column.type.value_type)):
+        return None
+    rows = column.to_pylist()
+    if len({len(row) for row in rows}) != 1 or not rows[0]:
+        return None
+    return np.array(rows, np.float64)
