@@ -131,7 +131,10 @@ def _matrix(file: Path, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
             raise UserError(f"{file} has no raw; leave out raw=true")
         matrix, names = cells.raw.X, cells.raw.var_names
     else:
-        matrix, names = cells.X, cells.var_names
+        try:
+            matrix, names = cells.X, cells.var_names
+        except KeyError:  # looked up in the file now
+            matrix, names = None, ()
     if matrix is None:
         raise UserError(f"{file} has no X; name a layer: {', '.join(cells.layers) or 'there is none'}")
     if getattr(matrix, "format", "") == "csc" and hasattr(matrix, "to_memory"):

@@ -12,6 +12,7 @@ import socket
 import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -58,7 +59,8 @@ def open(
         address: kept with the data.
         seed: seed of what is drawn.
         path: directory or name on the hub.
-        labels: columns that are labels. By default, of images all that can be; of tables those that hold classes or booleans.
+        labels: columns that are labels; by default those that hold classes or booleans, and of images without such columns
+            all that can be.
         group: the column that says which samples belong together.
         like: a trained model that the data are for.
         progress: called with images read and images in all.
@@ -83,9 +85,14 @@ def open(
         raise UserError(f"{path} has several columns of images; name one with image=: {', '.join(pictures)}")
     frame = _frame(path, parts, features, pictures, seed, notes)
     x = _pixels(frame, image or pictures[0], parts, size, channels, progress) if pictures else None
-    if x is None and labels is None and like is None:
-        classes = [name for name, feature in features.items() if _holds_classes(feature)]
-        labels = [name for name in classes if name not in {*drop.split("+"), id, group}] or None
+    if labels is None and like is None:
+        rest = [name for name in features if name not in {*pictures, *drop.split("+"), id, group}]
+        labels = [name for name in rest if _holds_classes(features[name])] or None
+        if labels and pictures and len(labels) < len(rest):
+            others = ", ".join(name for name in rest if name not in labels)
+            frame = replace(
+                frame, notes=(*frame.notes, f"columns that are not taken for labels unless they are named: {others}")
+            )
     return dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=drop, kinds=kinds)
 
 
@@ -171,7 +178,7 @@ def _splits(path: str, loaded: Any) -> tuple[dict[Split, Any], tuple[str, ...]]:
             out[split] = part
     if "train" not in out:
         raise UserError(f"{path} has no training samples; its splits: {', '.join(parts)}")
-    ordered = {split: out[split] for split in SPLITS if split in out}
+    ordered: dict[Split, Any] = {split: out[split] for split in SPLITS if split in out}
     return ordered, ((f"splits that are not used: {', '.join(others)}",) if others else ())
 
 
@@ -189,20 +196,20 @@ def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str
     for name, feature in features.items():
         if type(feature).__name__ == "ClassLabel" and name in merged:
             merged[name] = [None if e is None or e < 0 else feature.names[e] for e in merged[name]]
-    sizes = {split: len(part) for split, part in parts.items()}
-    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
+    ends = np.cumsum([len(part) for part in parts.values()]).tolist()
+    starts = dict(zip(parts, [0, *ends], strict=False))
+    splits = {split: np.arange(start, end) for (split, start), end in zip(starts.items(), ends, strict=True)}
 
     def where(row: int) -> str:
         split = [name for name, start in starts.items() if start <= row][-1]
         return f"{split} row {row - starts[split] + 1}"
 
-    splits: dict[Split, np.ndarray] = {name: np.arange(start, start + sizes[name]) for name, start in starts.items()}
-    return Frame(path, merged, sum(sizes.values()), where, splits=_completed(splits, seed), unusable=unusable, notes=notes)
+    return Frame(path, merged, ends[-1], where, splits=_completed(splits, seed), unusable=unusable, notes=notes)
 
 
 def _completed(splits: dict[Split, np.ndarray], seed: int) -> dict[Split, np.ndarray]:
     """Splits with the missing ones drawn from the training split, a tenth of it each."""
-    absent = [name for name in SPLITS if name not in splits]
+    absent: list[Split] = [name for name in SPLITS if name not in splits]
     if not absent:
         return splits
     train = splits["train"]
@@ -210,7 +217,8 @@ def _completed(splits: dict[Split, np.ndarray], seed: int) -> dict[Split, np.nda
     if len(absent) == 2:
         return {name: train[rows] for name, rows in drawn.items()}
     kept = np.setdiff1d(train, train[drawn[absent[0]]])
-    out = {**splits, "train": kept, absent[0]: train[drawn[absent[0]]]}
+    out: dict[Split, np.ndarray] = {**splits, "train": kept}
+    out[absent[0]] = train[drawn[absent[0]]]
     return {name: out[name] for name in SPLITS}
 
 
