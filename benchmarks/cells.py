@@ -2,10 +2,11 @@
 
     python benchmarks/cells.py 10x_pbmc68k_reduced.h5ad [--seeds 0,1,2] [--epochs 60] [--workers 1] [--out docs/evidence/cells]
 
-The file is in the scanpy 1.11.5 wheel (docs/cells.md shows how to get it): 700 cells, 765 genes, ten types of blood cell. Seeds
-choose the splits and the initial weights. Held-out cells are those of the validation and test splits. Fresh probes (two layers of
-256) are trained on the codes of training cells and scored on those of held-out cells, by balanced accuracy over the types that have
-at least 15 cells; the label is hidden from the encoder, so that nothing is read that was only handed through.
+The file is in the scanpy 1.11.5 wheel (docs/cells.md shows how to get it): 700 cells, 765 genes, ten types of blood cell.
+Seeds choose the splits and the initial weights. Held-out cells are those of the validation and test splits. Fresh probes
+(two layers of 256) are trained on the codes of training cells and scored on those of held-out cells, by balanced accuracy
+over the types that have at least 15 cells; the label is hidden from the encoder, so that nothing is read that was only
+handed through.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def read(model: Model, data: Dataset, train: np.ndarray, held: np.ndarray, seed:
 
 
 def changes(model: Model, data: Dataset, held: np.ndarray, kind: str, how: str) -> np.ndarray:
-    """Mean change of every gene ``(genes,)`` when held-out cells of other types become ``kind``, against their reconstruction."""
+    """Mean change of every gene ``(genes,)`` by which held-out cells of other types, as reconstructed, become ``kind``."""
     code = data.schema[LABEL].classes.index(kind)
     others, donors = held[data.values[held, 0] != code], held[data.values[held, 0] == code]
     x, labels = data.samples(others), data.labels(others)
@@ -111,7 +112,7 @@ def measure(file: str, seed: int, epochs: int) -> dict[str, Any]:
             predicted = model.predict(x).mode()[:, 0].numpy()
             again = model.decode(model.encode(x, *data.labels(held)).map(lambda q: q.mode)).mean
         out["models"][name] = {
-            **read(model, data, *rows, seed),
+            **read(model, data, rows[0], rows[1], seed),
             "predicted": float((predicted == y[held]).mean()),
             "unexplained": float((again - x).square().mean() / x.var()),
             "genes": {

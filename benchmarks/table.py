@@ -2,10 +2,10 @@
 
     python benchmarks/table.py penguins.csv [--seeds 0,1,2] [--epochs 150] [--workers 1] [--out docs/evidence/table]
 
-The file is in the palmerpenguins package (docs/table.md shows how to get it): 344 penguins of three species. Labels are the species
-and the body mass. Held-out penguins are those of the validation and test splits. Fresh probes are trained on the codes of training
-rows, encoded without their labels, and scored on those of held-out rows: two layers of 256 (species, balanced accuracy), ridge
-regression (body mass, R^2).
+The file is in the palmerpenguins package (docs/table.md shows how to get it): 344 penguins of three species. Labels are the
+species and the body mass. Held-out penguins are those of the validation and test splits. Fresh probes are trained on the
+codes of training rows, encoded without their labels, and scored on those of held-out rows: two layers of 256 (species,
+balanced accuracy), ridge regression (body mass, R^2).
 """
 
 from __future__ import annotations

@@ -158,8 +158,8 @@ def test_columns_that_say_nothing_are_left_out_with_a_note(tmp_path: Path):
         ([f"{i % 28 + 1}.3.2024 12:00" for i in range(ROWS)], ("dates", "drop=new")),
         ([f"12:{i:02}" for i in range(ROWS)], ("dates", "drop=new")),
         ([f"{i},5" for i in range(ROWS)], ("line 2, column 'new'", "'0,5'", "decimal point")),
-        (["1,234"] + list(range(ROWS - 1)), ("line 2, column 'new'", "comma")),
-        (["1e39"] + list(range(ROWS - 1)), ("line 2, column 'new'", "1e39")),
+        (["1,234", *range(ROWS - 1)], ("line 2, column 'new'", "comma")),
+        (["1e39", *range(ROWS - 1)], ("line 2, column 'new'", "1e39")),
         ([1e8 + i / 10 for i in range(ROWS)], ("'new'", "precision")),
     ],
 )
@@ -274,11 +274,10 @@ def test_any_text_is_a_table_or_refused_in_one_line(tmp_path_factory, rows, head
             warnings.simplefilter("error")
             try:
                 data = labelspace.open(f"table:{file}{kinds}", labels, training=training)
-            except UserError as error:
-                assert str(error).strip()
-            else:
-                assert data.x.shape == (len(data), len(data.variables))
-                data.describe()
+            except UserError:
+                continue
+            assert data.x.shape == (len(data), len(data.variables))
+            data.describe()
 
 
 @given(raw=st.binary(max_size=80))
@@ -288,9 +287,10 @@ def test_any_bytes_are_a_table_or_refused(tmp_path_factory, raw):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            labelspace.open(f"table:{file}", ["y"], training=False)
-        except UserError as error:
-            assert str(file) in str(error)
+            data = labelspace.open(f"table:{file}", ["y"], training=False)
+        except UserError:
+            return
+        assert data.x.shape == (len(data), 1)
 
 
 # -- a trained model and new files -----------------------------------------------------------------------------------------
@@ -329,10 +329,10 @@ def test_a_new_file_is_read_with_the_columns_classes_and_scales_of_the_model(run
 def test_new_files_that_do_not_fit_the_model_are_refused(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     new = {name: list(entries[:6]) for name, entries in COLUMNS.items()}
     cases = {
-        "kind": (["yew"] + new["kind"][1:], ("line 2", "'kind'", "'yew'")),
-        "leaf": (["none at all"] + new["leaf"][1:], ("line 2, column 'leaf'", "'none at all'", "broad, narrow")),
+        "kind": (["yew", *new["kind"][1:]], ("line 2", "'kind'", "'yew'")),
+        "leaf": (["none at all", *new["leaf"][1:]], ("line 2, column 'leaf'", "'none at all'", "broad, narrow")),
         "rings": ([1.5, *new["rings"][1:]], ("line 2, column 'rings'", "count")),
-        "height": (["tall"] + new["height"][1:], ("line 2", "'height'", "'tall'")),
+        "height": (["tall", *new["height"][1:]], ("line 2", "'height'", "'tall'")),
     }
     for name, (entries, parts) in cases.items():
         file = written(tmp_path / "wrong.csv", {**new, name: entries})

@@ -90,9 +90,8 @@ def open(
         labels = [name for name in rest if _holds_classes(features[name])] or None
         if labels and pictures and len(labels) < len(rest):
             others = ", ".join(name for name in rest if name not in labels)
-            frame = replace(
-                frame, notes=(*frame.notes, f"columns that are not taken for labels unless they are named: {others}")
-            )
+            note = f"columns that are not taken for labels unless they are named: {others}"
+            frame = replace(frame, notes=(*frame.notes, note))
     return dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=drop, kinds=kinds)
 
 
@@ -198,10 +197,12 @@ def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str
             merged[name] = [None if e is None or e < 0 else feature.names[e] for e in merged[name]]
     ends = np.cumsum([len(part) for part in parts.values()]).tolist()
     starts = dict(zip(parts, [0, *ends], strict=False))
-    splits = {split: np.arange(start, end) for (split, start), end in zip(starts.items(), ends, strict=True)}
+    splits: dict[Split, np.ndarray] = {}
+    for split, start, end in zip(parts, starts.values(), ends, strict=True):
+        splits[split] = np.arange(start, end)
 
     def where(row: int) -> str:
-        split = [name for name, start in starts.items() if start <= row][-1]
+        split = max((name for name in parts if starts[name] <= row), key=starts.__getitem__)
         return f"{split} row {row - starts[split] + 1}"
 
     return Frame(path, merged, ends[-1], where, splits=_completed(splits, seed), unusable=unusable, notes=notes)
