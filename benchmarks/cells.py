@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 import labelspace as ls
 from labelspace import files
@@ -28,6 +29,8 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation.leakage import strong_probe
 from labelspace.evaluation.probing import posterior
 from labelspace.models.base import Model
+from labelspace.report.figures import COLOURS, write
+from labelspace.report.figures.base import label, styled
 
 LABEL = "bulk_labels"
 LEAST = 15  # cells of a type that is probed
@@ -176,6 +179,22 @@ def page(found: list[dict[str, Any]], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+@styled
+def picture(found: list[dict[str, Any]], model: str = "csvae") -> Figure:
+    """The genes that go up and down most when types are set, with seed 0."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axis, kind in zip(figure.subplots(1, len(MARKERS)), MARKERS, strict=True):
+        row = found[0]["models"][model]["genes"][kind]["set"]
+        bars = [*row["up"], *row["down"][::-1]]
+        shades = [COLOURS[1] if gene in MARKERS[kind] else COLOURS[0] for gene, _ in bars]
+        axis.barh(range(len(bars)), [change for _, change in bars], color=shades)
+        axis.set_yticks(range(len(bars)), [gene for gene, _ in bars])
+        axis.invert_yaxis()
+        axis.axvline(0, color="0.4", linewidth=0.8)
+        label(axis, ("mean change, in the file's units", ""), f"set to {kind}")
+    return figure
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file")
@@ -193,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = f"python benchmarks/cells.py {Path(given.file).name} --seeds {given.seeds} --epochs {given.epochs}"
     files.write_json(Path(f"{given.out}.json"), {"command": command, "seeds": found})
     files.write(Path(f"{given.out}.md"), page(found, command))
+    write(picture(found), Path(f"{given.out}.png"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
@@ -31,6 +32,8 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation.leakage import strong_probe
 from labelspace.evaluation.probing import posterior
 from labelspace.models.base import Model
+from labelspace.report.figures import COLOURS, write
+from labelspace.report.figures.base import label, styled
 
 LABELS = ["species", "body_mass_g"]
 MODEL = "csvae"
@@ -39,17 +42,17 @@ MODEL = "csvae"
 def read(model: Model, data: Dataset, train: np.ndarray, held: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
     """What probes read of each label in each block: balanced accuracy of classes, R^2 of numbers."""
     out: dict[str, dict[str, float]] = {}
-    for i, label in enumerate(data.schema):
+    for i, target in enumerate(data.schema):
         mine, other = (rows[data.observed[rows, i]] for rows in (train, held))
         codes = [posterior(model, data, rows, hidden=True) for rows in (mine, other)]
         y = [data.values[rows, i] for rows in (mine, other)]
         for block in model.blocks:
             a, b = (code[block.name].mode.numpy() for code in codes)
-            if label.discrete:
+            if target.discrete:
                 score = strong_probe(a, y[0], b, y[1], seed=seed).value
             else:
                 score = float(r2_score(y[1], make_pipeline(StandardScaler(), Ridge()).fit(a, y[0]).predict(b)))
-            out.setdefault(label.name, {})[block.name] = score
+            out.setdefault(target.name, {})[block.name] = score
     return out
 
 
@@ -134,10 +137,10 @@ def page(found: list[dict[str, Any]], command: str) -> str:
     lines += ["", "What is read where, the mean, and smallest and largest in brackets:", ""]
     blocks = list(found[0]["read"]["species"])
     lines += [f"| label | {' | '.join(blocks)} | predicted |", f"| --- |{' --- |' * (len(blocks) + 1)}"]
-    for label, score, form in (("species", "balanced accuracy", ".1%"), ("body_mass_g", "R^2", ".2f")):
-        cells = [mean([seed["read"][label][block] for seed in found], form) for block in blocks]
-        predicted = mean([seed["predicted"][label] for seed in found], form)
-        lines.append(f"| {label} ({score}) | {' | '.join(cells)} | {predicted} |")
+    for name, score, form in (("species", "balanced accuracy", ".1%"), ("body_mass_g", "R^2", ".2f")):
+        cells = [mean([seed["read"][name][block] for seed in found], form) for block in blocks]
+        predicted = mean([seed["predicted"][name] for seed in found], form)
+        lines.append(f"| {name} ({score}) | {' | '.join(cells)} | {predicted} |")
     names = list(found[0]["before"])
     lines += ["", "Columns, in the file's own units; means over seeds:", "", f"| rows | {' | '.join(names)} |"]
     lines += [f"| --- |{' --- |' * len(names)}", _line("held out, as reconstructed", [seed["before"] for seed in found])]
@@ -151,6 +154,24 @@ def page(found: list[dict[str, Any]], command: str) -> str:
         for name in found[0][part]:
             lines.append(_line(what.format(name), [seed[part][name] for seed in found]))
     return "\n".join(lines) + "\n"
+
+
+@styled
+def picture(found: list[dict[str, Any]]) -> Figure:
+    """Every continuous column of held-out rows after the species is set, beside the real species; means over seeds."""
+    names = [name for name, cell in found[0]["before"].items() if not isinstance(cell, dict)]
+    kinds = list(found[0]["set"])
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
+        for i, (part, what) in enumerate((("set", "set"), ("made", "generated"), ("real", "real"))):
+            heights = [math.fsum(seed[part][kind][name] for seed in found) / len(found) for kind in kinds]
+            axis.plot(range(len(kinds)), heights, "os^"[i], color=COLOURS[i], label=what, markersize=6 if part != "real" else 4)
+        axis.axhline(math.fsum(seed["before"][name] for seed in found) / len(found), color="0.4", linewidth=0.8)
+        axis.set_xticks(range(len(kinds)), kinds)
+        axis.margins(x=0.25)
+        label(axis, ("", ""), name)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -170,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = f"python benchmarks/table.py {Path(given.file).name} --seeds {given.seeds} --epochs {given.epochs}"
     files.write_json(Path(f"{given.out}.json"), {"command": command, "seeds": found})
     files.write(Path(f"{given.out}.md"), page(found, command))
+    write(picture(found), Path(f"{given.out}.png"))
 
 
 if __name__ == "__main__":
