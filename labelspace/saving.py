@@ -1,4 +1,5 @@
-"""Models as files: a directory with ``config.json``, ``schema.json`` and ``model.safetensors``. No pickle is read, ever."""
+"""Models as files: a directory with ``config.json``, ``schema.json`` and ``model.safetensors``, and ``variables.json`` where
+the entries of vectors have names. No pickle is read, ever."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from labelspace import files, hub
+from labelspace import files, hub, variables
 from labelspace.errors import UserError
 from labelspace.labels import Schema
 from labelspace.models import MODELS, model_class, name_of
@@ -34,6 +35,10 @@ def save(model: Model, directory: str | Path) -> Path:
     home = Path(directory)
     files.write_tensors(home / "model.safetensors", model.state_dict())
     files.write(home / "schema.json", model.schema.to_json() + "\n")
+    if model.variables:
+        files.write(home / "variables.json", variables.to_json(model.variables) + "\n")
+    else:
+        (home / "variables.json").unlink(missing_ok=True)
     files.write_json(home / "config.json", configuration(model))
     return home
 
@@ -108,10 +113,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     if not (home / "model.safetensors").exists():
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs, _ = files.read_tensors(home / "model.safetensors")
-    try:
-        same_labels = Schema.from_json((home / "schema.json").read_text(encoding="utf-8")) == model.schema
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{home / 'schema.json'} cannot be read: {error}") from None
+    same_labels = Schema.from_json(_text(home / "schema.json")) == model.schema
     settings = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     taken, left = [], {}
     for name, tensor in model.state_dict().items():
@@ -138,6 +140,31 @@ def _size(tensor: torch.Tensor) -> str:
     return "x".join(str(side) for side in tensor.shape) or "one number"
 
 
+def description(directory: str | Path) -> variables.Description | None:
+    """Labels and variables of a saved model, for reading data as it needs them; None where its data have no names."""
+    home = Path(directory)
+    if not (home / "variables.json").exists() or not (home / "schema.json").exists():
+        return None
+    return variables.Description(Schema.from_json(_text(home / "schema.json")), _variables(home))
+
+
+def _variables(home: Path, shape: tuple[int, ...] | None = None) -> tuple[variables.Variable, ...]:
+    path = home / "variables.json"
+    if not path.exists():
+        return ()
+    found = variables.from_json(_text(path))
+    if shape is not None and (len(found),) != shape:
+        raise UserError(f"{path} names {len(found)} variables, but the model's samples have shape {shape}")
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
 def load(directory: str | Path) -> Model:
     """Reads a model that :func:`save` or a training run wrote; it is in evaluation mode, on the CPU.
 
@@ -153,12 +180,10 @@ def load(directory: str | Path) -> Model:
     if not (home / "config.json").exists():
         raise UserError(f"{home} holds no model (no config.json)")
     config = files.read_json(home / "config.json")
-    try:
-        text = (home / "schema.json").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{home / 'schema.json'} cannot be read: {error}") from None
+    text = _text(home / "schema.json")
     tensors, _ = files.read_tensors(home / "model.safetensors")
     with torch.random.fork_rng(devices=[]):  # making a model draws initial weights; that must not move the caller's seed
         model = construct(config, Schema.from_json(text), home / "config.json")
     files.load_strictly(model, tensors, home / "model.safetensors")
+    model.variables = _variables(home, model.shape)
     return model.eval()

@@ -101,6 +101,6 @@ def open_for(run_directory: str, address: str) -> tuple[Model, Dataset]:
         UserError: data that the model cannot read.
     """
     model = saving.load(run_directory)
-    data = open_data(address, None, 0, training=False)
+    data = open_data(address, None, 0, training=False, like=model)
     samples.check_fit(model, data)
     return model, data

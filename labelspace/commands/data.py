@@ -8,6 +8,9 @@ from labelspace import terminal
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
+from labelspace.variables import Described
+
+_MOST_SHOWN = 40
 
 
 def data(given: argparse.Namespace) -> None:
@@ -39,6 +42,7 @@ def open_data(
     *,
     group: str = "",
     training: bool = True,
+    like: Described | None = None,
 ) -> Dataset:
     """Opens a data set with a progress bar; ``labels`` is a text with commas."""
     names = [name.strip() for name in labels.split(",")] if labels else None
@@ -51,6 +55,7 @@ def open_data(
             mislabelled=mislabelled,
             group=group,
             training=training,
+            like=like,
             progress=progress,
         )
 
@@ -61,7 +66,10 @@ def _print(found: Dataset) -> None:
     splits = ", ".join(f"{name} {n:,}" for name, n in about["splits"].items())
     shape = " x ".join(str(side) for side in about["shape"])
     print(f"{about['address']}: {about['samples']:,} samples ({splits})")
-    print(f"each is {'an image' if found.is_image else 'a vector'} of {shape}, entries in [{low:g}, {high:g}]")
+    if found.likelihood.startswith("table"):
+        print(f"each is a row of {shape} columns, {about['missing_cells']:,} cells missing")
+    else:
+        print(f"each is {'an image' if found.is_image else 'a vector'} of {shape}, entries in [{low:g}, {high:g}]")
     if about["truth"]:
         print("drawn from known factors: true counterfactuals can be drawn")
     for note in about["notes"]:
@@ -75,3 +83,19 @@ def _print(found: Dataset) -> None:
             values = f"mean {label['mean']:.4g}, sd {label['sd']:.4g}"
         rows.append((label["name"], label["kind"], values, f"{label['missing']:,}"))
     terminal.table(["label", "kind", "values", "missing"], rows)
+    if "variables" in about:
+        _print_variables(about["variables"])
+
+
+def _print_variables(variables: list[dict]) -> None:
+    rows = []
+    for variable in variables[:_MOST_SHOWN]:
+        if "counts" in variable:
+            values = "  ".join(f"{name}: {n:,}" for name, n in variable["counts"].items())
+        else:
+            values = "{:g} to {:g}".format(*variable["range"]) if "range" in variable else ""
+        rows.append((variable["name"], variable["kind"], values, f"{variable['missing']:,}"))
+    print()
+    terminal.table(["column", "kind", "values", "missing"], rows)
+    if len(variables) > _MOST_SHOWN:
+        print(f"and {len(variables) - _MOST_SHOWN:,} more columns; --json shows all")

@@ -46,7 +46,7 @@ def edit(given: argparse.Namespace) -> None:
         options = {"seed": given.seed} if given.point == "draw" else {}
         whole.each(given, model, lambda x, labels, _: change(x, labels), options=options)
     else:
-        _finish(given, change(*get(given.sample)), "edit")
+        _finish(given, change(*get(given.sample)), "edit", model)
 
 
 def transfer(given: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ def transfer(given: argparse.Namespace) -> None:
         raise UserError("transfer needs a DONOR, once: an image file, or SPLIT:INDEX of the run's data (test:0)")
     (x, labels), (lent, donor_labels) = get(given.sample), get(donor)
     done = interventions.transfer(model, x, lent, given.label, labels, donor_labels, keep_detail=given.keep_detail)
-    _finish(given, done, "transfer")
+    _finish(given, done, "transfer", model)
 
 
 def move(given: argparse.Namespace) -> None:
@@ -84,7 +84,7 @@ def move(given: argparse.Namespace) -> None:
     if whole.asked(given):
         whole.each(given, model, lambda x, labels, _: change(x, labels), options={"points": points})
     else:
-        _finish(given, change(*get(given.sample)), "move")
+        _finish(given, change(*get(given.sample)), "move", model)
 
 
 def traverse(given: argparse.Namespace) -> None:
@@ -125,7 +125,7 @@ def traverse(given: argparse.Namespace) -> None:
         data_codes=data_codes,
         keep_detail=given.keep_detail,
     )
-    _finish(given, done, "traverse")
+    _finish(given, done, "traverse", model)
 
 
 def inpaint(given: argparse.Namespace) -> None:
@@ -144,7 +144,7 @@ def inpaint(given: argparse.Namespace) -> None:
     hole = torch.zeros(rows, columns, dtype=torch.bool)
     hole[top : top + height, left : left + width] = True
     done = interventions.inpaint(model, x, hole, labels, rounds=given.rounds)
-    _finish(given, done, "inpaint")
+    _finish(given, done, "inpaint", model)
 
 
 def generate(given: argparse.Namespace) -> None:
@@ -162,7 +162,7 @@ def generate(given: argparse.Namespace) -> None:
         rows = -(-given.n // columns)
         blank = done.x.new_ones(rows * columns - given.n, *model.shape)
         done = Intervention(torch.cat([done.x, blank]).view(rows, columns, *model.shape), done.record, done.codes)
-    _finish(given, done, "generate")
+    _finish(given, done, "generate", model)
 
 
 def open_samples(home: str):
@@ -194,11 +194,11 @@ def _from_file(model: Model, text: str) -> Tensor:
     return as_float(torch.from_numpy(read_for(model.shape, text)))
 
 
-def _finish(given: argparse.Namespace, done: Intervention, name: str) -> None:
+def _finish(given: argparse.Namespace, done: Intervention, name: str, model: Model) -> None:
     record = done.record.to_dict()
     is_image = done.x.ndim >= 3
     out = given.out or f"{name}{'.png' if is_image else '.csv'}"
-    written = pictures.write(out, done.x, record)
+    written = pictures.write(out, done.x, record, model.variables)
     if given.json:
         terminal.emit({"out": str(written), **record})
         return

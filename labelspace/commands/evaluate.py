@@ -26,7 +26,15 @@ def evaluate(given: argparse.Namespace) -> None:
     address = given.data or saved["address"]
     # With every label that is known: what was hidden or made wrong for training is there again to measure on.
     with terminal.bar(f"reading {address}") as progress:
-        data = sources.open(address, list(model.schema.names), seed=saved["seed"], training=False, progress=progress)
+        data = sources.open(
+            address,
+            list(model.schema.names),
+            seed=saved["seed"],
+            group=saved.get("group", "") if address == saved["address"] else "",  # the splits that it was trained on
+            training=False,
+            like=model,
+            progress=progress,
+        )
     if data.schema != model.schema or data.shape != model.shape:
         raise UserError(
             f"{address} has {data.shape} and {data.schema}, the model was trained for {model.shape} and {model.schema}"

@@ -122,7 +122,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         donors = _own(given)
         pool = donors.rows(given.donors)
     else:
-        donors = open_data(given.donors, None, 0, training=False)
+        donors = open_data(given.donors, None, 0, training=False, like=model)
         pool = np.arange(len(donors))
     samples.check_fit(model, donors)
     if len(pool) == 0:
@@ -200,7 +200,7 @@ def _write(
 
 def _chosen(given: argparse.Namespace, model: Model) -> tuple[Dataset, np.ndarray]:
     """The data set that was asked for, and the rows of it."""
-    data = open_data(given.data, None, 0, training=False) if given.data else _own(given)
+    data = open_data(given.data, None, 0, training=False, like=model) if given.data else _own(given)
     samples.check_fit(model, data)
     rows = data.rows(given.split) if given.split else np.arange(len(data))
     if len(rows) == 0:

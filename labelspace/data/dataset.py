@@ -14,6 +14,7 @@ from labelspace.data import store
 from labelspace.data.truth import FactorGrid
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, frequencies
+from labelspace.variables import Variable, describe
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -35,6 +36,7 @@ class Dataset:
         notes: what a user should know about how the data were read (skipped files, standardisation).
         likelihood: what the source says the data are, as :func:`labelspace.likelihoods.build_likelihood` takes it
             ("table(...)"; empty: not said). Only tables may have missing cells, NaN in ``x``.
+        variables: what the entries of a vector are called and mean, one per column of ``x``; empty where that is not known.
         ids: ``(n,)`` texts, what the source calls each sample (a file, a cell's barcode); None where it has no names.
         keys: name -> ``(n,)`` texts that say which samples belong together (a person, a patient) without being labels;
             '' is not known. See :meth:`group`.
@@ -54,6 +56,7 @@ class Dataset:
     factors: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     likelihood: str = ""
+    variables: tuple[Variable, ...] = ()
     ids: np.ndarray | None = None
     keys: Mapping[str, np.ndarray] = field(default_factory=dict)
     grouped: str = ""
@@ -292,7 +295,7 @@ class Dataset:
                 column = int(wrong[row].argmax())
                 raise UserError(
                     f"{self.address}: x holds {'infinity' if table else 'NaN or infinity'}, first in row {row + 1}, "
-                    f"column {column + 1} ({int(bad.sum())} rows in all)"
+                    f"column {self._called(column)} ({int(bad.sum())} rows in all)"
                 )
         if not training:
             return self
@@ -307,7 +310,7 @@ class Dataset:
         train = self.rows("train")
         if table and (absent := np.isnan(self.x[train]).all(axis=0)).any():
             raise UserError(
-                f"{self.address}: column {int(absent.argmax()) + 1} of x has no cell in the training split; leave it out"
+                f"{self.address}: column {self._called(int(absent.argmax()))} has no cell in the training split; leave it out"
             )
         for i, label in enumerate(self.schema):
             seen = self.values[train, i][self.observed[train, i]]
@@ -327,9 +330,13 @@ class Dataset:
                 )
         return self
 
+    def _called(self, column: int) -> str:
+        """What a column of ``x`` is called in messages."""
+        return repr(self.variables[column].name) if self.variables else f"{column + 1} of x"
+
     def describe(self) -> dict:
-        """What was found, as plain data: counts, shape, range, missing cells of vectors, and per label its kind, frequencies
-        and missing entries."""
+        """What was found, as plain data: counts, shape, range, missing cells of vectors, per label its kind, frequencies
+        and missing entries, and the same of named columns."""
         low, high = self.range()
         labels = []
         for i, label in enumerate(self.schema):
@@ -350,6 +357,7 @@ class Dataset:
             "range": [low, high],
             **({} if self.is_image else {"missing_cells": int(np.isnan(self.x).sum())}),
             "labels": labels,
+            **({"variables": describe(self.variables, self.x)} if self.variables else {}),
             "groups": {name: len(np.unique(column[column != ""])) for name, column in self.keys.items()},
             "truth": self.truth is not None,
             "notes": list(self.notes),

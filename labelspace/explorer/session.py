@@ -370,7 +370,7 @@ class Session:
         stem = Path(self.sample.name).stem if self.sample.uploaded else self.sample.name
         name = f"{stem.replace(':', '-').replace(' ', '-')}-edited{'.png' if self.bench.is_image else '.npz'}"
         with tempfile.TemporaryDirectory(prefix="labelspace-") as home:
-            file = pictures.write(Path(home) / f"edit{Path(name).suffix}", self.x, self.record())
+            file = pictures.write(Path(home) / f"edit{Path(name).suffix}", self.x, self.record(), self.bench.model.variables)
             return name, file.read_bytes()
 
     def record_json(self) -> bytes:

@@ -72,6 +72,7 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
         **arguments,
     }
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
+    model.variables = data.variables
     for rows in np.array_split(np.arange(len(data)), -(-len(data) // _CHUNK)):
         model.likelihood.check(data.samples(rows))
         if data.x.dtype == np.uint8:

@@ -25,6 +25,7 @@ from labelspace.errors import UserError
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, Likelihood
 from labelspace.models.spread import CodeSpread
+from labelspace.variables import Variable
 
 _CODES = 20_000  # so many samples, in random order, tell where codes lie
 
@@ -158,6 +159,7 @@ class Model(nn.Module):
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
         self.spread = CodeSpread(blocks, schema)  # where training codes lie, once measured
+        self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
         self.epoch, self.progress = 0.0, 1.0

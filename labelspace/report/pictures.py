@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from labelspace import files
 from labelspace.errors import UserError
+from labelspace.variables import Variable
 
 _WRITABLE = {
     ".png": "PNG",
@@ -41,11 +43,13 @@ def tile(images: Tensor, gap: int = 2) -> np.ndarray:
     return sheet
 
 
-def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None) -> Path:
+def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None, variables: Sequence[Variable] = ()) -> Path:
     """Writes one sample, a row ``(columns, *shape)`` or a grid ``(rows, columns, *shape)`` of samples.
 
     Images become one picture (png, jpg, webp, bmp, tif); vectors become an archive (.npz, array ``x``) or a table (.csv). A
-    PNG carries the record of the intervention as its text "labelspace"; an archive as its array "record".
+    PNG carries the record of the intervention as its text "labelspace"; an archive as its array "record". Where the
+    entries of vectors have names (``variables``), they are a table's first line and an archive's array "names", and a table
+    has the names of classes.
 
     Raises:
         UserError: an ending that is none of these, or a file that cannot be written.
@@ -58,11 +62,16 @@ def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None) -> 
         files.write(path, encoded(tile(grid), _WRITABLE[ending], record))
     elif ending == ".npz":
         buffer = io.BytesIO()
-        np.savez(buffer, x=x.cpu().numpy(), record=np.array(json.dumps(record or {})))
+        named: dict[str, Any] = {"names": np.array([variable.name for variable in variables])} if variables else {}
+        np.savez(buffer, x=x.cpu().numpy(), record=np.array(json.dumps(record or {})), **named)
         files.write(path, buffer.getvalue())
     elif not is_image and ending == ".csv":
         text = io.StringIO()
-        csv.writer(text).writerows(x.reshape(-1, x.shape[-1]).cpu().numpy().tolist())
+        rows = x.reshape(-1, x.shape[-1]).cpu().numpy().tolist()
+        if variables:
+            rows = [[v.format(cell) for v, cell in zip(variables, row, strict=True)] for row in rows]
+            rows.insert(0, [variable.name for variable in variables])
+        csv.writer(text).writerows(rows)
         files.write(path, text.getvalue())
     else:
         kinds = ", ".join([*_WRITABLE, ".npz"]) if is_image else ".npz, .csv"

@@ -122,7 +122,7 @@ def vectors(model: Model, x: Tensor, taken: Sequence[str]) -> dict[str, Any]:
 
     Where the model knows names and classes of its variables, columns and cells have these.
     """
-    known = getattr(model, "variables", ())
+    known = model.variables
     out: dict[str, Any] = {}
     for i, column in enumerate(x.T.cpu().numpy()):
         name = known[i].name if known else f"x.{i}"

@@ -498,5 +498,6 @@ def open_data(run: Run, progress: store.Progress | None = None) -> Dataset:
         supervision=found.get("supervision", 1.0),
         mislabelled=found.get("mislabelled", 0.0),
         group=found.get("group", ""),
+        like=saving.description(run.home),
         progress=progress,
     )

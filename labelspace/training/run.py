@@ -3,6 +3,7 @@
 ===========================  ====================================================================================
 ``config.yaml``              the resolved configuration: data address, model and its arguments, training options
 ``schema.json``              the labels
+``variables.json``           what the entries of vectors are called, where the data say so
 ``config.json``              what makes the model again
 ``model.safetensors``        the best model
 ``metrics.jsonl``            one line an epoch: every term, training and validation

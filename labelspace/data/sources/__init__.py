@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
+from labelspace.variables import Described
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,28 @@ SOURCES: dict[str, Source] = {
     "npz": Source(
         "labelspace.data.sources.npz", "npz:FILE", "a NumPy archive with x and one array per label (NaN or '' missing)"
     ),
+    "table": Source(
+        "labelspace.data.sources.table",
+        "table:FILE[,id=COLUMN,drop=A+B,kinds=A:count+B:categorical]",
+        "a CSV, TSV or Parquet file; --labels names the columns that are labels, the others are samples",
+    ),
+    "h5ad": Source(
+        "labelspace.data.sources.h5ad",
+        "h5ad:FILE[,layer=NAME,raw=false,counts=auto,genes=N]",
+        "cells by genes as AnnData writes them; labels are columns of obs",
+    ),
+    "hf": Source(
+        "labelspace.data.sources.hf",
+        "hf:NAME[,config=NAME,image=COLUMN,size=64,channels=3]",
+        "a data set of the Hugging Face hub, or a directory that the datasets library reads",
+    ),
 }
 
 
 # What a source's function may take beside its options. A table needs ``labels`` and ``group`` to tell which of its columns are
-# samples; most sources take neither.
-_GIVEN = ("address", "seed", "progress", "labels", "group")
+# samples; most sources take neither. ``like`` is a trained model (or its description) that the data are for: sources whose
+# samples have named columns read those, in its order and with its classes.
+_GIVEN = ("address", "seed", "progress", "labels", "group", "like")
 
 
 def open(
@@ -89,6 +106,7 @@ def open(
     mislabelled: float = 0.0,
     group: str = "",
     training: bool = True,
+    like: Described | None = None,
     progress=None,
 ) -> Dataset:
     """Opens a data set by its address.
@@ -103,6 +121,8 @@ def open(
         group: what splits keep together: samples of one person or patient are all in the same split. A column of the data, or
             a discrete label; see :meth:`Dataset.group`.
         training: False for data that a trained model is only to read: nothing is asked of labels and splits then.
+        like: a trained model that the data are for: a table's columns are found by their names and read with the kinds and
+            classes that the model knows, whatever their order.
         progress: called with samples read and samples in all, where reading takes a while.
 
     Raises:
@@ -130,7 +150,7 @@ def open(
     if takes_path:
         arguments["path"] = path
     labels = None if labels is None else list(labels)
-    given = {"address": str(address), "seed": seed, "progress": progress, "labels": labels, "group": group}
+    given = {"address": str(address), "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
     data: Dataset = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
     data = replace(data, seed=seed)
     if group:

@@ -1,0 +1,297 @@
+"""``h5ad:FILE``: cells by genes, as the anndata package writes them (extra ``bio``).
+
+The matrix is X, a layer or ``raw``, sparse or dense. Whole numbers >= 0 are counts, described by the negative binomial;
+everything else is taken as it is. The file is read in pieces of rows, so that only the genes that are kept are ever held as a
+dense matrix: 4 bytes for each cell and gene.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelspace.data import columns
+from labelspace.data.dataset import Dataset, random_splits
+from labelspace.errors import UserError, unknown
+from labelspace.labels import Schema
+from labelspace.variables import Described, Variable
+
+_ENTRIES = 20_000_000  # of a dense piece of the matrix that is read at once
+_TOTAL = 10_000  # what a cell's counts are scaled to sum up to before their logarithm, when genes are compared
+
+
+def open(
+    address: str,
+    seed: int,
+    path: str,
+    labels: Sequence[str] | None = None,
+    group: str = "",
+    like: Described | None = None,
+    progress=None,
+    layer: str = "",
+    raw: bool = False,
+    counts: str = "auto",
+    genes: int = 0,
+) -> Dataset:
+    """Reads cells and their labels.
+
+    Args:
+        address: kept with the data.
+        seed: seed of the splits.
+        path: the file.
+        labels: columns of obs; by default all that hold classes or booleans.
+        group: a column of obs that says which cells belong together.
+        like: a trained model that the cells are for: its genes are read, in its order.
+        progress: called with cells read and cells in all.
+        layer: a layer to read instead of X.
+        raw: read ``raw`` instead of X.
+        counts: whether entries are counts: "true", "false", or "auto" (whether all are whole numbers >= 0).
+        genes: keep so many genes, those whose values vary most over the training cells; 0 keeps all. Of counts compared are the
+            variances of log(1 + 10,000 count / total of the cell), of other entries those of the entries themselves.
+
+    Raises:
+        UserError: not such a file, an unknown layer, gene or column of obs, entries that are not what ``counts`` says, or a
+            matrix that does not fit into memory.
+    """
+    if counts not in ("auto", "true", "false"):
+        raise UserError(f"counts={counts!r} is not auto, true or false")
+    if layer and raw:
+        raise UserError("layer and raw are two matrices; name one of them")
+    if genes < 0:
+        raise UserError(f"genes must be 0 (all) or more, got {genes}")
+    file = Path(path)
+    cells = _read(file)
+    try:
+        matrix, var_names = _matrix(file, cells, layer, raw)
+        schema, values, observed, notes = _labels(file, cells, labels, group, like)
+        ids = _unique(cells.obs_names, "cells", notes)
+        names = _unique(var_names, "genes", notes)
+        n = len(ids)
+        data = Dataset(
+            address,
+            np.empty((n, 0), np.float32),
+            values,
+            observed,
+            schema,
+            random_splits(n, seed),
+            notes=tuple(notes),
+            ids=ids,
+            keys={group: np.array([entry or "" for entry in _entries(file, cells, group)])} if group else {},
+        )
+        if group and like is None:
+            data = data.group(group, seed)  # genes are chosen on the training cells
+        found = _look(file, matrix, data.rows("train") if genes and like is None else np.arange(0), counts, like, ids)
+        if like is not None and like.variables:
+            kept = _places(file, names, like.variables)
+            variables = tuple(like.variables)
+        else:
+            kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
+            variables = tuple(Variable(str(name), "count" if found["counts"] else "continuous") for name in names[kept])
+        x = _dense(file, matrix, kept, progress)
+    finally:
+        cells.file.close()
+    if len(kept) < len(names) and like is None:
+        data = replace(data, notes=(*data.notes, f"the {len(kept):,} most variable of {len(names):,} genes are kept"))
+    return replace(data, x=x, variables=variables, likelihood="negative-binomial" if found["counts"] else "")
+
+
+def _read(file: Path) -> Any:
+    """The file as AnnData, its matrix on disk."""
+    try:
+        import anndata
+    except ImportError:
+        raise UserError("h5ad files need anndata: pip install 'labelspace[bio]'") from None
+    if not file.is_file():
+        raise UserError(f"no such file: {file}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files of older versions, which are read all the same
+            return anndata.read_h5ad(file, backed="r")
+    except Exception as error:  # whatever a file that is something else makes of the reader
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{file} cannot be read as h5ad: {type(error).__name__} {why}") from None
+
+
+def _matrix(file: Path, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
+    """The matrix, quick to read row by row, and the names of its columns."""
+    import scipy.sparse
+
+    if layer:
+        if layer not in cells.layers:
+            raise UserError(f"{file}: {unknown('layer', layer, cells.layers)}")
+        matrix, names = cells.layers[layer], cells.var_names
+    elif raw:
+        if cells.raw is None:
+            raise UserError(f"{file} has no raw; leave out raw=true")
+        matrix, names = cells.raw.X, cells.raw.var_names
+    else:
+        try:
+            matrix, names = cells.X, cells.var_names
+        except KeyError:  # looked up in the file now
+            matrix, names = None, ()
+    if matrix is None:
+        raise UserError(f"{file} has no X; name a layer: {', '.join(cells.layers) or 'there is none'}")
+    if getattr(matrix, "format", "") == "csc" and hasattr(matrix, "to_memory"):
+        matrix = matrix.to_memory()
+    if scipy.sparse.issparse(matrix):
+        matrix = matrix.tocsr()
+    if matrix.dtype.kind not in "fiub":
+        raise UserError(f"{file}: the matrix holds {matrix.dtype}, not numbers")
+    if 0 in matrix.shape:
+        raise UserError(f"{file}: the matrix has shape {tuple(matrix.shape)}; expected cells and genes")
+    return matrix, names
+
+
+def _pieces(matrix: Any) -> Iterator[tuple[int, Any]]:
+    """The matrix in pieces of rows, as float32: the first row's index, and a sparse (CSR) or dense array."""
+    import scipy.sparse
+
+    step = max(1, _ENTRIES // matrix.shape[1])
+    for start in range(0, matrix.shape[0], step):
+        piece = matrix[start : start + step]
+        yield start, (piece if scipy.sparse.issparse(piece) else np.asarray(piece)).astype(np.float32)
+
+
+def _entries(file: Path, cells: Any, name: str) -> list[str | None]:
+    if name not in cells.obs.columns:
+        raise UserError(f"{file}: {unknown('column of obs', name, cells.obs.columns)}")
+    column = cells.obs[name].astype(object)
+    return [columns.text(None if missing else entry) for entry, missing in zip(column, column.isna(), strict=True)]
+
+
+def _labels(
+    file: Path, cells: Any, labels: Sequence[str] | None, group: str, like: Described | None
+) -> tuple[Schema, np.ndarray, np.ndarray, list[str]]:
+    notes: list[str] = []
+    if labels is None and like is not None:
+        labels = [name for name in like.schema.names if name in cells.obs.columns]
+    elif labels is None:
+        labels, others = [], []
+        for name in map(str, cells.obs.columns):
+            if name == group:
+                continue
+            try:
+                fits = cells.obs[name].dtype.kind in "bO" and columns.infer(name, _entries(file, cells, name)).discrete
+            except UserError:
+                fits = False
+            (labels if fits else others).append(name)
+        if others:
+            notes.append(f"columns of obs that are not taken for labels unless they are named: {', '.join(others)}")
+    known = like.schema.select(labels) if like is not None and set(labels) <= set(like.schema.names) else None
+    found = {name: _entries(file, cells, name) for name in labels}
+    names = cells.obs_names
+    try:
+        return *columns.read(found, len(names), known=known, where=lambda row: f"{file}, cell {names[row]}"), notes
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(str(file)) else f"{file}: {error}") from None
+
+
+def _unique(names: Any, what: str, notes: list[str]) -> np.ndarray:
+    if not names.is_unique:
+        from anndata.utils import make_index_unique
+
+        notes.append(f"{what} of the same name are told apart by a number behind it")
+        names = make_index_unique(names.astype(str))
+    return np.array([str(name) for name in names])
+
+
+def _look(file: Path, matrix: Any, train: np.ndarray, counts: str, like: Described | None, ids: np.ndarray) -> dict[str, Any]:
+    """Whether the entries are counts, and the variance of every gene over some cells, "plain" and of logarithms.
+
+    A trained model knows whether it takes counts.
+    """
+    if like is not None and like.variables:
+        counts = "true" if all(variable.kind == "count" for variable in like.variables) else "false"
+    plain, log = _Moments(matrix.shape[1]), _Moments(matrix.shape[1])
+    for start, piece in _pieces(matrix):
+        stored = piece.data if hasattr(piece, "indptr") else piece
+        whole = (stored >= 0) & (stored == np.round(stored))
+        if counts == "true" and not whole.all():
+            row = start + int(np.flatnonzero(~_rowwise(piece, whole))[0])
+            raise UserError(f"{file}, cell {ids[row]}: entries that are not counts, whole numbers >= 0; leave counts=true out")
+        if not whole.all():
+            counts = "false"
+        rows = train[(train >= start) & (train < start + piece.shape[0])] - start
+        if len(rows):
+            plain.add(piece[rows])
+            if counts != "false":
+                log.add(_logarithm(piece[rows]))
+    return {"counts": counts != "false", "plain": plain.variance, "log": log.variance}
+
+
+def _rowwise(piece: Any, whole: np.ndarray) -> np.ndarray:
+    """Which rows have whole entries only, ``(rows,)``; ``whole`` is of the stored entries."""
+    if not hasattr(piece, "indptr"):
+        return np.asarray(whole.all(axis=1))
+    rows = np.repeat(np.arange(piece.shape[0]), np.diff(piece.indptr))
+    return np.bincount(rows, weights=~whole, minlength=piece.shape[0]) == 0
+
+
+def _logarithm(piece: Any) -> Any:
+    totals = np.maximum(np.asarray(piece.sum(1)).ravel(), 1)
+    if hasattr(piece, "indptr"):
+        scaled = piece.copy()
+        scaled.data = np.log1p(scaled.data * np.repeat(_TOTAL / totals, np.diff(piece.indptr)))
+        return scaled
+    return np.log1p(piece * (_TOTAL / totals)[:, None])
+
+
+class _Moments:
+    """Sums that give the variance of every column."""
+
+    def __init__(self, d: int) -> None:
+        self.n, self.first, self.second = 0, np.zeros(d), np.zeros(d)
+
+    def add(self, piece: Any) -> None:
+        wide = piece.astype(np.float64)
+        self.n += piece.shape[0]
+        self.first += np.asarray(wide.sum(0)).ravel()
+        self.second += np.asarray((wide.multiply(wide) if hasattr(wide, "indptr") else wide**2).sum(0)).ravel()
+
+    @property
+    def variance(self) -> np.ndarray:
+        n = max(self.n, 1)
+        return self.second / n - (self.first / n) ** 2
+
+
+def _most_variable(file: Path, variance: np.ndarray, genes: int, names: np.ndarray) -> np.ndarray:
+    """Columns to keep, in the order of the file."""
+    if genes == 0:
+        return np.arange(len(names))
+    if genes > len(names):
+        raise UserError(f"{file} has {len(names):,} genes, fewer than genes={genes}")
+    return np.sort(np.argsort(-np.nan_to_num(variance), kind="stable")[:genes])
+
+
+def _places(file: Path, names: np.ndarray, variables: Sequence[Variable]) -> np.ndarray:
+    """Where the genes of a trained model are."""
+    at = {name: i for i, name in enumerate(names)}
+    absent = [variable.name for variable in variables if variable.name not in at]
+    if absent:
+        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        raise UserError(f"{file} lacks {len(absent)} of the model's {len(variables)} genes: {some}")
+    return np.array([at[variable.name] for variable in variables])
+
+
+def _dense(file: Path, matrix: Any, kept: np.ndarray, progress: Any) -> np.ndarray:
+    """The kept columns as ``(n, genes)`` float32."""
+    n, whole = matrix.shape[0], len(kept) == matrix.shape[1] and bool((np.diff(kept) == 1).all())
+    needed = 4 * n * len(kept)
+    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise UserError(
+            f"{file}: {n:,} cells and {len(kept):,} genes take {needed / 2**30:.0f} GB, more than this computer's memory; keep "
+            "fewer genes with genes=2000"
+        )
+    x = np.empty((n, len(kept)), np.float32)
+    for start, piece in _pieces(matrix):
+        part = piece if whole else piece[:, kept]
+        x[start : start + part.shape[0]] = part.toarray() if hasattr(part, "indptr") else part
+        if progress is not None:
+            progress(start + part.shape[0], n)
+    return x

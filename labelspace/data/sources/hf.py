@@ -1,0 +1,266 @@
+"""``hf:NAME``: a data set that the ``datasets`` library reads (extra ``hub``).
+
+NAME is a directory that ``save_to_disk`` wrote, a directory of Parquet or CSV files or of images, or a name on the Hugging Face
+hub. Code that comes with a data set is never run. Where the hub cannot be reached, what was downloaded before is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import urllib.request
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+
+from labelspace.data import images
+from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
+from labelspace.data.sources.table import arrow_columns
+from labelspace.data.tabular import Frame, dataset
+from labelspace.errors import UserError, unknown
+from labelspace.variables import Described
+
+_SPLITS: dict[str, Split] = {
+    "train": "train",
+    "validation": "val",
+    "valid": "val",
+    "val": "val",
+    "dev": "val",
+    "test": "test",
+}
+_WAIT = 5.0  # seconds for the hub to answer
+
+
+def open(
+    address: str,
+    seed: int,
+    path: str,
+    labels: Sequence[str] | None = None,
+    group: str = "",
+    like: Described | None = None,
+    progress=None,
+    config: str = "",
+    image: str = "",
+    size: int = 0,
+    channels: int = 0,
+    id: str = "",
+    drop: str = "",
+    kinds: str = "",
+) -> Dataset:
+    """Reads a data set with its own splits; what it lacks of validation and test samples is drawn from the training split.
+
+    Args:
+        address: kept with the data.
+        seed: seed of what is drawn.
+        path: directory or name on the hub.
+        labels: columns that are labels; by default those that hold classes or booleans, and of images without such columns
+            all that can be.
+        group: the column that says which samples belong together.
+        like: a trained model that the data are for.
+        progress: called with images read and images in all.
+        config: which of the data set's configurations.
+        image: the column of images, where there are several.
+        size, channels: as of ``folder``; 0 takes the images' own, which must then be one and the same.
+        id, drop, kinds: see :func:`labelspace.data.tabular.dataset`.
+
+    Raises:
+        UserError: no such data set, the hub cannot be reached, or columns, cells or images that cannot be used.
+    """
+    if size and not 8 <= size <= 256:
+        raise UserError(f"size must be 8 to 256, got {size}")
+    if channels not in (0, *images.MODES):
+        raise UserError(f"channels must be 1, 3 or 4, got {channels}")
+    parts, notes = _splits(path, _load(path, config))
+    features = next(iter(parts.values())).features
+    pictures = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    if image and image not in pictures:
+        raise UserError(f"{path}: {unknown('column of images', image, pictures)}")
+    if len(pictures) > 1 and not image:
+        raise UserError(f"{path} has several columns of images; name one with image=: {', '.join(pictures)}")
+    frame = _frame(path, parts, features, pictures, seed, notes)
+    x = _pixels(frame, image or pictures[0], parts, size, channels, progress) if pictures else None
+    if labels is None and like is None:
+        rest = [name for name in features if name not in {*pictures, *drop.split("+"), id, group}]
+        labels = [name for name in rest if _holds_classes(features[name])] or None
+        if labels and pictures and len(labels) < len(rest):
+            others = ", ".join(name for name in rest if name not in labels)
+            note = f"columns that are not taken for labels unless they are named: {others}"
+            frame = replace(frame, notes=(*frame.notes, note))
+    return dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=drop, kinds=kinds)
+
+
+def _load(path: str, config: str) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("data sets of the hub need the datasets library: pip install 'labelspace[hub]'") from None
+    home = Path(path)
+    with _quietly(datasets), _offline(datasets, not home.exists()) as unreachable:
+        try:
+            if (home / "dataset_dict.json").exists() or (home / "state.json").exists():
+                return datasets.load_from_disk(str(home))
+            return datasets.load_dataset(path, config or None)
+        except Exception as error:  # libraries and servers have many ways of saying no
+            if home.exists():
+                reason = f"cannot be read as a data set: {_line(error)}"
+            elif unreachable:
+                reason = "is no directory here, was not downloaded before, and the Hugging Face hub cannot be reached"
+            else:
+                reason = f"is no directory here, and cannot be had from the Hugging Face hub: {_line(error)}"
+            raise UserError(f"{path} {reason}") from None
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
+
+
+@contextlib.contextmanager
+def _quietly(datasets: Any) -> Iterator[None]:
+    """Without the library's own progress bars, log lines and warnings."""
+    shown = not datasets.are_progress_bars_disabled()
+    level = datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if shown:
+            datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _offline(datasets: Any, asks_hub: bool) -> Iterator[bool]:
+    """Yields whether the hub is needed and cannot be reached; the libraries then look at what they have, and do not wait."""
+    from huggingface_hub import constants
+
+    unreachable = asks_hub and not urllib.request.getproxies() and not _answers(urlparse(constants.ENDPOINT))
+    switches = [(datasets.config, "HF_HUB_OFFLINE"), (constants, "HF_HUB_OFFLINE")]
+    before = [getattr(module, name) for module, name in switches]
+    for module, name in switches if unreachable else []:
+        setattr(module, name, True)
+    try:
+        yield unreachable
+    finally:
+        for (module, name), value in zip(switches, before, strict=True):
+            setattr(module, name, value)
+
+
+def _answers(server: Any) -> bool:
+    try:
+        with socket.create_connection((server.hostname, server.port or 443), timeout=_WAIT):
+            return True
+    except OSError:
+        return False
+
+
+def _splits(path: str, loaded: Any) -> tuple[dict[Split, Any], tuple[str, ...]]:
+    """The data set's own splits by our names, and notes."""
+    parts = dict(loaded) if hasattr(loaded, "keys") else {"train": loaded}
+    if len(parts) == 1:
+        parts = {"train": next(iter(parts.values()))}
+    out: dict[Split, Any] = {}
+    others = []
+    for name, part in parts.items():
+        split = _SPLITS.get(name)
+        if split is None or split in out:
+            others.append(name)
+        elif len(part):
+            out[split] = part
+    if "train" not in out:
+        raise UserError(f"{path} has no training samples; its splits: {', '.join(parts)}")
+    ordered: dict[Split, Any] = {split: out[split] for split in SPLITS if split in out}
+    return ordered, ((f"splits that are not used: {', '.join(others)}",) if others else ())
+
+
+def _holds_classes(feature: Any) -> bool:
+    return type(feature).__name__ == "ClassLabel" or getattr(feature, "dtype", "") == "bool"
+
+
+def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str], seed: int, notes: tuple[str, ...]) -> Frame:
+    """The columns of all splits, one split after the other, without images."""
+    rest = [name for name in features if name not in pictures]
+    found = [arrow_columns(part.with_format("arrow")[:].select(rest)) for part in parts.values()]
+    unusable = {name: kind for _, kinds in found for name, kind in kinds.items()}
+    names = [name for name in found[0][0] if all(name in columns_ for columns_, _ in found)]
+    merged: dict[str, Sequence] = {name: [e for columns_, _ in found for e in columns_[name]] for name in names}
+    for name, feature in features.items():
+        if type(feature).__name__ == "ClassLabel" and name in merged:
+            merged[name] = [None if e is None or e < 0 else feature.names[e] for e in merged[name]]
+    ends = np.cumsum([len(part) for part in parts.values()]).tolist()
+    starts = dict(zip(parts, [0, *ends], strict=False))
+    splits: dict[Split, np.ndarray] = {}
+    for split, start, end in zip(parts, starts.values(), ends, strict=True):
+        splits[split] = np.arange(start, end)
+
+    def where(row: int) -> str:
+        split = max((name for name in parts if starts[name] <= row), key=starts.__getitem__)
+        return f"{split} row {row - starts[split] + 1}"
+
+    return Frame(path, merged, ends[-1], where, splits=_completed(splits, seed), unusable=unusable, notes=notes)
+
+
+def _completed(splits: dict[Split, np.ndarray], seed: int) -> dict[Split, np.ndarray]:
+    """Splits with the missing ones drawn from the training split, a tenth of it each."""
+    absent: list[Split] = [name for name in SPLITS if name not in splits]
+    if not absent:
+        return splits
+    train = splits["train"]
+    drawn = random_splits(len(train), seed)
+    if len(absent) == 2:
+        return {name: train[rows] for name, rows in drawn.items()}
+    kept = np.setdiff1d(train, train[drawn[absent[0]]])
+    out: dict[Split, np.ndarray] = {**splits, "train": kept}
+    out[absent[0]] = train[drawn[absent[0]]]
+    return {name: out[name] for name in SPLITS}
+
+
+def _pixels(frame: Frame, column: str, parts: dict[Split, Any], size: int, channels: int, progress: Any) -> np.ndarray:
+    """The images as ``(n, channels, height, width)`` uint8."""
+    entries = [entry for part in parts.values() for entry in part.with_format("arrow")[:].column(column).to_pylist()]
+
+    def file(row: int) -> Any:
+        entry = entries[row]
+        if entry is None or (entry["bytes"] is None and not entry["path"]):
+            raise UserError(f"{frame.place(row, column)}: there is no image")
+        return io.BytesIO(entry["bytes"]) if entry["bytes"] is not None else Path(entry["path"])
+
+    shape = (channels, size, size)
+    if not (size and channels):
+        shape = _common(frame, column, [images.look([one])[one] for one in map(file, range(frame.n))], size, channels)
+    x = np.empty((frame.n, *shape), np.uint8)
+    for row in range(frame.n):
+        try:
+            x[row] = images.read(file(row), shape[0], (shape[1], shape[2]))
+        except images.UNREADABLE as error:
+            raise UserError(f"{frame.place(row, column)}: the image cannot be read: {error}") from None
+        if progress is not None:
+            progress(row + 1, frame.n)
+    return x
+
+
+def _common(frame: Frame, column: str, looked: list, size: int, channels: int) -> tuple[int, int, int]:
+    """The shape that all images have."""
+    for row, found in enumerate(looked):
+        if isinstance(found, str):
+            raise UserError(f"{frame.place(row, column)}: the image cannot be read: {found}")
+        if not size and found[0] != looked[0][0]:
+            raise UserError(
+                f"images of different sizes: {frame.where(0)} is {looked[0][0]}, {frame.where(row)} is {found[0]} (height, "
+                "width); add size=64"
+            )
+        if not channels and found[1] != looked[0][1]:
+            raise UserError(
+                f"images of different modes: {frame.where(0)} has {looked[0][1]} channels, {frame.where(row)} has {found[1]}; "
+                "add channels=3"
+            )
+    height, width = (size, size) if size else looked[0][0]
+    return channels or looked[0][1], height, width
