@@ -4,9 +4,9 @@
 
 For each n (20,000 and 200,000), a process of its own draws n simple faces of 64 x 64 into a store in a temporary directory
 (TMPDIR moves it; 12 KB a face), and trains a small VAE on them: one pass over all of the largest n, two over the others. Ten
-times a second, from before the model is built, it reads from /proc/self/status what it holds: RssAnon, memory of its own, and RssFile,
-pages of files that are mapped, which the system drops and reads again as it needs memory. Writes OUT.json and OUT.txt (default:
-docs/evidence/large-store). Linux only.
+times a second, from before the model is built, it reads from /proc/self/status what it holds: RssAnon, memory of its own, and
+RssFile, pages of files that are mapped, which the system drops and reads again as it needs memory. Writes OUT.json and OUT.txt
+(default: docs/evidence/large-store). Linux only.
 """
 
 from __future__ import annotations
