@@ -54,7 +54,7 @@ def open(
         views: "frontal", "lateral" or "all"; with "all", the view is a label.
         uncertain: what a finding of -1 is: "missing", "0" or "1".
         blank: what a finding without entry, which the report does not mention, is: "missing" or "0". "No Finding" is always 0
-            there, for it is 1 exactly where nothing was found.
+            there, for it is 1 where nothing was found.
         val: part of the patients of ``train.csv`` whose images validate; with 0 all of them train.
 
     Raises:
