@@ -184,6 +184,8 @@ def _build(
             if file.name not in ("x.npy", "store.json"):
                 file.unlink()
         work.rename(home)
+    except _KilledError:
+        raise
     except (UserError, OSError):  # what cannot be built is not kept; what was interrupted is
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -210,6 +212,10 @@ def _begin(home: Path, rows: np.ndarray, shape: tuple[int, ...], job: dict) -> N
             shutil.rmtree(work, ignore_errors=True)
             locks.sweep(home, 0.0)
     (work / "done.jsonl").touch()
+
+
+class _KilledError(UserError):
+    """A worker was ended by somebody else: for want of memory, say."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +307,11 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
         for process in processes:
             _, errors = process.communicate()
             if process.returncode:
+                if process.returncode < 0:
+                    raise _KilledError(
+                        f"a process that was building {work.name[1:]} was killed by signal {-process.returncode}; what is "
+                        "done is kept, and the next build goes on from there (fewer processes need less memory: data build --workers 1)"
+                    )
                 last = (errors.strip().splitlines() or [f"a worker ended with code {process.returncode}"])[-1]
                 raise UserError(last.removeprefix("labelspace.errors.UserError: "))
     finally:

@@ -497,6 +497,29 @@ def test_a_builder_that_waits_takes_over_from_one_that_is_killed(cache: Path, tm
     assert leftovers(cache) == []
 
 
+DEADLY = """
+import os
+import signal
+
+import numpy as np
+
+
+def draw(rows, failures):
+    if rows[0] >= 384 and not os.path.exists(__file__ + ".go"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.zeros((len(rows), 1, 8, 8), np.uint8)
+"""
+
+
+def test_a_worker_that_is_killed_is_one_line_and_what_is_done_is_kept(cache: Path, tmp_path: Path, slow):
+    (tmp_path / "deadly_drawer.py").write_text(DEADLY)
+    with pytest.raises(UserError, match="killed by signal 9; what is done is kept"):
+        store.build("deadly", np.arange(900), SHAPE, "deadly_drawer:draw", {}, workers=1)
+    (tmp_path / "deadly_drawer.py.go").touch()
+    assert 0 < store.build("deadly", np.arange(900), SHAPE, "deadly_drawer:draw", {}, workers=1).drawn < 900
+    assert leftovers(cache) == []
+
+
 def test_files_that_may_not_grow_are_one_line(cache: Path, slow):
     import resource
 
