@@ -310,7 +310,7 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
                 if process.returncode < 0:
                     raise _KilledError(
                         f"a process that was building {work.name[1:]} was killed by signal {-process.returncode}; what is "
-                        "done is kept, and the next build goes on from there (fewer processes need less memory: data build --workers 1)"
+                        "done is kept, and the next build goes on from there; fewer --workers need less memory"
                     )
                 last = (errors.strip().splitlines() or [f"a worker ended with code {process.returncode}"])[-1]
                 raise UserError(last.removeprefix("labelspace.errors.UserError: "))
