@@ -165,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
         "--group", default="", metavar="NAME", help="keep samples that share this (a person, a patient) in one split"
     )
     c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--workers", type=int, default=0, help="processes that read or draw images (default: one a core)")
 
     c = add(
         "evaluate",

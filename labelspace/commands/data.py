@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from labelspace import terminal
-from labelspace.data import sources
+from labelspace.data import sources, store
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.variables import Described
@@ -24,13 +24,38 @@ def data(given: argparse.Namespace) -> None:
         return
     if not given.address:
         raise UserError(f"data {given.action} needs an address; labelspace data list prints all")
-    found = open_data(given.address, given.labels, given.seed, group=given.group)
+    if given.workers < 0:
+        raise UserError(f"--workers must be 1 or more, or 0 for one a core; got {given.workers}")
+    building = given.action == "build"
+    with store.watched(given.workers) as stores:
+        found = open_data(given.address, given.labels, given.seed, group=given.group, training=not building)
     if given.json:
-        terminal.emit(found.describe())
-    elif given.action == "inspect":
+        terminal.emit(found.describe() | ({"stores": [_facts(built) for built in stores]} if building else {}))
+    elif not building:
         _print(found)
     else:
         terminal.say("; ".join((f"{found.address}: {len(found):,} samples ready", *found.notes)))
+        if not stores:
+            terminal.say("nothing had to be built: this source keeps its samples in memory")
+        for fact in map(_facts, stores):
+            made = (
+                f"{fact['drawn']:,} images in {fact['seconds']:.1f} s, {fact['images_per_second']:,.0f} a second"
+                if fact["drawn"]
+                else "it was there already"
+            )
+            terminal.say(f"store: {made}; {fact['bytes'] / 1e6:,.1f} MB in {fact['place']}")
+
+
+def _facts(built: store.Built) -> dict:
+    """What is said of a store, as plain data."""
+    return {
+        "place": str(built.home),
+        "bytes": sum(file.stat().st_size for file in built.home.iterdir()),
+        "images": len(built.x),
+        "drawn": built.drawn,
+        "seconds": built.seconds,
+        "images_per_second": built.drawn / built.seconds if built.drawn else None,
+    }
 
 
 def open_data(

@@ -48,7 +48,10 @@ def infer(name: str, entries: Sequence[Any], kind: str = "") -> Label:
     else:
         classes = seen
     if len(classes) > MOST_CLASSES:
-        raise UserError(f"label {name!r} has {len(classes)} different texts; a categorical label takes up to {MOST_CLASSES}")
+        raise UserError(
+            f"label {name!r} has {len(classes)} different texts; a categorical label takes up to {MOST_CLASSES}: if they "
+            f"say what belongs together, use --group {name}; otherwise leave it out by naming the others with --labels"
+        )
     if len(classes) < 2:
         raise UserError(f"label {name!r} is always {classes[0]!r}, so nothing can be learnt about it; leave it out")
     return categorical(name, classes)

@@ -1,22 +1,49 @@
-"""Image files as arrays: found, looked at, decoded and resized."""
+"""Image files as arrays: looked at, decoded, cropped and resized."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, unknown
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 # What Pillow raises for a file that is not a picture or is damaged.
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
+# What becomes of a picture whose height and width are not in the proportion that is asked for.
+CROPS = {
+    "centre": "the largest part in its middle that has the proportion; what is beyond is cut off",
+    "pad": "all of it, black where it ends",
+    "none": "all of it, squeezed",
+    "close": "the middle three quarters of height and of width, squeezed: closer to an aligned face",
+}
 
-def decode(rows: np.ndarray, size: list[int] | None, channels: int, failures: list[tuple[int, str]]) -> np.ndarray:
+
+def check(size: int, channels: int, crop: str) -> None:
+    """Raises UserError where options of a source (0 for what the images have) are not such that images can have them."""
+    if size and not 8 <= size <= 256:
+        raise UserError(f"size must be 8 to 256, got {size}")
+    if channels not in (0, *MODES):
+        raise UserError(f"channels must be 1, 3 or 4, got {channels}")
+    if crop not in CROPS:
+        raise unknown("crop", crop, CROPS)
+
+
+def decode(
+    rows: np.ndarray,
+    size: list[int] | None,
+    channels: int,
+    failures: list[tuple[int, str]],
+    crop: str = "centre",
+    home: str = "",
+) -> np.ndarray:
     """Reads image files, ``(n,)`` paths -> ``(n, channels, height, width)`` uint8.
 
     Args:
@@ -24,37 +51,74 @@ def decode(rows: np.ndarray, size: list[int] | None, channels: int, failures: li
         size: height and width to resize to.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         failures: receives ``(row, reason)`` for each file that cannot be read; its image is black.
+        crop: a key of ``CROPS``.
+        home: directory that the paths are in.
     """
-    height, width = size or _size_of(str(rows[0]))
+    height, width = size or _size_of(os.path.join(home, str(rows[0])))
     out = np.zeros((len(rows), channels, height, width), np.uint8)
-    for i, path in enumerate(rows):
+    for i, name in enumerate(rows):
+        path = os.path.join(home, str(name))
         try:
-            out[i] = read(str(path), channels, (height, width))
+            out[i] = read(path, channels, (height, width), crop=crop)
         except UNREADABLE as error:
             failures.append((i, f"{path}: {error}"))
     return out
 
 
 def read(
-    path: str | Path | BinaryIO, channels: int, size: tuple[int, int] | None = None, formats: tuple[str, ...] | None = None
+    path: str | Path | BinaryIO,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    formats: tuple[str, ...] | None = None,
+    crop: str = "centre",
 ) -> np.ndarray:
-    """One image file as ``(channels, height, width)`` uint8, turned upright, resized if a size (height, width) is given.
+    """One image file as ``(channels, height, width)`` uint8, turned upright; cropped and resized if a size (height, width) is
+    given.
 
     Only ``formats`` are tried, where they are given (names as Pillow has them).
     """
     with Image.open(path, formats=formats) as image:
-        picture = ImageOps.exif_transpose(image)
-        if picture.mode.startswith("I;16"):  # 16-bit grey; PIL's own conversion would clip it
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        if size is not None:  # a large photograph is decoded at a half, a quarter or an eighth where that is still enough
+            image.draft(None, (2 * max(size), 2 * max(size)))  # type: ignore[arg-type]  # None keeps the mode
+        picture = _eight_bit(ImageOps.exif_transpose(image))
+        if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
+            picture = picture.convert("RGBA")  # only then Pillow knows what to do with a transparent palette
         picture = picture.convert(MODES[channels])
         if size is not None and picture.size != size[::-1]:
-            picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+            picture = _fitted(picture, size[1], size[0], crop)
         pixels = np.array(picture)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit: its high bytes. Pillow's own conversion would clip it."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode == "I":
+        deep = np.asarray(picture)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("it has 32-bit pixels outside 0 to 65535; save it with 8 or 16 bits")
+        return Image.fromarray((deep >> 8).astype(np.uint8))
+    if picture.mode == "F":
+        raise ValueError("it has floating-point pixels, whose scale is not known; save it with 8 or 16 bits")
+    return picture
+
+
+def _fitted(picture: Image.Image, width: int, height: int, crop: str) -> Image.Image:
+    across, down = picture.size
+    if crop == "pad":
+        return ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS)
+    if crop == "centre":
+        scale = min(across / width, down / height)
+        cut = ((across - scale * width) / 2, (down - scale * height) / 2)
+    else:
+        cut = (across / 8, down / 8) if crop == "close" else (0, 0)
+    box = (cut[0], cut[1], across - cut[0], down - cut[1])
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
 def read_for(shape: tuple[int, ...], path: str | Path) -> np.ndarray:
-    """One image file fitted to a model's image shape. Raises UserError when it cannot be read."""
+    """One image file fitted to a model's image shape, cropped at its centre. Raises UserError when it cannot be read."""
     if shape[0] not in MODES:
         raise UserError(f"picture files have 1, 3 or 4 channels, the model takes {shape[0]}; name a sample of its data instead")
     try:
@@ -65,9 +129,14 @@ def read_for(shape: tuple[int, ...], path: str | Path) -> np.ndarray:
         raise UserError(f"{path} cannot be read as an image: {error}") from None
 
 
-def look(paths: list[Path]) -> dict[Path, tuple[tuple[int, int], int] | str]:
+def within(directory: Path) -> list[Path]:
+    """All files in a directory, and in those below it, that are pictures by their endings; sorted."""
+    return sorted(file for file in directory.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def look(paths: Iterable[str | Path]) -> dict[str | Path, tuple[tuple[int, int], int] | str]:
     """Height, width and channels of each file, or why it cannot be read (its header is enough; pixels are not decoded)."""
-    found: dict[Path, tuple[tuple[int, int], int] | str] = {}
+    found: dict[str | Path, tuple[tuple[int, int], int] | str] = {}
     for path in paths:
         try:
             with Image.open(path) as image:

@@ -1,12 +1,19 @@
 """The store: samples decoded or drawn once, kept as memory-mapped uint8 images in the user's cache.
 
 A store is a directory ``<name>-<key>`` with ``x.npy`` and ``store.json``. The key is a hash of everything that determines
-the pixels, so a store is never stale. It is built by worker processes into a temporary directory that is renamed when it
-is whole: a killed build leaves no store, and of two builders at once one wins and both find the same files.
+the pixels, so a store is never stale. It is built by worker processes in a hidden directory beside it, ``.<name>-<key>``,
+which is renamed when it is whole.
+
+Whoever builds holds a lock on ``.<name>-<key>.lock``, and so do its workers. The system releases a lock when the last process
+that holds it ends, however it ends: of two builders one works and the other waits for it, and what a killed build left is never
+taken for one that is alive. A worker reports rows when they are on disk, and the builder notes them in ``done.jsonl``, so the
+next build of the same key goes on where a killed one was. What nobody came back for within a day, or at once where the disk is
+full, is deleted by the next build of any store.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
@@ -15,19 +22,23 @@ import selectors
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from labelspace.data import locks
 from labelspace.errors import UserError
 
 FORMAT = 1
-_CHUNK = 64  # rows that a worker draws between two progress lines
+_CHUNK = 64  # rows that a worker draws between two looks at the clock
+_FLUSHING = 0.05  # the part of its time that a worker may spend on waiting for the disk
+_KEPT = 24 * 3600.0  # seconds that the work of a killed build is kept for
 
 # Functions that turn rows into images: name -> "module:function". Each takes an array of rows and keyword arguments, and
 # returns uint8 images (n, channels, height, width). A row that cannot be drawn is a zero image and an entry in the
@@ -51,16 +62,41 @@ def cache_directory() -> Path:
 
 @dataclass(frozen=True)
 class Built:
-    """A finished store: the images ``(n, channels, height, width)`` uint8, memory-mapped, and rows that failed.
+    """A finished store.
 
     Attributes:
-        failures: row -> why it could not be read; such a row is black and must be left out.
-        seconds: what building took, 0 when the store was there already.
+        x: the images ``(kept, channels, height, width)`` uint8, memory-mapped; rows that failed are left out.
+        home: its directory.
+        failures: row -> why it could not be read.
+        seconds: what building took now, 0 when the store was there already or another process built it.
+        drawn: rows that were drawn now.
     """
 
     x: np.ndarray
+    home: Path
     failures: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+    drawn: int = 0
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Which of the rows that were asked for ``x`` holds, in order."""
+        return np.setdiff1d(np.arange(len(self.x) + len(self.failures)), list(self.failures))
+
+
+# What watched() asks for: the number of workers, and where finished stores are put.
+_WATCHED: ContextVar[tuple[int, list[Built]] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watched(workers: int = 0) -> Iterator[list[Built]]:
+    """Every store that is built or found inside is put into the list, and built by ``workers`` processes (0: one per core)."""
+    found: list[Built] = []
+    token = _WATCHED.set((workers, found))
+    try:
+        yield found
+    finally:
+        _WATCHED.reset(token)
 
 
 def build(
@@ -74,131 +110,249 @@ def build(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Built:
-    """Finds or builds the store of some rows.
+    """Finds or builds the store of some rows; waits for it where another process is building it.
 
     Args:
         name: first part of the directory's name.
         rows: what is drawn, one row a sample (factor codes, or file names).
         shape: channels, height and width of every image.
-        drawer: a key of ``DRAWERS``.
+        drawer: a key of ``DRAWERS``, or "module:function" of something that can be imported.
         arguments: JSON keyword arguments of the drawing function.
         fingerprint: anything else that determines the pixels (sizes and times of files).
         workers: processes; by default one per core.
         progress: called with rows done and rows in all.
 
     Raises:
-        UserError: a worker failed, or the disk is full.
+        UserError: a worker failed, the disk is full, or the cache cannot be written.
     """
     text = json.dumps([FORMAT, drawer, arguments, list(shape), rows.dtype.str, list(rows.shape), fingerprint])
     key = hashlib.sha256(text.encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()[:20]
     home = cache_directory() / f"{name}-{key}"
+    asked, found = _WATCHED.get() or (0, [])
+    began, drawn = time.monotonic(), 0
+    if not home.exists():
+        try:
+            home.parent.mkdir(parents=True, exist_ok=True)
+            locks.sweep(home, _KEPT)
+            with locks.locked(home, lambda: progress and progress(sum(map(len, _done(_work_of(home)))), len(rows))) as lock:
+                if not home.exists():  # else another process has built it meanwhile
+                    job = {"drawer": drawer, "arguments": arguments}
+                    drawn = _build(home, rows, shape, job, lock, workers or asked or os.cpu_count() or 1, progress)
+        except OSError as error:
+            raise UserError(f"the store {home} could not be written: {error.strerror or error}") from None
     if not (home / "store.json").exists():
-        if home.exists():
-            raise UserError(f"the store {home} is damaged (no store.json); delete it and it will be built again")
-        seconds = _build(home, rows, shape, drawer, arguments, workers or os.cpu_count() or 1, progress)
-    else:
-        seconds = 0.0
-    return _open(home, (len(rows), *shape), seconds)
+        raise UserError(f"the store {home} is damaged (no store.json); delete it and it will be built again")
+    built = _open(home, (len(rows), *shape), time.monotonic() - began if drawn else 0.0, drawn)
+    found.append(built)
+    return built
 
 
-def _open(home: Path, shape: tuple[int, ...], seconds: float) -> Built:
+def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
         meta = json.loads((home / "store.json").read_text())
         x = np.load(home / "x.npy", mmap_mode="r", allow_pickle=False)
+        failures = {int(k): str(v) for k, v in meta["failures"].items()}
+        shape = (shape[0] - len(failures), *shape[1:])
         if meta["format"] != FORMAT or x.shape != shape or x.dtype != np.uint8:
             raise ValueError(f"holds {x.dtype} {x.shape}, expected uint8 {shape}")
-        return Built(x, {int(k): str(v) for k, v in meta["failures"].items()}, seconds)
+        return Built(x, home, failures, seconds, drawn)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the store {home} is damaged ({error}); delete it and it will be built again") from None
 
 
-def _build(home: Path, rows, shape, drawer: str, arguments, workers: int, progress: Progress | None) -> float:
-    began = time.monotonic()
-    work = home
+def _work_of(home: Path) -> Path:
+    return home.parent / f".{home.name}"
+
+
+def _build(
+    home: Path, rows: np.ndarray, shape: tuple[int, ...], job: dict, lock: int, workers: int, progress: Progress | None
+) -> int:
+    """Builds a store, or the rest of it, under its lock; returns how many rows were drawn."""
+    work = _work_of(home)
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
-        work.chmod(0o755)
-        np.save(work / "rows.npy", rows, allow_pickle=False)
-        x = np.lib.format.open_memmap(work / "x.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *shape))
-        x.flush()
-        del x
-        job = {"drawer": drawer, "arguments": arguments}
-        (work / "job.json").write_text(json.dumps(job))
-        failures = _run_workers(work, len(rows), max(1, min(workers, len(rows) // _CHUNK)), progress)
-        (work / "rows.npy").unlink()
-        (work / "job.json").unlink()
-        (work / "store.json").write_text(json.dumps({"format": FORMAT, "failures": failures}))
+        drawn = 0
+        if not (work / "store.json").exists():  # else a build was killed just before the end
+            done = _resumed(work, (len(rows), *shape))
+            if not (work / "done.jsonl").exists():
+                _begin(home, rows, shape, job)
+            todo = [start for start in range(0, len(rows), _CHUNK) if start not in done]
+            drawn = sum(min(_CHUNK, len(rows) - start) for start in todo)
+            (work / "todo.json").write_text(json.dumps(todo))
+            if todo:
+                _run_workers(work, len(rows), max(1, min(workers, len(todo))), lock, progress)
+            failures = {row: why for chunk in _done(work) for row, why in chunk.failures.items()}
+            _close_ranks(work, sorted(failures))
+            finished = work / "finished.json"
+            finished.write_text(json.dumps({"format": FORMAT, "failures": failures}))
+            finished.rename(work / "store.json")
+        for file in work.iterdir():
+            if file.name not in ("x.npy", "store.json"):
+                file.unlink()
+        work.rename(home)
+    except _KilledError:
+        raise
+    except (UserError, OSError):  # what cannot be built is not kept; what was interrupted is
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return drawn
+
+
+def _begin(home: Path, rows: np.ndarray, shape: tuple[int, ...], job: dict) -> None:
+    work = _work_of(home)
+    shutil.rmtree(work, ignore_errors=True)
+    for again in (False, True):
         try:
-            work.rename(home)
-        except OSError:
-            if not (home / "store.json").exists():  # else another process was faster, with the same content
+            work.mkdir()
+            np.save(work / "rows.npy", rows, allow_pickle=False)
+            (work / "job.json").write_text(json.dumps(job))
+            x = np.lib.format.open_memmap(work / "x.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *shape))
+            del x
+            if hasattr(os, "posix_fallocate"):  # better to know now than after an hour that the disk is too small
+                with (work / "x.npy").open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, (work / "x.npy").stat().st_size)
+            break
+        except OSError as error:
+            if again or error.errno != errno.ENOSPC:
                 raise
-    except OSError as error:
-        raise UserError(f"the store {home} could not be written: {error}") from None
-    finally:
-        if work != home:
             shutil.rmtree(work, ignore_errors=True)
-    return time.monotonic() - began
+            locks.sweep(home, 0.0)
+    (work / "done.jsonl").touch()
 
 
-def _run_workers(work: Path, n: int, workers: int, progress: Progress | None) -> dict[int, str]:
+class _KilledError(UserError):
+    """A worker was ended by somebody else: for want of memory, say."""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Rows that are on disk: from ``start`` on, ``rows`` of them, and those of them that failed."""
+
+    start: int
+    rows: int
+    failures: dict[int, str]
+
+    def __len__(self) -> int:
+        return self.rows
+
+
+def _done(work: Path) -> list[_Chunk]:
+    """What a build has on disk, by its own notes; the last line may be cut short."""
+    found = []
+    try:
+        for line in (work / "done.jsonl").read_text().split("\n")[:-1]:
+            for start, rows, failures in json.loads(line):
+                found.append(_Chunk(start, rows, {int(row): why for row, why in failures.items()}))
+    except (OSError, ValueError):
+        pass
+    return found
+
+
+def _resumed(work: Path, shape: tuple[int, ...]) -> set[int]:
+    """First rows of the chunks that a build before this one has finished; empties the notes where they cannot be used."""
+    try:
+        x = np.load(work / "x.npy", mmap_mode="r", allow_pickle=False)
+        usable = x.shape == shape and x.dtype == np.uint8 and (work / "rows.npy").exists() and (work / "job.json").exists()
+    except (OSError, EOFError, ValueError):
+        usable = False
+    if not usable:
+        (work / "done.jsonl").unlink(missing_ok=True)
+    return {chunk.start for chunk in _done(work)}
+
+
+def _close_ranks(work: Path, failed: list[int]) -> None:
+    """Leaves rows that failed out of ``x.npy``: later rows move up, and the file ends earlier."""
+    if not failed:
+        return
+    # Should this be killed, the next build draws again from the first row that moves.
+    still = [(chunk.start, chunk.rows, {}) for chunk in _done(work) if chunk.start + chunk.rows <= failed[0]]
+    (work / "done.jsonl").write_text(json.dumps(still) + "\n")
+    x = np.lib.format.open_memmap(work / "x.npy", mode="r+")
+    n, to, shape = len(x), failed[0], x.shape[1:]
+    gone = set(failed)
+    for start in range(failed[0], n, _CHUNK):
+        good = [row for row in range(start, min(start + _CHUNK, n)) if row not in gone]
+        x[to : to + len(good)] = x[good]
+        to += len(good)
+    x.flush()
+    offset = x.offset
+    del x
+    with (work / "x.npy").open("r+b") as file:
+        file.truncate(offset + to * int(np.prod(shape)))
+        header = {"descr": "|u1", "fortran_order": False, "shape": (to, *shape)}
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+        if file.tell() != offset:
+            raise OSError(f"the header of {work / 'x.npy'} has another length")
+
+
+def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress | None) -> None:
+    """Draws all that is in todo.json and notes it in done.jsonl."""
     # Plain subprocesses: a multiprocessing pool would either fork a process that runs threads or import the user's script.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "labelspace.data.store", str(work), str(workers)]
-    processes = [
-        subprocess.Popen([*command, str(i)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        for i in range(workers)
-    ]
-    failures: dict[int, str] = {}
-    done = 0
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, str(i)], env=environment, pass_fds=(lock,), **pipes) for i in range(workers)]
+    done = sum(map(len, _done(work)))
     try:
-        with selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector, (work / "done.jsonl").open("a") as notes:
             for process in processes:
                 selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
             while selector.get_map():
                 for key, _ in selector.select():
                     line = key.fileobj.readline()  # type: ignore[union-attr]
-                    if not line:
+                    if not line.endswith("\n"):
                         selector.unregister(key.fileobj)
                         continue
-                    message = json.loads(line)
-                    done += message["done"]
-                    failures.update({int(row): why for row, why in message["failures"].items()})
+                    notes.write(line)
+                    notes.flush()
+                    done += sum(rows for _, rows, _ in json.loads(line))
                     if progress:
                         progress(done, n)
         for process in processes:
             _, errors = process.communicate()
             if process.returncode:
-                last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+                if process.returncode < 0:
+                    raise _KilledError(
+                        f"a process that was building {work.name[1:]} was killed by signal {-process.returncode}; what is "
+                        "done is kept, and the next build goes on from there; fewer --workers need less memory"
+                    )
+                last = (errors.strip().splitlines() or [f"a worker ended with code {process.returncode}"])[-1]
                 raise UserError(last.removeprefix("labelspace.errors.UserError: "))
     finally:
         for process in processes:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-    return failures
 
 
 def resolve(drawer: str) -> Callable[..., np.ndarray]:
-    """The drawing function of a name."""
-    module, function = DRAWERS[drawer].split(":")
+    """The drawing function of a name in ``DRAWERS``, or of a text "module:function"."""
+    module, function = DRAWERS.get(drawer, drawer).split(":")
     return getattr(importlib.import_module(module), function)
 
 
 def _work(work: Path, workers: int, index: int) -> None:
     job = json.loads((work / "job.json").read_text())
-    rows = np.load(work / "rows.npy", allow_pickle=False)
+    todo = json.loads((work / "todo.json").read_text())[index::workers]
+    rows = np.load(work / "rows.npy", mmap_mode="r", allow_pickle=False)
     x = np.lib.format.open_memmap(work / "x.npy", mode="r+")
     draw = resolve(job["drawer"])
-    for start in range(index * _CHUNK, len(rows), workers * _CHUNK):
+    drawn: list[tuple[int, int, dict[int, str]]] = []
+    flushed, cost = time.monotonic(), 0.0
+    for start in todo:
         failures: list[tuple[int, str]] = []
-        chunk = rows[start : start + _CHUNK]
+        chunk = np.array(rows[start : start + _CHUNK])
         x[start : start + len(chunk)] = draw(chunk, failures=failures, **job["arguments"])
-        found = {start + row: why for row, why in failures}
-        sys.stdout.write(json.dumps({"done": len(chunk), "failures": found}) + "\n")
-        sys.stdout.flush()
-    x.flush()
+        drawn.append((start, len(chunk), {start + row: why for row, why in failures}))
+        now = time.monotonic()
+        if start == todo[-1] or now - flushed >= cost / _FLUSHING:
+            x.flush()
+            flushed = time.monotonic()
+            cost = flushed - now
+            sys.stdout.write(json.dumps(drawn) + "\n")
+            sys.stdout.flush()
+            drawn.clear()
 
 
 if __name__ == "__main__":

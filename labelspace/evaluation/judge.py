@@ -15,12 +15,14 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
 from labelspace.data.store import Progress, cache_directory
 from labelspace.errors import UserError
+from labelspace.evaluation.probing import chunks
 from labelspace.evaluation.scores import Score, balanced, statistic
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.networks import mlp
 
 FORMAT = 2
+_MEASURED = 1000  # of images, which may be more than memory holds, some are enough to learn their scale from
 
 
 class Judge(nn.Module):
@@ -98,7 +100,7 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress |
         if file.exists():
             files.load_strictly(judge, files.read_tensors(file)[0], file)
             return judge.eval()
-        judge.data.measure(data.samples(rows))
+        judge.data.measure(data.samples(rows[:: max(1, len(rows) // _MEASURED)] if data.is_image else rows))
         _train(judge, batches, epochs, progress)
     files.write_tensors(file, judge.state_dict())
     return judge.eval()
@@ -133,7 +135,7 @@ def _train(judge: Judge, batches: Batches, epochs: int, progress: Progress | Non
 def accuracy(judge: Judge, data: Dataset, split: Split = "test") -> dict[str, Score]:
     """The judge's own balanced accuracy per discrete label with a known value, by name (plain mean over its classes)."""
     rows = data.rows(split)
-    read = judge.read(data.samples(rows)).numpy()
+    read = np.concatenate([judge.read(data.samples(part)).numpy() for part in chunks(rows)])
     values, observed = (t.numpy() for t in data.labels(rows))
     out = {}
     for i, label in enumerate(data.schema):

@@ -24,7 +24,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.schema = data.schema
         self.likelihood = build_likelihood(data.likelihood or "gaussian", data.shape, 1.0, False)
-        self.likelihood.measure(data.samples(data.rows("train")))
+        rows = data.rows("train")
+        # of images, which may be more than memory holds, some are enough to learn their scale from
+        self.likelihood.measure(data.samples(rows[:: max(1, len(rows) // 1000)] if data.is_image else rows))
         self.trunk, features = encoder(self.likelihood.input_shape, network)
         self.head = nn.Linear(features, data.schema.parameters)
 

@@ -27,7 +27,8 @@ MODELS = {
 }
 
 
-_CHUNK = 20_000  # samples that are checked at once, and the most that a likelihood is measured on
+_CHUNK = 20_000  # vectors that are checked at once, and the most that a likelihood is measured on
+_IMAGES = 500  # the same for images, which are large
 
 
 def model_class(name: str) -> type[Model]:
@@ -73,10 +74,11 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
     }
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
     model.variables = data.variables
-    for rows in np.array_split(np.arange(len(data)), -(-len(data) // _CHUNK)):
+    most = _IMAGES if data.is_image else _CHUNK
+    for rows in np.array_split(np.arange(len(data)), -(-len(data) // most)):
         model.likelihood.check(data.samples(rows))
         if data.x.dtype == np.uint8:
             break  # pictures lie in [0, 1] by construction
     rows = data.rows("train")
-    model.likelihood.measure(data.samples(rows[np.linspace(0, len(rows) - 1, min(len(rows), _CHUNK)).astype(int)]))
+    model.likelihood.measure(data.samples(rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]))
     return model

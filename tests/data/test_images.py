@@ -62,7 +62,9 @@ def test_look_tells_the_upright_size_and_channels(tmp_path: Path):
         Image.fromarray(NOISE).convert(mode).save(tmp_path / name, **options)
     (tmp_path / "bad.png").write_bytes(b"")
     found = look([tmp_path / name for name in [*made, "bad.png"]])
-    assert {path.name: what for path, what in found.items() if not isinstance(what, str)} == {k: v[2] for k, v in made.items()}
+    assert {Path(path).name: what for path, what in found.items() if not isinstance(what, str)} == {
+        k: v[2] for k, v in made.items()
+    }
     assert isinstance(found[tmp_path / "bad.png"], str)
 
 

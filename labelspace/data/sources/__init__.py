@@ -67,8 +67,31 @@ SOURCES: dict[str, Source] = {
     ),
     "folder": Source(
         "labelspace.data.sources.folder",
-        "folder:DIR[,size=64,channels=3]",
+        "folder:DIR[,size=64,channels=3,crop=centre|pad|none|close]",
         "images: one directory a class, or images beside a labels.csv whose first column is the file name",
+    ),
+    "celeba": Source(
+        "labelspace.data.sources.celeba",
+        "celeba:DIR[,size=64,crop=centre,subset=glasses|facialhair|glassesfacialhair,attributes=ccvae]",
+        "CelebA: aligned faces, 40 attributes, the official splits; and the subsets of the CSVAE paper",
+    ),
+    "chexpert": Source(
+        "labelspace.data.sources.chexpert",
+        "chexpert:DIR[,size=64,views=frontal|lateral|all,uncertain=missing|0|1,blank=missing|0,val=0.1]",
+        "CheXpert: chest radiographs with sex, age and 14 findings; no patient is in two splits",
+    ),
+    "tfd": Source(
+        "labelspace.data.sources.tfd", "tfd:FILE[,fold=1]", "the Toronto Face Database as a MATLAB file; label expression"
+    ),
+    "facescrub": Source(
+        "labelspace.data.sources.facescrub",
+        "facescrub:DIR[,size=64,crop=centre]",
+        "FaceScrub: a directory of faces a person; labels person and, where the directories say it, gender",
+    ),
+    "cifar10": Source(
+        "labelspace.data.sources.cifar10",
+        "cifar10:DIR[,val=0.1]",
+        "the binary version of CIFAR-10 (label class) or CIFAR-100 (labels coarse and fine)",
     ),
     "npz": Source(
         "labelspace.data.sources.npz", "npz:FILE", "a NumPy archive with x and one array per label (NaN or '' missing)"

@@ -27,7 +27,7 @@ def open(address: str, seed: int, progress=None, n: int = 20_000, size: int = 64
     factors = grid.sample(n, np.random.default_rng(seed))
     built = store.build("faces", factors, (3, size, size), grid.name, grid.arguments, progress=progress)
     values, observed = grid.labels(factors)
-    note = (f"drawn in {built.seconds:.0f} s, {n / built.seconds:.0f} faces a second",) if built.seconds else ()
+    note = (f"drawn in {built.seconds:.0f} s, {built.drawn / built.seconds:.0f} faces a second",) if built.seconds else ()
     return Dataset(
         address, built.x, values, observed, grid.schema, random_splits(n, seed), truth=grid, factors=factors, notes=note
     )

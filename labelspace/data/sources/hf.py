@@ -202,8 +202,8 @@ def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str
         splits[split] = np.arange(start, end)
 
     def where(row: int) -> str:
-        split = max((name for name in parts if starts[name] <= row), key=starts.__getitem__)
-        return f"{split} row {row - starts[split] + 1}"
+        split, start = [(name, start) for name, start in starts.items() if start <= row][-1]
+        return f"{split} row {row - start + 1}"
 
     return Frame(path, merged, ends[-1], where, splits=_completed(splits, seed), unusable=unusable, notes=notes)
 
