@@ -71,8 +71,6 @@ def test_the_pages_commands_run(page: str, tmp_path: Path, monkeypatch: pytest.M
     found = commands(page)
     assert len(found) >= 6
     for command in found:
-        if command[0] == "embed" and command[-1].endswith(".h5ad"):
-            continue  # codes cannot be written into an h5ad file yet
         assert main(command) == 0, command
         if "--out" in command:
             assert (tmp_path / command[command.index("--out") + 1]).exists()
