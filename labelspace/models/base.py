@@ -281,8 +281,8 @@ class Model(nn.Module):
         raise UserError(f"{type(self).__name__} does not predict labels; every other model does (labelspace models)")
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """Codes with one label moved to new values, unless a model knows better: the point of the block's prior; of a number,
-        where training codes of that number lie, which some priors miss by far.
+        """Codes with one label moved to new values: to the mean of training codes of the value, which some priors miss by far,
+        unless a model knows better; where nothing was measured, to the point of the block's prior.
 
         Args:
             codes: the codes of ``n`` samples.
@@ -293,9 +293,10 @@ class Model(nn.Module):
         block = self.blocks.of(label)
         values, observed = self.only(label, value)
         prior = self.prior(values, observed)[block.name]
-        measured = None if isinstance(prior, Point) else self.spread.number(block.name, values)
-        point = prior.mode if measured is None else torch.where(measured.mean.isnan(), prior.mode, measured.mean)
-        return codes.replace({block.name: point})
+        if isinstance(prior, Point):  # the block is the label's own value
+            return codes.replace({block.name: prior.mode})
+        measured = self.spread.under(block.name, values).mean
+        return codes.replace({block.name: torch.where(measured.isnan(), prior.mode, measured)})
 
     # -- what all models do alike -------------------------------------------------------------------------------------
 

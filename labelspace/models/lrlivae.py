@@ -174,6 +174,11 @@ class LrLiVAE(Model):
         mean = torch.where(found.mean.isnan(), learned.mean, found.mean)
         return DiagonalGaussian(mean, torch.where(found.scale.isnan(), learned.scale, found.scale))
 
+    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+        """To the mean of the Gaussian that ``drawn`` says."""
+        name = self.blocks.of(label).name
+        return codes.replace({name: self.prior(*self.only(label, value))[name].mode})
+
     # -- q ------------------------------------------------------------------------------------------------------------
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:

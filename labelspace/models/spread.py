@@ -105,12 +105,15 @@ class CodeSpread(nn.Module):
             return None
         return DiagonalGaussian(self.get_buffer(f"mean_{i}"), self.get_buffer(f"scale_{i}"))
 
-    def number(self, name: str, values: Tensor) -> DiagonalGaussian | None:
-        """The codes of the block of a number under label ``values (n, labels)``, ``(n, size)``; None for other blocks."""
+    def under(self, name: str, values: Tensor) -> DiagonalGaussian:
+        """The codes of a label's block under ``values (n, labels)``, ``(n, size)``; nan where nothing was measured."""
         i, block = self._found(name)
-        if block.label is None or self.schema[block.label].discrete:
-            return None
-        line, scale = self.get_buffer(f"line_{i}"), self.get_buffer(f"scale_{i}")
+        assert block.label is not None
+        scale = self.get_buffer(f"scale_{i}")
+        if self.schema[block.label].discrete:
+            value = values[:, self.schema.index(block.label)].long()
+            return DiagonalGaussian(self.get_buffer(f"mean_{i}")[value], scale[value])
+        line = self.get_buffer(f"line_{i}")
         mean = self._predictors(block, values, torch.ones_like(values, dtype=torch.bool)).to(line.dtype) @ line
         return DiagonalGaussian(mean, scale.expand_as(mean))
 
@@ -121,11 +124,9 @@ class CodeSpread(nn.Module):
         noise = torch.empty_like(prior).normal_(generator=generator)
         if block.label is None:
             drawn = self.get_buffer(f"mean_{i}") + noise @ self.get_buffer(f"factor_{i}").T
-        elif (line := self.number(name, values)) is not None:
-            drawn = line.mean + line.scale * noise
         else:
-            value = values[:, self.schema.index(block.label)].long()
-            drawn = self.get_buffer(f"mean_{i}")[value] + self.get_buffer(f"scale_{i}")[value] * noise
+            found = self.under(name, values)
+            drawn = found.mean + found.scale * noise
         return torch.where(drawn.isnan(), prior, drawn)
 
     def _found(self, name: str) -> tuple[int, Block]:

@@ -33,12 +33,12 @@ def parts(n: int, seed: int = 0, known: float = 1.0):
 def test_the_line_and_the_spread_around_it_are_found(known: float) -> None:
     spread = CodeSpread(BLOCKS, SCHEMA)
     spread.measure((parts(500, seed, known) for seed in range(10)), 5000)
-    found = spread.number("w.age", torch.tensor([[40.0, 0.0], [60.0, 0.0]]))
-    assert found is not None
+    found = spread.under("w.age", torch.tensor([[40.0, 0.0], [60.0, 0.0]]))
     torch.testing.assert_close(found.mean, torch.tensor([[1.0, -2.0], [2.0, 4.0]]), atol=0.03, rtol=0)
     torch.testing.assert_close(found.scale, torch.full((2, 2), (0.1**2 + 0.2**2) ** 0.5), atol=0.01, rtol=0)
-    assert spread.number("z", torch.zeros(1, 2)) is None
-    assert spread.number("w.on", torch.zeros(1, 2)) is None
+    torch.testing.assert_close(
+        spread.under("w.on", torch.tensor([[40.0, 0.0], [40.0, 1.0]])).mean, torch.tensor([[0.0], [1.0]])
+    )
     drawn = spread.draw("w.age", torch.tensor([[60.0, 0.0]]).expand(4000, 2), torch.zeros(4000, 2))
     torch.testing.assert_close(drawn.mean(0), torch.tensor([2.0, 4.0]), atol=0.05, rtol=0)
 
@@ -65,8 +65,7 @@ def test_an_edit_of_a_number_goes_where_its_codes_lie(name: str, tmp_path) -> No
     x, labels = data.samples([0, 1]), data.labels([0, 1])
     done = ls.interventions.set(model, x, {"amount": 5.0}, labels)
     block = model.blocks.of("amount").name
-    found = model.spread.number(block, torch.tensor([[5.0]]))
-    assert found is not None
+    found = model.spread.under(block, torch.tensor([[5.0]]))
     torch.testing.assert_close(done.codes[block], found.mean.expand(2, -1))
     plain = ls.interventions.set(model, x, {"amount": 5.0}, labels, point="prior")
     torch.testing.assert_close(plain.codes[block], modes(model.prior(torch.tensor([[5.0]])))[block].expand(2, -1))
