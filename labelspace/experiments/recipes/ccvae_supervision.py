@@ -37,7 +37,7 @@ class Supervision(Recipe):
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         rates, seeds, epochs = {
             "smoke": ((0.2, 1.0), 1, 1),
-            "cpu": (RATES, 2, 12),
+            "cpu": (RATES, 1, 12),
             "paper": (RATES, 3, None),
         }[scale]
         address = "faces:n=400,size=16" if scale == "smoke" and address == self.default else address
