@@ -355,20 +355,25 @@ def test_a_run_reads_its_own_file_as_it_was_trained_although_more_was_added(run:
 
 
 def test_edits_and_new_samples_are_written_in_the_users_words(run: Path, tmp_path: Path):
-    for command in (
-        ["generate", str(run), "--set", "kind=elm", "-n", "5"],
-        ["edit", str(run), "test:0", "--set", "kind=elm"],
-    ):
-        out = tmp_path / f"{command[0]}.csv"
+    for name, command in {
+        "new": ["generate", str(run), "--set", "kind=elm", "-n", "5"],
+        "one": ["edit", str(run), "test:0", "--set", "kind=elm"],
+        "many": ["edit", str(run), "--split", "test", "--set", "kind=elm"],
+    }.items():
+        out = tmp_path / f"{name}.csv"
         assert main([*command, "--out", str(out)]) == 0
-        rows = list(csv.reader(io.StringIO(out.read_text())))
-        assert rows[0] == ["rings", "leaf", "ill"]
-        assert all(row[1] in ("broad", "narrow") and row[2] in ("0", "1") for row in rows[1:])
-        assert all(0 <= float(row[0]) < 10 for row in rows[1:])
-        archive = tmp_path / f"{command[0]}.npz"
-        assert main([*command, "--out", str(archive)]) == 0
-        with np.load(archive) as found:
-            assert found["names"].tolist() == rows[0]
+        header, *rows = list(csv.reader(io.StringIO(out.read_text())))
+        assert header[-3:] == ["rings", "leaf", "ill"]
+        assert rows
+        for row in (dict(zip(header, cells, strict=True)) for cells in rows):
+            assert row["leaf"] in ("broad", "narrow")
+            assert row["ill"] in ("0", "1")
+            assert 0 <= float(row["rings"]) < 10
+            assert row.get("kind", "elm") == "elm"
+    archive = tmp_path / "one.npz"
+    assert main(["edit", str(run), "test:0", "--set", "kind=elm", "--out", str(archive)]) == 0
+    with np.load(archive) as found:
+        assert found["names"].tolist() == ["rings", "leaf", "ill"]
 
 
 def test_evaluate_reads_other_tables_as_the_model_does(run: Path, tmp_path: Path):

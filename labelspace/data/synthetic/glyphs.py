@@ -86,12 +86,12 @@ class Typeface:
         self._places = [places[name] for name, _, _ in self.axes]
         self._default = [default for _, default, _ in known.values()]
         self._font = _opened(font, self.content, _MEASURED)
-        nothing = self._ink(_NOWHERE)
-        for character in characters:
-            ink = self._ink(character)
-            if not ink.any() or np.array_equal(ink, nothing):
-                raise UserError(f"{font} has no glyph for {character!r}; name others with characters=")
         try:
+            nothing = self._ink(_NOWHERE)
+            for character in characters:
+                ink = self._ink(character)
+                if not ink.any() or np.array_equal(ink, nothing):
+                    raise UserError(f"{font} has no glyph for {character!r}; name others with characters=")
             left, top, right, bottom = self._extent(known)
         except OSError as error:
             raise UserError(f"{font} is damaged: {error}") from None
