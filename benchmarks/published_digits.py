@@ -105,11 +105,13 @@ def write(found: dict[str, dict[str, float]], recipe: dict[str, dict[str, float]
         rows.append([model, latent, beta, *terms, *apart_by])
     outside = [cell for cell, size in apart.items() if size > ALLOWED]
     verdict = f"{len(apart) - len(outside)} of {len(apart)} cells agree within {ALLOWED} nats in ELBO and KL"
+    if outside:
+        verdict += f" (not {', '.join(outside)})"
     text = [
         "# The published digits by a plain loop",
         "",
         "Written by `python benchmarks/published_digits.py DIR`: recipe / plain loop, nats a test digit; one run of each, with",
-        f"different draws. {verdict}{': not ' + ', '.join(outside) if outside else ''}; {len(recipe) - len(apart)} are not there.",
+        f"different draws. {verdict}; {len(recipe) - len(apart)} are not there yet.",
         "",
     ]
     header = ["model", "latents", "beta", "reconstruction", "KL", "ELBO", "ELBO differs", "KL differs"]
