@@ -12,7 +12,7 @@ import torch
 from labelspace.cli import main
 
 PAGE = Path(__file__).parent.parent / "docs" / "photographs.md"
-SMALL = {'"faces"': '"faces:n=240"', "size=32": "size=16", "--epochs 12": "--epochs 1", "network.width=24": "network.width=4"}
+SMALL = {'"faces"': '"faces:n=240"', "size=32": "size=16", "--epochs 40": "--epochs 1 --set network.width=4"}
 
 
 def test_the_lines_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
