@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +145,14 @@ def build(
     built = _open(home, (len(rows), *shape), time.monotonic() - began if drawn else 0.0, drawn)
     found.append(built)
     return built
+
+
+def discard(built: Built) -> None:
+    """Deletes a store that is of no use, so that the next build of it reads everything again."""
+    gone = built.home.parent / f".{built.home.name}-{os.getpid()}"
+    with suppress(OSError):  # another process was faster
+        built.home.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:

@@ -549,7 +549,7 @@ def test_workers_that_say_much_do_not_stop(cache: Path, tmp_path: Path, slow):
     (tmp_path / "chatty_drawer.py").write_text(CHATTY)
     built = store.build("chatty", np.arange(500), SHAPE, "chatty_drawer:draw", {}, workers=1)
     assert sorted(file.name for file in built.home.iterdir()) == ["store.json", "x.npy"]
-    with pytest.raises(UserError, match="^ValueError: the last line$"):
+    with pytest.raises(UserError, match=r"^ValueError: the last line$"):
         store.build("chatty", np.arange(600), SHAPE, "chatty_drawer:draw", {}, workers=1)
 
 
