@@ -110,6 +110,10 @@ def test_labels_are_classes_and_booleans_and_the_rest_is_noted(tmp_path: Path):
     some[5] = None
     missing = labelspace.open(f"h5ad:{cells(tmp_path / 'm.h5ad', obs={'type': pd.Categorical(some)})}", ["type"])
     assert np.flatnonzero(~missing.observed[:, 0]).tolist() == [5]
+    assert not any("read as missing" in note for note in missing.notes)
+    some = pd.Categorical([("none", "drug", "both")[i % 3] for i in range(CELLS)])
+    named = labelspace.open(f"h5ad:{cells(tmp_path / 'n.h5ad', obs={'type': some})}", ["type"])
+    assert any("'type' of obs, 'none' is read as missing" in note for note in named.notes)
 
 
 def test_cells_of_a_donor_stay_together(tmp_path: Path):

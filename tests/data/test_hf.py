@@ -165,5 +165,7 @@ def test_a_name_that_cannot_be_had_is_one_line_and_quick(tmp_path: Path, monkeyp
     monkeypatch.setattr("urllib.request.getproxies", dict)
     refused("hf:someone/something", "someone/something", "cannot be reached")
     assert time.monotonic() - began < 5
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n")
+    refused(f"hf:{tmp_path / 't.csv'}", "is a file", "table:")
     (tmp_path / "empty").mkdir()
     refused(f"hf:{tmp_path / 'empty'}", str(tmp_path / "empty"), "cannot be read")

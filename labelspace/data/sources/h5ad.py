@@ -187,6 +187,11 @@ def _labels(
             notes.append(f"columns of obs that are not taken for labels unless they are named: {', '.join(others)}")
     known = None if like is None else like.schema
     found = {name: _entries(file, cells, name) for name in labels}
+    for name in labels:
+        if words := sorted({str(entry) for entry in cells.obs[name].dropna().unique() if columns.text(entry) is None}):
+            notes.append(
+                f"in column {name!r} of obs, {', '.join(map(repr, words))} is read as missing; rename it if it is a class"
+            )
     names = cells.obs_names
     try:
         return *columns.read(found, len(names), known=known, where=lambda row: f"{file}, cell {names[row]}"), notes

@@ -103,6 +103,8 @@ def _load(path: str, config: str) -> Any:
     except ImportError:
         raise UserError("data sets of the hub need the datasets library: pip install 'labelspace[hub]'") from None
     home = Path(path)
+    if home.is_file():  # or it would be looked for on the hub
+        raise UserError(f"{path} is a file; hf reads a directory or a name on the hub, and a table is read by table:{path}")
     with _quietly(datasets), _offline(datasets, not home.exists()) as unreachable:
         try:
             if (home / "dataset_dict.json").exists() or (home / "state.json").exists():
