@@ -369,7 +369,7 @@ def test_edits_and_new_samples_are_written_in_the_users_words(run: Path, tmp_pat
         archive = tmp_path / f"{command[0]}.npz"
         assert main([*command, "--out", str(archive)]) == 0
         with np.load(archive) as found:
-            assert found["x"].shape == (len(rows), 3)
+            assert found["x"].shape[-1] == 3
 
 
 def test_evaluate_reads_other_tables_as_the_model_does(run: Path, tmp_path: Path):
