@@ -71,7 +71,7 @@ def read(
         columns: label name -> entries.
         n: number of entries, for no columns at all.
         kinds: kinds that the user says, by label.
-        known: labels of a trained model; they are taken as they are instead of inferred.
+        known: labels of a trained model; those of them that are asked for are taken as they are instead of inferred.
         where: what a row is called in messages, after the file ("data.csv, line 3"); "row 3" by default.
 
     Raises:
@@ -80,8 +80,10 @@ def read(
     if not columns:
         return Schema(), np.zeros((n, 0), np.float32), np.zeros((n, 0), bool)
     columns = {name: [_decoded(name, e) if isinstance(e, bytes) else e for e in entries] for name, entries in columns.items()}
-    kinds = kinds or {}
-    schema = Schema(known[name] if known else infer(name, entries, kinds.get(name, "")) for name, entries in columns.items())
+    kinds, known = kinds or {}, known or Schema()
+    schema = Schema(
+        known[name] if name in known.names else infer(name, entries, kinds.get(name, "")) for name, entries in columns.items()
+    )
     cleaned = {label.name: [_canonical(label, entry) for entry in columns[label.name]] for label in schema}
     if where is not None:
         for label in schema:

@@ -130,8 +130,17 @@ def read_for(shape: tuple[int, ...], path: str | Path) -> np.ndarray:
 
 
 def within(directory: Path) -> list[Path]:
-    """All files in a directory, and in those below it, that are pictures by their endings; sorted."""
-    return sorted(file for file in directory.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+    """All files in a directory, and in those below it, that are pictures by their endings; sorted.
+
+    Hidden ones are left out: copies that programs keep, and what macOS writes beside a picture.
+    """
+    return sorted(
+        file
+        for file in directory.rglob("*")
+        if file.suffix.lower() in ENDINGS
+        and not any(part.startswith(".") for part in file.relative_to(directory).parts)
+        and file.is_file()
+    )
 
 
 def look(paths: Iterable[str | Path]) -> dict[str | Path, tuple[tuple[int, int], int] | str]:

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +147,14 @@ def build(
     return built
 
 
+def discard(built: Built) -> None:
+    """Deletes a store that is of no use, so that the next build of it reads everything again."""
+    gone = built.home.parent / f".{built.home.name}-{os.getpid()}"
+    with suppress(OSError):  # another process was faster
+        built.home.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
         meta = json.loads((home / "store.json").read_text())
@@ -248,7 +256,7 @@ def _done(work: Path) -> list[_Chunk]:
 
 
 def _resumed(work: Path, shape: tuple[int, ...]) -> set[int]:
-    """First rows of the chunks that a build before this one has finished; empties the notes where they cannot be used."""
+    """First rows of the chunks that a build before this one has finished; removes from the notes what cannot be used."""
     try:
         x = np.load(work / "x.npy", mmap_mode="r", allow_pickle=False)
         usable = x.shape == shape and x.dtype == np.uint8 and (work / "rows.npy").exists() and (work / "job.json").exists()
@@ -256,7 +264,18 @@ def _resumed(work: Path, shape: tuple[int, ...]) -> set[int]:
         usable = False
     if not usable:
         (work / "done.jsonl").unlink(missing_ok=True)
-    return {chunk.start for chunk in _done(work)}
+        return set()
+    chunks = _done(work)
+    if (work / "done.jsonl").exists():  # a line that was cut short would swallow the next one
+        _note(work, chunks)
+    return {chunk.start for chunk in chunks}
+
+
+def _note(work: Path, chunks: list[_Chunk]) -> None:
+    """Replaces the notes of a build."""
+    rest = work / "rest.jsonl"
+    rest.write_text(json.dumps([(chunk.start, chunk.rows, chunk.failures) for chunk in chunks]) + "\n")
+    rest.rename(work / "done.jsonl")
 
 
 def _close_ranks(work: Path, failed: list[int]) -> None:
@@ -264,8 +283,7 @@ def _close_ranks(work: Path, failed: list[int]) -> None:
     if not failed:
         return
     # Should this be killed, the next build draws again from the first row that moves.
-    still = [(chunk.start, chunk.rows, {}) for chunk in _done(work) if chunk.start + chunk.rows <= failed[0]]
-    (work / "done.jsonl").write_text(json.dumps(still) + "\n")
+    _note(work, [chunk for chunk in _done(work) if chunk.start + chunk.rows <= failed[0]])
     x = np.lib.format.open_memmap(work / "x.npy", mode="r+")
     n, to, shape = len(x), failed[0], x.shape[1:]
     gone = set(failed)
@@ -291,10 +309,14 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
     # Plain subprocesses: a multiprocessing pool would either fork a process that runs threads or import the user's script.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "labelspace.data.store", str(work), str(workers)]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([*command, str(i)], env=environment, pass_fds=(lock,), **pipes) for i in range(workers)]
+    errors = [work / f"errors-{i}.txt" for i in range(workers)]
+    processes: list[subprocess.Popen[str]] = []
     done = sum(map(len, _done(work)))
     try:
+        for i, file in enumerate(errors):
+            with file.open("wb") as stderr:  # no pipe: nobody would empty it while libraries fill it with their warnings
+                pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True, "pass_fds": (lock,)}
+                processes.append(subprocess.Popen([*command, str(i)], env=environment, **pipes))
         with selectors.DefaultSelector() as selector, (work / "done.jsonl").open("a") as notes:
             for process in processes:
                 selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
@@ -309,15 +331,15 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
                     done += sum(rows for _, rows, _ in json.loads(line))
                     if progress:
                         progress(done, n)
-        for process in processes:
-            _, errors = process.communicate()
-            if process.returncode:
+        for process, file in zip(processes, errors, strict=True):
+            if process.wait():
                 if process.returncode < 0:
                     raise _KilledError(
                         f"a process that was building {work.name[1:]} was killed by signal {-process.returncode}; what is "
                         "done is kept, and the next build goes on from there; fewer --workers need less memory"
                     )
-                last = (errors.strip().splitlines() or [f"a worker ended with code {process.returncode}"])[-1]
+                said = file.read_text(errors="replace").strip().splitlines()
+                last = said[-1] if said else f"a worker ended with code {process.returncode}"
                 raise UserError(last.removeprefix("labelspace.errors.UserError: "))
     finally:
         for process in processes:

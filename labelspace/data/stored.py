@@ -81,6 +81,7 @@ def load(
     why = built.failures[first].removeprefix(f"{os.path.join(base, names[first])}: ")
     text = f"{len(built.failures)} of {len(names)} images {{}}, first {home / names[first]}: {why}"
     if len(built.failures) > _MOST_CORRUPT * len(names):
+        store.discard(built)  # what stops reading may pass while the files stay as they are: rights, say
         raise UserError(text.format("cannot be read (at most 1% may be skipped)"))
     return Stored(built.x, built.kept, ("skipped " + text.format("that cannot be read"),))
 

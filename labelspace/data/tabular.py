@@ -107,7 +107,7 @@ def dataset(
     for name in [*left_out, *([id] if id else []), *([group] if group else [])]:
         frame.check(name)
     if labels is None and like is not None:
-        labels = [name for name in like.schema.names if name in frame.columns]
+        labels = [name for name in like.schema.names if name in frame.columns and name not in {*left_out, id}]
     notes = list(frame.notes)
     candidates = [name for name in frame.columns if name not in {*left_out, id, group}]
     if labels is None and x is not None:
@@ -123,7 +123,7 @@ def dataset(
     labelled = {name: frame.cells(name) for name in labels}
     for name, cells in labelled.items():
         _refuse_commas(frame, name, cells)
-    known = like.schema.select(labels) if like is not None and set(labels) <= set(like.schema.names) else None
+    known = None if like is None else like.schema
     try:
         schema, values, observed = columns.read(
             labelled, frame.n, kinds=said, known=known, where=lambda row: f"{frame.name}, {frame.where(row)}"
@@ -214,6 +214,8 @@ def _found(frame: Frame, names: list[str], said: Mapping[str, str], notes: list[
             continue
         variables.append(variable)
         cells.append(_encoded(frame, variable, column))
+        if variable.kind == "continuous":
+            _check_precision(frame, name, column)
     if constant:
         notes.append(f"columns without two different entries are left out: {_some(constant)}")
     if not variables:
@@ -291,14 +293,18 @@ def _encoded(frame: Frame, variable: Variable, cells: list[str | None]) -> np.nd
         if variable.kind == "count" and (value < 0 or not value.is_integer()):
             raise UserError(f"{frame.place(row, variable.name)}: {cell!r} is not a count, a whole number >= 0")
         column[row] = value
-    if variable.kind == "continuous" and np.isfinite(column).any():
-        centre, spread = np.nanmean(column), np.nanstd(column)
-        if 0 < spread < 1e-6 * abs(centre):
-            raise UserError(
-                f"{frame.name}: column {variable.name!r} varies by {spread:.2g} around {centre:.9g}, less than single "
-                f"precision can hold; subtract what is common, or leave it out with drop={variable.name}"
-            )
     return column.astype(np.float32)
+
+
+def _check_precision(frame: Frame, name: str, cells: list[str | None]) -> None:
+    """Raises UserError where the numbers of a column would all be the same in float32, or nearly so."""
+    numbers = [float(cell) for cell in cells if cell is not None]
+    centre, spread = np.mean(numbers), np.std(numbers)
+    if 0 < spread < 1e-6 * abs(centre):
+        raise UserError(
+            f"{frame.name}: column {name!r} varies by {spread:.2g} around {centre:.9g}, less than single precision can hold; "
+            f"subtract what is common, or leave it out with drop={name}"
+        )
 
 
 def _class(frame: Frame, variable: Variable, index: Mapping[str, int], row: int, cell: str | None) -> float:

@@ -12,6 +12,7 @@ import pytest
 import labelspace
 from labelspace.cli import main
 from labelspace.errors import UserError
+from labelspace.variables import Description
 
 anndata = pytest.importorskip("anndata")
 pd = pytest.importorskip("pandas")
@@ -109,6 +110,10 @@ def test_labels_are_classes_and_booleans_and_the_rest_is_noted(tmp_path: Path):
     some[5] = None
     missing = labelspace.open(f"h5ad:{cells(tmp_path / 'm.h5ad', obs={'type': pd.Categorical(some)})}", ["type"])
     assert np.flatnonzero(~missing.observed[:, 0]).tolist() == [5]
+    assert not any("read as missing" in note for note in missing.notes)
+    some = pd.Categorical([("none", "drug", "both")[i % 3] for i in range(CELLS)])
+    named = labelspace.open(f"h5ad:{cells(tmp_path / 'n.h5ad', obs={'type': some})}", ["type"])
+    assert any("'type' of obs, 'none' is read as missing" in note for note in named.notes)
 
 
 def test_cells_of_a_donor_stay_together(tmp_path: Path):
@@ -160,6 +165,23 @@ def test_wrong_files_are_refused(tmp_path: Path):
     file.write_bytes(file.read_bytes()[:3000])
     refused(f"h5ad:{file}", "cut.h5ad")
     refused(f"h5ad:{cells(tmp_path / 'e.h5ad', None, layers={'c': COUNTS})}", "no X", "c")
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from labelspace.data.sources import h5ad
+
+    file = cells(tmp_path / "c.h5ad")
+    monkeypatch.setattr(h5ad.os, "sysconf", lambda name: 50)  # 2,500 bytes
+    assert labelspace.open(f"h5ad:{file},genes=10").x.shape == (CELLS, 10)
+    monkeypatch.setattr(h5ad, "_pieces", lambda matrix: pytest.fail("it was read"))
+    refused(f"h5ad:{file}", "60 cells and 12 genes", "genes=2000")
+
+
+def test_labels_that_the_model_does_not_know_leave_its_own_as_they_are(tmp_path: Path):
+    model = Description(labelspace.open(f"h5ad:{cells(tmp_path / 'c.h5ad')}", ["type"]).schema, ())
+    few = cells(tmp_path / "few.h5ad", obs={"type": pd.Categorical(["NK", "T"] * (CELLS // 2))})
+    data = labelspace.open(f"h5ad:{few}", ["type", "treated"], training=False, like=model)
+    assert data.schema["type"].classes == ("B", "NK", "T")
 
 
 def test_a_new_file_is_read_with_the_genes_of_the_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

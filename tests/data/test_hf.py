@@ -138,6 +138,23 @@ def test_vectors_and_columns_of_classes(tmp_path: Path):
     np.testing.assert_allclose(data.x, np.array(columns["code"], np.float32))
 
 
+def test_every_split_has_classes_of_its_own_order_and_the_same_columns(tmp_path: Path):
+    def part(names: list[str], **more: Any) -> Any:
+        kinds = {"size": datasets.Value("float32"), "pet": datasets.ClassLabel(names=names)}
+        columns = {"size": [i / 3 for i in range(20)], "pet": [names.index(("cat", "dog")[i % 2]) for i in range(20)], **more}
+        features = datasets.Features({**kinds, **{name: datasets.Value("float32") for name in more}})
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    parts = {"train": part(["cat", "dog"]), "test": part(["dog", "cat"])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "turned")
+    data = labelspace.open(f"hf:{tmp_path / 'turned'}")
+    assert data.schema["pet"].classes == ("cat", "dog")
+    assert data.values[:, 0].tolist() == [i % 2 for i in range(40)]
+    parts = {"train": part(["cat", "dog"], weight=[0.5] * 20), "test": part(["cat", "dog"])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "more")
+    refused(f"hf:{tmp_path / 'more'}", "different columns", "'weight'")
+
+
 def test_a_name_that_cannot_be_had_is_one_line_and_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     began = time.monotonic()
 
@@ -148,5 +165,7 @@ def test_a_name_that_cannot_be_had_is_one_line_and_quick(tmp_path: Path, monkeyp
     monkeypatch.setattr("urllib.request.getproxies", dict)
     refused("hf:someone/something", "someone/something", "cannot be reached")
     assert time.monotonic() - began < 5
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n")
+    refused(f"hf:{tmp_path / 't.csv'}", "is a file", "table:")
     (tmp_path / "empty").mkdir()
     refused(f"hf:{tmp_path / 'empty'}", str(tmp_path / "empty"), "cannot be read")

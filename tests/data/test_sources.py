@@ -613,6 +613,37 @@ def test_more_than_one_percent_of_corrupt_images_is_refused(tmp_path: Path):
     assert "119.png" in message or "118.png" in message
 
 
+def test_what_was_refused_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("LABELSPACE_CACHE", str(cache))
+    victim = many(tmp_path / "home", 0) / "a" / "000.png"
+    content, before = victim.read_bytes(), victim.stat()
+    for i in range(2):
+        other = victim.with_name(f"{i:03}.png")
+        other.write_bytes(b"x" * len(content))
+        os.utime(other, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    refused(f"folder:{tmp_path / 'home'},size=8,channels=1", "2 of 120")
+    assert list(cache.iterdir()) == []
+    victim.write_bytes(content)
+    os.utime(victim, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    assert len(labelspace.open(f"folder:{tmp_path / 'home'},size=8,channels=1")) == 119
+
+
+def test_hidden_files_are_no_samples(pets: Path):
+    (pets / "cat" / ".copies").mkdir()
+    (pets / "cat" / ".copies" / "0.png").write_bytes((pets / "cat" / "0.png").read_bytes())
+    (pets / "dog" / "._0.png").write_bytes(b"what macOS writes")
+    assert len(labelspace.open(f"folder:{pets}")) == 20
+
+
+def test_a_file_that_is_listed_under_two_names_is_refused(tmp_path: Path):
+    rows = "".join(f"{i}.png,{i % 2}\n" for i in range(12))
+    for i in range(12):
+        picture(tmp_path / f"{i}.png", i)
+    (tmp_path / "labels.csv").write_text(f"file,y\n{rows}./3.png,1\n")
+    refused(f"folder:{tmp_path}", "line 14", "already in line 5")
+
+
 def test_an_image_cut_short_after_its_header_counts_as_corrupt(pets: Path):
     noise = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
     victim = pets / "cat" / "0.png"

@@ -165,6 +165,17 @@ def test_an_interrupted_build_keeps_failures_too(cache: Path, rows: np.ndarray):
     assert sorted(built.failures) == [3, 149]
 
 
+def test_a_note_that_was_cut_short_takes_no_failure_with_it(cache: Path, rows: np.ndarray):
+    work = unfinished(cache, rows)
+    Path(rows[149]).write_bytes(b"junk")
+    with (work / "done.jsonl").open("a") as notes:
+        notes.write("[[64, 64, {")
+    built = build(rows)
+    assert 0 < built.drawn < 150
+    assert sorted(built.failures) == [149]
+    assert built.x[:, 0, 0, 0].tolist() == list(range(149))
+
+
 def unfinished(cache: Path, rows: np.ndarray) -> Path:
     """The work of a build that has come to its first chunk."""
 
@@ -518,6 +529,28 @@ def test_a_worker_that_is_killed_is_one_line_and_what_is_done_is_kept(cache: Pat
     (tmp_path / "deadly_drawer.py.go").touch()
     assert 0 < store.build("deadly", np.arange(900), SHAPE, "deadly_drawer:draw", {}, workers=1).drawn < 900
     assert leftovers(cache) == []
+
+
+CHATTY = """
+import os
+
+import numpy as np
+
+
+def draw(rows, failures):
+    os.write(2, b"a warning of a library\\n" * 1000)
+    if rows[0] >= 576:
+        raise ValueError("the last line")
+    return np.zeros((len(rows), 1, 8, 8), np.uint8)
+"""
+
+
+def test_workers_that_say_much_do_not_stop(cache: Path, tmp_path: Path, slow):
+    (tmp_path / "chatty_drawer.py").write_text(CHATTY)
+    built = store.build("chatty", np.arange(500), SHAPE, "chatty_drawer:draw", {}, workers=1)
+    assert sorted(file.name for file in built.home.iterdir()) == ["store.json", "x.npy"]
+    with pytest.raises(UserError, match=r"^ValueError: the last line$"):
+        store.build("chatty", np.arange(600), SHAPE, "chatty_drawer:draw", {}, workers=1)
 
 
 def test_files_that_may_not_grow_are_one_line(cache: Path, slow):

@@ -387,6 +387,43 @@ def test_evaluate_reads_other_tables_as_the_model_does(run: Path, tmp_path: Path
     np.testing.assert_array_equal(labelspace.open(f"table:{file}", training=False, like=described).x, data.x)
 
 
+def test_what_is_asked_of_new_files_beside_the_models_labels_changes_nothing_about_those(tmp_path: Path):
+    trained = labelspace.open(f"table:{written(tmp_path / 'trees.csv')},drop=wood", ["kind"])
+    like = Description(trained.schema, trained.variables)
+    file = written(tmp_path / "new.csv", {**COLUMNS, "kind": ["oak", "fir"] * (ROWS // 2)})
+    data = labelspace.open(f"table:{file}", ["wood", "kind"], training=False, like=like)
+    assert data.schema["kind"].classes == ("elm", "fir", "oak")
+    assert data.values[:2, 1].tolist() == [2, 1]
+    for option in ("drop=kind", "id=kind"):
+        names = {**COLUMNS, "kind": [f"a{i}" for i in range(ROWS)]}
+        other = labelspace.open(f"table:{written(tmp_path / 'o.csv', names)},{option}", training=False, like=like)
+        assert len(other.schema) == 0
+
+
+def test_new_rows_may_be_nearer_to_each_other_than_those_of_training(tmp_path: Path):
+    columns = {"far": [1e6 * (1 + i) for i in range(ROWS)], "y": [i % 2 for i in range(ROWS)]}
+    trained = labelspace.open(f"table:{written(tmp_path / 'far.csv', columns)}", ["y"])
+    like = Description(trained.schema, trained.variables)
+    near = written(tmp_path / "near.csv", {"far": [1e6, 1e6 + 0.5, 1e6 + 0.25], "y": [0, 1, 0]})
+    assert labelspace.open(f"table:{near}", training=False, like=like).x[:, 0].tolist() == [1e6, 1e6 + 0.5, 1e6 + 0.25]
+
+
+def test_places_of_lists_take_no_other_column_away_and_row_names_are_different(tmp_path: Path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "v.0": [float(i) for i in range(ROWS)],
+        "v": [[i / 3, -i / 7] for i in range(ROWS)],
+        "y": [i % 2 for i in range(ROWS)],
+        "__index_level_0__": ["a row"] * ROWS,
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    refused(f"table:{tmp_path / 't.parquet'}", "'v'", "list", "drop=v", labels=["y"])
+    data = labelspace.open(f"table:{tmp_path / 't.parquet'},drop=v", ["y"])
+    assert data.x[:, 0].tolist() == columns["v.0"]
+    assert data.ids is None
+    assert any("several rows alike" in note for note in data.notes)
+
+
 def test_inspect_shows_columns(trees: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["data", "inspect", f"table:{trees},{COUNTS}", "--labels", "kind"]) == 0
     shown = capsys.readouterr().out

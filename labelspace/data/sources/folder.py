@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -105,9 +106,10 @@ def _from_csv(
         name = row[0]
         if "\\" in name and not (home / name).exists():  # written on Windows
             name = name.replace("\\", "/")
-        if name in seen:
-            raise UserError(f"{table}, line {line}: {name!r} is already in line {seen[name]}")
-        seen[name] = line
+        file = os.path.normpath(name)  # ./a.png is a.png, and would be in two splits
+        if file in seen:
+            raise UserError(f"{table}, line {line}: {name!r} is already in line {seen[file]}")
+        seen[file] = line
         names.append(name)
     cells = {
         name: [row[i] for _, row in rows]

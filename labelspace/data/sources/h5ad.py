@@ -86,6 +86,8 @@ def open(
         )
         if group and like is None:
             data = data.group(group, seed)  # genes are chosen on the training cells
+        wanted = len(like.variables) if like is not None and like.variables else min(genes or len(names), len(names))
+        _check_memory(file, n, wanted)
         found = _look(file, matrix, data.rows("train") if genes and like is None else np.arange(0), counts, like, ids)
         if like is not None and like.variables:
             kept = _places(file, names, like.variables)
@@ -93,7 +95,7 @@ def open(
         else:
             kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
             variables = tuple(Variable(str(name), "count" if found["counts"] else "continuous") for name in names[kept])
-        x = _dense(file, matrix, kept, progress)
+        x = _dense(matrix, kept, progress)
     finally:
         cells.file.close()
     if len(kept) < len(names) and like is None:
@@ -183,8 +185,13 @@ def _labels(
             (labels if fits else others).append(name)
         if others:
             notes.append(f"columns of obs that are not taken for labels unless they are named: {', '.join(others)}")
-    known = like.schema.select(labels) if like is not None and set(labels) <= set(like.schema.names) else None
+    known = None if like is None else like.schema
     found = {name: _entries(file, cells, name) for name in labels}
+    for name in labels:
+        if words := sorted({str(entry) for entry in cells.obs[name].dropna().unique() if columns.text(entry) is None}):
+            notes.append(
+                f"in column {name!r} of obs, {', '.join(map(repr, words))} is read as missing; rename it if it is a class"
+            )
     names = cells.obs_names
     try:
         return *columns.read(found, len(names), known=known, where=lambda row: f"{file}, cell {names[row]}"), notes
@@ -279,15 +286,19 @@ def _places(file: Path, names: np.ndarray, variables: Sequence[Variable]) -> np.
     return np.array([at[variable.name] for variable in variables])
 
 
-def _dense(file: Path, matrix: Any, kept: np.ndarray, progress: Any) -> np.ndarray:
-    """The kept columns as ``(n, genes)`` float32."""
-    n, whole = matrix.shape[0], len(kept) == matrix.shape[1] and bool((np.diff(kept) == 1).all())
-    needed = 4 * n * len(kept)
+def _check_memory(file: Path, cells: int, genes: int) -> None:
+    """Raises UserError where the dense matrix is larger than the computer's memory."""
+    needed = 4 * cells * genes
     if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         raise UserError(
-            f"{file}: {n:,} cells and {len(kept):,} genes take {needed / 2**30:.0f} GB, more than this computer's memory; keep "
+            f"{file}: {cells:,} cells and {genes:,} genes take {needed / 2**30:.0f} GB, more than this computer's memory; keep "
             "fewer genes with genes=2000"
         )
+
+
+def _dense(matrix: Any, kept: np.ndarray, progress: Any) -> np.ndarray:
+    """The kept columns as ``(n, genes)`` float32."""
+    n, whole = matrix.shape[0], len(kept) == matrix.shape[1] and bool((np.diff(kept) == 1).all())
     x = np.empty((n, len(kept)), np.float32)
     for start, piece in _pieces(matrix):
         part = piece if whole else piece[:, kept]

@@ -72,12 +72,14 @@ def open(
     Raises:
         UserError: no such data set, the hub cannot be reached, or columns, cells or images that cannot be used.
     """
-    if size and not 8 <= size <= 256:
-        raise UserError(f"size must be 8 to 256, got {size}")
-    if channels not in (0, *images.MODES):
-        raise UserError(f"channels must be 1, 3 or 4, got {channels}")
+    images.check(size, channels, "centre")
     parts, notes = _splits(path, _load(path, config))
     features = next(iter(parts.values())).features
+    for part in parts.values():
+        if odd := set(features).symmetric_difference(part.features):
+            raise UserError(
+                f"{path}: its splits have different columns: {min(odd)!r} is not in all of them ({', '.join(parts)})"
+            )
     pictures = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
     if image and image not in pictures:
         raise UserError(f"{path}: {unknown('column of images', image, pictures)}")
@@ -101,6 +103,8 @@ def _load(path: str, config: str) -> Any:
     except ImportError:
         raise UserError("data sets of the hub need the datasets library: pip install 'labelspace[hub]'") from None
     home = Path(path)
+    if home.is_file():  # or it would be looked for on the hub
+        raise UserError(f"{path} is a file; hf reads a directory or a name on the hub, and a table is read by table:{path}")
     with _quietly(datasets), _offline(datasets, not home.exists()) as unreachable:
         try:
             if (home / "dataset_dict.json").exists() or (home / "state.json").exists():
@@ -189,12 +193,13 @@ def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str
     """The columns of all splits, one split after the other, without images."""
     rest = [name for name in features if name not in pictures]
     found = [arrow_columns(part.with_format("arrow")[:].select(rest)) for part in parts.values()]
+    for (columns_, _), part in zip(found, parts.values(), strict=True):
+        for name, feature in part.features.items():  # the same class may have another number in another split
+            if type(feature).__name__ == "ClassLabel":
+                columns_[name] = [None if e is None or e < 0 else feature.names[e] for e in columns_[name]]
     unusable = {name: kind for _, kinds in found for name, kind in kinds.items()}
     names = [name for name in found[0][0] if all(name in columns_ for columns_, _ in found)]
     merged: dict[str, Sequence] = {name: [e for columns_, _ in found for e in columns_[name]] for name in names}
-    for name, feature in features.items():
-        if type(feature).__name__ == "ClassLabel" and name in merged:
-            merged[name] = [None if e is None or e < 0 else feature.names[e] for e in merged[name]]
     ends = np.cumsum([len(part) for part in parts.values()]).tolist()
     starts = dict(zip(parts, [0, *ends], strict=False))
     splits: dict[Split, np.ndarray] = {}

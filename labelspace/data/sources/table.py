@@ -139,10 +139,11 @@ def _parquet(file: Path) -> Frame:
     columns, unusable = arrow_columns(table)
     if not table.num_rows:
         raise UserError(f"{file} has no rows")
-    notes = ()
-    names = columns.pop("__index_level_0__", None)  # how pandas writes its index
-    if names is not None:
-        names, notes = np.array([str(entry) for entry in names]), ("the index is taken for the rows' names",)
+    names, notes = None, ()
+    if (index := columns.pop("__index_level_0__", None)) is not None:  # how pandas writes its index
+        names, notes = np.array([str(entry) for entry in index]), ("the index is taken for the rows' names",)
+        if len(set(names)) < len(names):
+            names, notes = None, ("the index is left out: it names several rows alike",)
     return Frame(str(file), columns, table.num_rows, lambda row: f"row {row + 1}", names=names, unusable=unusable, notes=notes)
 
 
@@ -157,8 +158,10 @@ def arrow_columns(table) -> tuple[dict[str, Sequence], dict[str, str]]:
     unusable = {}
     for name in table.column_names:
         column = table.column(name)
-        if (vectors := _vectors(column)) is not None:
-            columns |= {f"{name}.{i}": entries for i, entries in enumerate(vectors.T)}
+        vectors = _vectors(column)
+        places = {} if vectors is None else {f"{name}.{i}": entries for i, entries in enumerate(vectors.T)}
+        if places and not places.keys() & set(table.column_names):
+            columns |= places
         elif (
             arrow.types.is_nested(column.type) or arrow.types.is_binary(column.type) or arrow.types.is_large_binary(column.type)
         ):
