@@ -82,7 +82,7 @@ def read(
     columns = {name: [_decoded(name, e) if isinstance(e, bytes) else e for e in entries] for name, entries in columns.items()}
     kinds = kinds or {}
     schema = Schema(known[name] if known else infer(name, entries, kinds.get(name, "")) for name, entries in columns.items())
-    cleaned = {label.name: [_canonical(label, entry) for entry in columns[label.name]] for label in schema}
+    cleaned = {label.name: [canonical(label, entry) for entry in columns[label.name]] for label in schema}
     if where is not None:
         for label in schema:
             for row, entry in enumerate(cleaned[label.name]):
@@ -101,7 +101,10 @@ def _decoded(name: str, entry: bytes) -> str:
         raise UserError(f"label {name!r} holds bytes that are not UTF-8 text: {entry!r}") from None
 
 
-def _canonical(label: Label, entry: Any) -> Any:
+def canonical(label: Label, entry: Any) -> Any:
+    """An entry as the label takes it: its class however that was written, None where it is missing."""
+    if isinstance(entry, str) and entry.strip() in label.classes:
+        return entry.strip()
     shown = text(entry)
     if shown is None or label.kind != "categorical" or shown in label.classes:
         return shown
