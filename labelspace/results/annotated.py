@@ -36,6 +36,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
     try:
         import h5py
         from anndata.io import read_elem, write_elem
+        from anndata.utils import make_index_unique
     except ImportError:
         raise UserError("AnnData files need anndata; install it with: pip install 'labelspace[bio]'") from None
     if not source.is_file():
@@ -54,7 +55,8 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
             if "obs" not in file:
                 raise UserError(f"{source} is not an AnnData file: it has no obs")
             obs: Any = read_elem(file["obs"])  # type: ignore[arg-type]  # a DataFrame
-            rows = _rows(source, np.asarray(obs.index, str), np.asarray(ids, str))
+            index = obs.index if obs.index.is_unique else make_index_unique(obs.index.astype(str))  # as they are read
+            rows = _rows(source, np.asarray(index, str), np.asarray(ids, str))
             for group in ("obsm", "uns"):
                 if group not in file:
                     write_elem(file, group, {})

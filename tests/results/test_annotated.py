@@ -107,3 +107,21 @@ def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeyp
     np.testing.assert_allclose(new.obsm["X_labelspace_w.on"], wanted[::-1], atol=1e-6)
     assert not new.uns["labelspace"]["labels_given"]
     assert "obsm['X_labelspace']" in capsys.readouterr().err
+
+
+def test_cells_of_one_name_are_told_apart_as_the_reader_does(cells: Path) -> None:
+    from labelspace.data import sources
+
+    whole = anndata.read_h5ad(cells)
+    whole.obs_names = ["a", "a", "b", "b", "b", "c"]
+    whole.write_h5ad(cells)
+    data = sources.open(f"h5ad:{cells}", ["kind"], training=False)
+    assert data.ids is not None
+    annotated.write(cells, cells, data.ids[::-1], codes(6), RECORD)
+    np.testing.assert_array_equal(anndata.read_h5ad(cells).obsm["X_labelspace_z"], codes(6)["z"][::-1])
+
+
+def test_a_file_that_only_its_owner_may_read_stays_so(cells: Path) -> None:
+    cells.chmod(0o600)
+    annotated.write(cells, cells, names(6), codes(6), RECORD)
+    assert cells.stat().st_mode & 0o777 == 0o600
