@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield Path(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())  # what is private stays so
         os.replace(temporary, path)
     except OSError as error:
         kept = "; the file that was there is kept" if path.exists() else ""

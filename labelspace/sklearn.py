@@ -21,7 +21,7 @@ from labelspace.blocks import concatenate
 from labelspace.data import columns
 from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import UserError
-from labelspace.labels import Label, Schema, binary, categorical, continuous
+from labelspace.labels import Label, Schema, categorical
 from labelspace.models import build, model_class
 from labelspace.results import samples
 from labelspace.training.fit import fit
@@ -86,7 +86,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
 
         Args:
             X: ``(n, d)`` numbers, or ``(n, channels, height, width)`` images in [0, 1] or of type uint8.
-            y: ``(n,)`` or ``(n, labels)``: an array, list, Series or DataFrame; None and NaN are missing.
+            y: ``(n,)`` or ``(n, labels)``: an array, list, Series or DataFrame; None, NaN and '' are missing.
 
         Raises:
             ValueError: labels that nothing can be learnt from, or that do not go with X.
@@ -100,7 +100,8 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         schema = Schema(self._label(name, column) for name, column in table.items())
         for name in self.kinds or {}:
             schema.index(name)
-        values, observed = schema.encode(table) if table else (np.zeros((len(x), 0), np.float32), np.zeros((len(x), 0), bool))
+        cleaned = {label.name: [columns.canonical(label, entry) for entry in table[label.name]] for label in schema}
+        values, observed = schema.encode(cleaned) if table else (np.zeros((len(x), 0), np.float32), np.zeros((len(x), 0), bool))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         splits = _splits(schema, values, observed, self.validation, seed)
         likelihood = str((self.arguments or {}).get("likelihood", ""))
@@ -196,21 +197,18 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         return data
 
     def _label(self, name: str, column: list[Any]) -> Label:
-        kind = (self.kinds or {}).get(name)
-        if kind is None:
-            return columns.infer(name, column)
-        if kind == "binary":
-            return binary(name)
-        if kind == "continuous":
-            known = np.array([float(entry) for entry in column if entry is not None])
-            return continuous(name, float(known.mean()), float(known.std()) or 1.0) if len(known) else continuous(name)
-        return (
-            categorical(name, sorted({str(entry) for entry in column if entry is not None}))
-            if kind == "categorical"
-            else (
-                Label(name, kind)  # type: ignore[arg-type]  # says which kinds there are
+        kind = (self.kinds or {}).get(name, "")
+        texts = {entry.strip() for entry in column if isinstance(entry, str)}
+        if kind == "categorical" and any(
+            columns.text(entry) is None for entry in texts
+        ):  # the user says that these are classes
+            return categorical(name, sorted({str(entry).strip() for entry in column if entry is not None}))
+        if not kind and (unclear := sorted(entry for entry in texts if columns.text(entry) is None)):
+            raise UserError(
+                f"label {name!r} has the entry {unclear[0]!r}: write None where it is missing, or make it a class with "
+                f"kinds={{{name!r}: 'categorical'}}"
             )
-        )
+        return columns.infer(name, column, kind)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -226,7 +224,7 @@ def _columns(y: Any, n: int) -> dict[str, list[Any]]:
     """Labels as columns of entries, None where missing; whole numbers are written without a fraction."""
     if y is None:
         return {}
-    entries = np.asarray(y, object)
+    entries = np.asarray(y.astype(object).where(y.notna(), None) if hasattr(y, "notna") else y, object)  # pandas has its own NA
     if entries.ndim not in (1, 2):
         raise UserError(f"y has shape {entries.shape}; expected (n,) or (n, labels)")
     if len(entries) != n:
@@ -237,6 +235,8 @@ def _columns(y: Any, n: int) -> dict[str, list[Any]]:
         names = [str(y.name) if getattr(y, "name", None) is not None else "label"]
     else:
         names = [f"label{i}" for i in range(entries.shape[1])]
+    if len(set(names)) < len(names):
+        raise UserError(f"y has two columns of the same name; expected different ones, got {', '.join(names)}")
     table = entries if entries.ndim == 2 else entries[:, None]
     return {name: [_entry(entry) for entry in column] for name, column in zip(names, table.T, strict=True)}
 
@@ -246,7 +246,8 @@ def _dimensions(given: Any) -> int:
 
 
 def _entry(entry: Any) -> Any:
-    if entry is None or entry != entry or str(entry) == "<NA>":
+    """An entry of y, None where it is missing; arrays of texts have "nan" there."""
+    if columns.text(entry) is None and (not isinstance(entry, str) or entry.strip().lower() in ("", "nan")):
         return None
     if isinstance(entry, float | np.floating) and not np.isfinite(entry):
         raise UserError("y holds infinity, which no label can be")
@@ -257,7 +258,7 @@ def _originals(label: Label, column: list[Any]) -> np.ndarray | None:
     """Per value of a discrete label what it was called in y; None for a number."""
     if not label.discrete:
         return None
-    called = {int(label.parse(entry)): entry for entry in column if entry is not None}
+    called = {int(label.parse(columns.canonical(label, entry))): entry for entry in column if entry is not None}
     return np.array([called.get(i, label.format(i)) for i in range(len(label.values))])
 
 

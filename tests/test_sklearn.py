@@ -105,7 +105,7 @@ def test_kinds_can_be_said(table) -> None:
     assert model.predict(x).dtype.kind == "f"
     with pytest.raises(ValueError, match="label 'lable'"):
         LabelspaceTransformer("ccvae", **SMALL, kinds={"lable": "continuous"}).fit(x, y)
-    with pytest.raises(ValueError, match="expected binary, categorical or continuous"):
+    with pytest.raises(ValueError, match="unknown kind of label 'label': 'number'"):
         LabelspaceTransformer("ccvae", **SMALL, kinds={"label": "number"}).fit(x, y)
 
 
@@ -155,3 +155,25 @@ def test_what_cannot_be_is_refused(table) -> None:
         LabelspaceTransformer("csvae", **SMALL, blocks=["w.lable"]).fit(x, y)
     with pytest.raises(NotFittedError):
         LabelspaceTransformer().transform(x)
+
+
+def test_missing_entries_as_pandas_writes_them_and_texts_that_may_mean_it(table) -> None:
+    pandas = pytest.importorskip("pandas")
+    x, y = table
+    for column, classes in (
+        (pandas.Series(y, dtype="Int64"), [0, 1, 2]),
+        (pandas.Series(np.array(["a", "b", "c"])[y], dtype="string"), ["a", "b", "c"]),
+    ):
+        column[:20] = pandas.NA
+        model = LabelspaceTransformer("ccvae", **SMALL).fit(x, column)
+        assert np.asarray(model.classes_).tolist() == classes
+        assert set(model.predict(x).tolist()) <= set(classes)
+    said = np.array(["none", "mild", "severe"])[y]
+    with pytest.raises(ValueError, match="'none': write None where it is missing, or make it a class"):
+        LabelspaceTransformer("ccvae", **SMALL).fit(x, said)
+    model = LabelspaceTransformer("ccvae", **SMALL, kinds={"label": "categorical"}).fit(x, said)
+    assert np.asarray(model.classes_).tolist() == ["mild", "none", "severe"]
+    numbers = LabelspaceTransformer("ccvae", **SMALL).fit(x, np.array(["1.0", "2.0", "10.0"])[y])
+    assert np.asarray(numbers.classes_).tolist() == ["1.0", "2.0", "10.0"]
+    with pytest.raises(ValueError, match="two columns of the same name"):
+        LabelspaceTransformer("ccvae", **SMALL).fit(x, pandas.DataFrame(np.stack([y, y > 0], 1), columns=["a", "a"]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelspace import __version__, files, saving, terminal
-from labelspace.commands.data import open_data
+from labelspace.commands.data import open_like
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
@@ -80,6 +80,7 @@ def predict(given: argparse.Namespace) -> None:
     if given.out and Path(given.out).suffix.lower() not in writers.TABLES:
         raise UserError(f"--out {given.out!r} must end in {' or '.join(writers.TABLES)}")
     model, data = open_for(given.run_directory, given.data)
+    writers.refuse(model.schema, writers.RESERVED)
     with terminal.bar("predicting") as progress:
         predicted = samples.predictions(model, data, progress)
     columns: dict[str, Any] = {"id": samples.names(data).tolist(), "split": samples.splits(data).tolist(), **predicted}
@@ -101,6 +102,6 @@ def open_for(run_directory: str, address: str) -> tuple[Model, Dataset]:
         UserError: data that the model cannot read.
     """
     model = saving.load(run_directory)
-    data = open_data(address, None, 0, training=False, like=model)
+    data = open_like(model, run_directory, address)
     samples.check_fit(model, data)
     return model, data

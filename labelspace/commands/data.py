@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from labelspace import terminal
 from labelspace.data import sources, store
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
-from labelspace.variables import Described
+from labelspace.models.base import Model
+from labelspace.training.run import Run
 
 _MOST_SHOWN = 40
 
@@ -67,7 +69,6 @@ def open_data(
     *,
     group: str = "",
     training: bool = True,
-    like: Described | None = None,
 ) -> Dataset:
     """Opens a data set with a progress bar; ``labels`` is a text with commas."""
     names = [name.strip() for name in labels.split(",")] if labels else None
@@ -80,7 +81,29 @@ def open_data(
             mislabelled=mislabelled,
             group=group,
             training=training,
-            like=like,
+            progress=progress,
+        )
+
+
+def open_like(model: Model, home: str, address: str, labels: Sequence[str] | None = None) -> Dataset:
+    """Opens data that a trained model is to read, split as for its training where they are the data that it was trained on.
+
+    Args:
+        model: the model.
+        home: its run directory, or where it is saved.
+        address: of the data.
+        labels: labels that the data have to have; by default the model's, where they are there.
+    """
+    run = Run(home)
+    saved = run.read_config()["data"] if (run.home / "config.yaml").exists() else {}
+    with terminal.bar(f"reading {address}") as progress:
+        return sources.open(
+            address,
+            labels,
+            seed=saved.get("seed", 0),
+            group=saved.get("group", "") if address == saved.get("address") else "",
+            training=False,
+            like=model,
             progress=progress,
         )
 

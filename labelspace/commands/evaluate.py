@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from labelspace import files, saving, terminal
-from labelspace.data import sources
+from labelspace.commands.data import open_like
 from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
 from labelspace.evaluation.whole import evaluate as measure
@@ -25,16 +25,7 @@ def evaluate(given: argparse.Namespace) -> None:
     saved = run.read_config()["data"]
     address = given.data or saved["address"]
     # With every label that is known: what was hidden or made wrong for training is there again to measure on.
-    with terminal.bar(f"reading {address}") as progress:
-        data = sources.open(
-            address,
-            list(model.schema.names),
-            seed=saved["seed"],
-            group=saved.get("group", "") if address == saved["address"] else "",  # the splits that it was trained on
-            training=False,
-            like=model,
-            progress=progress,
-        )
+    data = open_like(model, given.run_directory, address, list(model.schema.names))
     if data.schema != model.schema or data.shape != model.shape:
         raise UserError(
             f"{address} has {data.shape} and {data.schema}, the model was trained for {model.shape} and {model.schema}"

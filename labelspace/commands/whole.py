@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions, terminal
-from labelspace.commands.data import open_data
+from labelspace.commands.data import open_like
 from labelspace.data.dataset import SPLITS, Dataset
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels
@@ -104,6 +104,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         raise UserError("with --data or --split the donor of all samples is --donor, or --donors draws one for each")
     if bool(given.donor_option) == bool(given.donors):
         raise UserError("transfer to many samples needs --donor (one for all) or --donors (drawn, one for each)")
+    called = "donor:id" if "donor" in model.schema.names else "donor"
 
     def given_by(x: Tensor, labels: Labels, donor: Tensor, donor_labels: Labels | None) -> Intervention:
         return interventions.transfer(model, x, donor, given.label, labels, donor_labels, keep_detail=given.keep_detail)
@@ -114,7 +115,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
             given,
             model,
             lambda x, labels, _: given_by(x, labels, donor, donor_labels),
-            lambda places: {"donor": [given.donor_option] * len(places)},
+            lambda places: {called: [given.donor_option] * len(places)},
             {"donor": given.donor_option},
         )
         return
@@ -122,8 +123,10 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         donors = _own(given)
         pool = donors.rows(given.donors)
     else:
-        donors = open_data(given.donors, None, 0, training=False, like=model)
+        donors = open_like(model, given.run_directory, given.donors)
         pool = np.arange(len(donors))
+    if given.seed < 0:
+        raise UserError(f"the seed must be 0 or larger, got {given.seed}")
     samples.check_fit(model, donors)
     if len(pool) == 0:
         raise UserError(f"--donors {given.donors} has no sample")
@@ -139,7 +142,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         return given_by(x, labels, donors.samples(rows), (torch.from_numpy(values[rows]), torch.from_numpy(observed[rows])))
 
     about = {"donors": given.donors if given.donors in SPLITS else shown_address(given.donors), "seed": given.seed}
-    each(given, model, change, lambda places: {"donor": ids[drawn(places)].tolist()}, about)
+    each(given, model, change, lambda places: {called: ids[drawn(places)].tolist()}, about)
 
 
 def many(given: argparse.Namespace, model: Model) -> bool:
@@ -200,7 +203,7 @@ def _write(
 
 def _chosen(given: argparse.Namespace, model: Model) -> tuple[Dataset, np.ndarray]:
     """The data set that was asked for, and the rows of it."""
-    data = open_data(given.data, None, 0, training=False, like=model) if given.data else _own(given)
+    data = open_like(model, given.run_directory, given.data) if given.data else _own(given)
     samples.check_fit(model, data)
     rows = data.rows(given.split) if given.split else np.arange(len(data))
     if len(rows) == 0:

@@ -84,7 +84,7 @@ def read(
     schema = Schema(
         known[name] if name in known.names else infer(name, entries, kinds.get(name, "")) for name, entries in columns.items()
     )
-    cleaned = {label.name: [_canonical(label, entry) for entry in columns[label.name]] for label in schema}
+    cleaned = {label.name: [canonical(label, entry) for entry in columns[label.name]] for label in schema}
     if where is not None:
         for label in schema:
             for row, entry in enumerate(cleaned[label.name]):
@@ -103,7 +103,10 @@ def _decoded(name: str, entry: bytes) -> str:
         raise UserError(f"label {name!r} holds bytes that are not UTF-8 text: {entry!r}") from None
 
 
-def _canonical(label: Label, entry: Any) -> Any:
+def canonical(label: Label, entry: Any) -> Any:
+    """An entry as the label takes it: its class however that was written, None where it is missing."""
+    if isinstance(entry, str) and entry.strip() in label.classes:
+        return entry.strip()
     shown = text(entry)
     if shown is None or label.kind != "categorical" or shown in label.classes:
         return shown

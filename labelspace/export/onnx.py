@@ -257,9 +257,11 @@ def _difference(graph: Graph, session: Any, given: Sequence[Tensor]) -> float:
             ours = ours.numpy()
             if theirs.shape != ours.shape:
                 raise UserError(f"the {graph.name} as ONNX has {name} of shape {theirs.shape}, PyTorch {ours.shape}")
-            gap = np.abs(theirs - ours) / np.maximum(1, np.abs(ours))
-            worst = max(worst, float(np.max(gap, initial=0.0)))
-            if not worst <= TOLERANCE:
+            same = (theirs == ours) | (np.isnan(theirs) & np.isnan(ours))  # infinities and NaN have no difference
+            with np.errstate(invalid="ignore"):
+                gap = np.where(same, 0, np.abs(theirs - ours) / np.maximum(1, np.abs(ours)))
+            worst = max(worst, float(np.max(np.nan_to_num(gap, nan=np.inf), initial=0.0)))
+            if worst > TOLERANCE:
                 raise UserError(f"the {graph.name} as ONNX differs from PyTorch by {worst:.2g} in {name}, above {TOLERANCE:g}")
     return worst
 

@@ -51,7 +51,7 @@ class CodeSpread(nn.Module):
         for posterior, values, observed in parts:
             for i, block in enumerate(self.blocks):
                 mean, variance = posterior[block.name].mean.double(), posterior[block.name].scale.double() ** 2
-                f = self._predictors(block, values, observed)
+                f = self._predictors(block, values.double(), observed)
                 if block.label is None:
                     square = mean.T @ mean + torch.diag(variance.sum(0))
                 elif self.schema[block.label].discrete:
@@ -88,14 +88,15 @@ class CodeSpread(nn.Module):
                 self.get_buffer(f"{name}_{i}").copy_(part)
 
     def _predictors(self, block: Block, values: Tensor, observed: Tensor) -> Tensor:
-        """What the mean of a block's codes depends on, ``(n, predictors)``; 0 where the label is missing."""
+        """What the mean of a block's codes depends on, ``(n, predictors)`` of the type of ``values``; 0 where the label is
+        missing."""
         if block.label is None:
-            return values.new_ones(len(values), 1, dtype=torch.float64)
+            return values.new_ones(len(values), 1)
         column, label = self.schema.index(block.label), self.schema[block.label]
-        known = observed[:, column : column + 1].double()
+        known = observed[:, column : column + 1].to(values.dtype)
         if label.discrete:
-            return nn.functional.one_hot(values[:, column].long(), len(label.values)).double() * known
-        number = (values[:, column].double() - label.mean) / label.scale
+            return nn.functional.one_hot(values[:, column].long(), len(label.values)).to(values.dtype) * known
+        number = (values[:, column] - label.mean) / label.scale
         return torch.stack([torch.ones_like(number), number], 1) * known
 
     def of(self, name: str) -> DiagonalGaussian | None:
@@ -114,7 +115,7 @@ class CodeSpread(nn.Module):
             value = values[:, self.schema.index(block.label)].long()
             return DiagonalGaussian(self.get_buffer(f"mean_{i}")[value], scale[value])
         line = self.get_buffer(f"line_{i}")
-        mean = self._predictors(block, values, torch.ones_like(values, dtype=torch.bool)).to(line.dtype) @ line
+        mean = self._predictors(block, values.to(line.dtype), torch.ones_like(values, dtype=torch.bool)) @ line
         return DiagonalGaussian(mean, scale.expand_as(mean))
 
     @torch.no_grad()

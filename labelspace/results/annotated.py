@@ -1,8 +1,9 @@
-"""Codes into AnnData files (``.h5ad``, extra ``bio``): only ``obsm`` and ``uns`` change, all else stays byte for byte."""
+"""Codes into AnnData files (``.h5ad``, extra ``bio``): only ``obsm`` and ``uns`` change, all else stays as it is."""
 
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ KEY = "X_labelspace"  # in obsm, of all blocks side by side; with _BLOCK of each
 def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> list[str]:
     """Writes codes into a copy of an AnnData file, or back into it.
 
-    Cells are matched by their names; those without codes get NaN. Codes that an earlier call wrote are replaced.
+    Cells are matched by their names; those without codes get NaN. Codes that an earlier call wrote are replaced. A file of
+    anndata before 0.7 is written in the format of today.
 
     Args:
         source: the file that the samples were read from.
@@ -36,6 +38,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
     try:
         import h5py
         from anndata.io import read_elem, write_elem
+        from anndata.utils import make_index_unique
     except ImportError:
         raise UserError("AnnData files need anndata; install it with: pip install 'labelspace[bio]'") from None
     if not source.is_file():
@@ -46,6 +49,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
         raise UserError(f"{out}: two latent blocks have the same name where / is written as _; rename the labels")
     with files.replacing(out) as temporary:
         shutil.copyfile(source, temporary)
+        _renew(source, temporary)
         try:
             file = h5py.File(temporary, "r+")
         except OSError as error:
@@ -54,7 +58,8 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
             if "obs" not in file:
                 raise UserError(f"{source} is not an AnnData file: it has no obs")
             obs: Any = read_elem(file["obs"])  # type: ignore[arg-type]  # a DataFrame
-            rows = _rows(source, np.asarray(obs.index, str), np.asarray(ids, str))
+            index = obs.index if obs.index.is_unique else make_index_unique(obs.index.astype(str))  # as they are read
+            rows = _rows(source, np.asarray(index, str), np.asarray(ids, str))
             for group in ("obsm", "uns"):
                 if group not in file:
                     write_elem(file, group, {})
@@ -71,6 +76,22 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
                 del uns["labelspace"]
             write_elem(uns, "labelspace", {name: _stored(entry) for name, entry in record.items()})
     return list(keys)
+
+
+def _renew(source: Path, copy: Path) -> None:
+    """Writes a copy of a file anew where it is of anndata before 0.7, whose obs and obsm cannot take another column."""
+    import anndata
+    import h5py
+
+    try:
+        with h5py.File(copy, "r") as file:
+            if not isinstance(file.get("obs"), h5py.Dataset):
+                return
+    except OSError:
+        return  # what is not HDF5 is said where it is written to
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        anndata.read_h5ad(source).write_h5ad(copy)
 
 
 def _stored(entry: Any) -> Any:

@@ -24,7 +24,7 @@ def check_fit(model: Model, data: Dataset) -> None:
     if data.shape != model.shape:
         raise UserError(f"{data.address} has samples of shape {data.shape}, the model takes {model.shape}")
     if data.x.dtype != np.uint8:
-        for rows in chunks(np.arange(len(data)), 20_000):
+        for rows in chunks(np.arange(len(data))):
             model.likelihood.check(data.samples(rows))
 
 
@@ -134,4 +134,4 @@ def vectors(model: Model, x: Tensor, taken: Sequence[str]) -> dict[str, Any]:
 def column_kinds(model: Model) -> np.ndarray | None:
     """What ``npz:`` calls the columns of a table, ``(d,)`` texts; None for other data."""
     likelihood = model.likelihood
-    return np.array([column.kind for column in likelihood.columns]) if isinstance(likelihood, Table) else None
+    return np.array([str(column) for column in likelihood.columns]) if isinstance(likelihood, Table) else None

@@ -14,7 +14,7 @@ import csv
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from labelspace.report import pictures
 from labelspace.results import samples
 
 RECORDS, RECORD = "records.csv", "record.json"
-_LONGEST = 120  # characters of a file's name
+_LONGEST = 120  # bytes of a file's name
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,13 @@ class _Parquet:
 
 
 TABLES = {".csv": Csv, ".parquet": _Parquet}
+RESERVED = ("id", "split")  # columns that tables have for themselves
+
+
+def refuse(schema: Schema, names: Collection[str]) -> None:
+    """Raises UserError when a label has a name that a file needs for itself."""
+    if bad := [name for name in schema.names if name in names]:
+        raise UserError(f"label {bad[0]!r} cannot be written beside what is called {bad[0]!r} in such files; rename the label")
 
 
 @contextmanager
@@ -166,6 +173,7 @@ def table(path: Path, schema: Schema) -> Iterator[Rows]:
     """
     if path.suffix.lower() not in TABLES:
         raise UserError(f"{path}: tables are written as {' or '.join(TABLES)}")
+    refuse(schema, RESERVED)
     with files.replacing(path) as temporary:
         rows = TABLES[path.suffix.lower()](temporary, schema)
         try:
@@ -208,9 +216,7 @@ class _Archive:
 
 @contextmanager
 def _archive(path: Path, model: Model, n: int, record: Callable[[], dict[str, Any]]) -> Iterator[Writer]:
-    kept = {"x", "ids", "schema", "record", "columns", "split"}
-    if bad := kept & set(model.schema.names):
-        raise UserError(f"label {min(bad)!r} cannot be written to an archive, which has an array of that name for itself")
+    refuse(model.schema, ("x", "ids", "schema", "record", "columns", "split"))
     with files.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
             written = _Archive(file, n, model)
@@ -245,7 +251,7 @@ class _Folder:
     def _name(self, given: str) -> str:
         """The sample's name as that of a file in this directory, different from all others."""
         stem = re.sub(r"\.[A-Za-z]{3,4}$", "", str(given))
-        stem = re.sub(r"[^\w.+-]+", "_", stem).strip("._")[:_LONGEST] or "sample"
+        stem = re.sub(r"[^\w.+-]+", "_", stem).strip("._").encode()[:_LONGEST].decode(errors="ignore") or "sample"
         name, k = stem, 2
         while name.casefold() in self.taken:
             name, k = f"{stem}-{k}", k + 1
@@ -255,6 +261,7 @@ class _Folder:
 
 @contextmanager
 def _folder(path: Path, schema: Schema, record: Callable[[], dict[str, Any]], overwrite: bool) -> Iterator[Writer]:
+    refuse(schema, ("file",))
     with files.filling(path, _ours, overwrite) as home:
         with table(home / RECORDS, schema) as rows:
             yield _Folder(home, rows)

@@ -124,3 +124,16 @@ def test_counts_and_the_command(tmp_path: Path, capsys) -> None:
     ls.save(model, tmp_path / "saved")
     assert main(["export", str(tmp_path / "saved"), "--to", "onnx", "--out", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["graphs"]["decoder"]["file"] == "decoder.onnx"
+
+
+def test_what_is_not_a_number_differs_from_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        def run(self, names, given):
+            return [np.where(given["x"] > 0, np.nan, given["x"])]
+
+    graph = exporting.Graph("decoder", ("x",), ("mean",), torch.nn.Identity())
+    monkeypatch.setattr(graph.module, "forward", lambda x: (x,))
+    with pytest.raises(ls.UserError, match="differs from PyTorch by inf in mean"):
+        exporting._difference(graph, Session(), [torch.ones(7, 2)])
+    both = torch.tensor([[-torch.inf, torch.nan]]).expand(7, 2)
+    assert exporting._difference(graph, Session(), [both]) == 0

@@ -290,3 +290,58 @@ def test_an_archive_that_says_other_than_it_holds(home: Path, fails) -> None:
     fails(["predict", str(home / "table-run"), "npz:bad.npz"], "bad.npz: not a label schema")
     np.savez("bad.npz", x=x, ids=np.array(["a"]))
     fails(["predict", str(home / "table-run"), "npz:bad.npz"], "ids has shape (1,)")
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A run on a table with classes among its columns and a label called donor, split by person under another seed than 0."""
+    home = tmp_path_factory.mktemp("grouped")
+    rng = np.random.default_rng(0)
+    sites, donors = rng.choice(["n", "s", "w"], 60), rng.choice(["d1", "d2"], 60)
+    lines = [f"{sites[i]},{rng.normal():.3f},{donors[i]},p{i // 3}" for i in range(60)]
+    (home / "t.csv").write_text("\n".join(["site,size,donor,person", *lines]) + "\n")
+    data = ls.open(f"table:{home / 't.csv'}", ["donor"], seed=3, group="person")
+    torch.manual_seed(0)
+    model = ls.build("csvae", data, latent=2, network=Network(width=4, depth=1))
+    ls.fit(model, data, out=home / "run", epochs=1, batch_size=30)
+    return str(home / "run"), data.address
+
+
+def test_splits_are_those_of_the_training(grouped: tuple[str, str]) -> None:
+    run, address = grouped
+    assert main(["embed", run, address, "--out", "c.csv"]) == 0
+    wanted = samples.splits(ls.open_run(run)[1]).tolist()
+    assert [row["split"] for row in rows_of("c.csv")] == wanted
+    assert main(["edit", run, "--data", address, "--split", "test", "--set", "donor=d1", "--out", "e.csv"]) == 0
+    assert [int(row["id"]) for row in rows_of("e.csv")] == [i for i, split in enumerate(wanted) if split == "test"]
+
+
+def test_a_label_called_donor_keeps_its_column(grouped: tuple[str, str], fails) -> None:
+    run, address = grouped
+    asked = ["transfer", run, "--data", address, "--donors", "test", "--label", "donor"]
+    assert main([*asked, "--out", "t.csv"]) == 0
+    data = ls.open_run(run)[1]
+    for row in rows_of("t.csv"):
+        assert row["donor"] == data.schema["donor"].format(float(data.values[int(row["donor:id"]), 0]))
+    assert main([*asked, "--out", "t.npz"]) == 0
+    back = ls.open("npz:t.npz", training=False)
+    assert back.schema == data.schema
+    fails([*asked, "--seed", "-1", "--out", "t.csv"], "seed must be 0 or larger")
+
+
+def test_an_archive_of_a_table_is_read_back_though_a_class_is_not_in_it(grouped: tuple[str, str]) -> None:
+    run, _ = grouped
+    assert main(["generate", run, "-n", "1", "--set", "donor=d1", "--out", "g.npz"]) == 0
+    assert ls.open("npz:g.npz", training=False).likelihood == "table(categorical:3,continuous)"
+    assert main(["embed", run, "npz:g.npz", "--out", "c.npz"]) == 0
+
+
+@pytest.mark.parametrize("name", ["id", "split"])
+def test_a_label_does_not_take_the_place_of_the_names(name: str, fails) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.normal():.3f},{rng.choice(['u', 'v'])}" for _ in range(40)]
+    Path("t.csv").write_text("\n".join([f"size,{name}", *lines]) + "\n")
+    data = ls.open("table:t.csv", [name])
+    ls.save(ls.build("csvae", data, latent=2, network=Network(width=4, depth=1)), "saved")
+    fails(["embed", "saved", "table:t.csv", "--out", "c.csv"], f"label '{name}' cannot be written", "rename the label")
+    fails(["predict", "saved", "table:t.csv"], f"label '{name}' cannot be written")

@@ -107,3 +107,39 @@ def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeyp
     np.testing.assert_allclose(new.obsm["X_labelspace_w.on"], wanted[::-1], atol=1e-6)
     assert not new.uns["labelspace"]["labels_given"]
     assert "obsm['X_labelspace']" in capsys.readouterr().err
+
+
+def test_cells_of_one_name_are_told_apart_as_the_reader_does(cells: Path) -> None:
+    from labelspace.data import sources
+
+    whole = anndata.read_h5ad(cells)
+    whole.obs_names = ["a", "a", "b", "b", "b", "c"]
+    whole.write_h5ad(cells)
+    data = sources.open(f"h5ad:{cells}", ["kind"], training=False)
+    assert data.ids is not None
+    annotated.write(cells, cells, data.ids[::-1], codes(6), RECORD)
+    np.testing.assert_array_equal(anndata.read_h5ad(cells).obsm["X_labelspace_z"], codes(6)["z"][::-1])
+
+
+def test_a_file_that_only_its_owner_may_read_stays_so(cells: Path) -> None:
+    cells.chmod(0o600)
+    annotated.write(cells, cells, names(6), codes(6), RECORD)
+    assert cells.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_of_an_old_format_is_renewed(tmp_path: Path) -> None:
+    """As anndata before 0.7 wrote: obs, var and obsm are tables of records."""
+    import h5py
+
+    with h5py.File(tmp_path / "old.h5ad", "w") as file:
+        file["X"] = np.arange(6, dtype=np.float32).reshape(3, 2)
+        file["obs"] = np.array([(b"a", 1.0), (b"b", 2.0), (b"c", 3.0)], [("index", "S1"), ("size", "f8")])
+        file["var"] = np.array([(b"g",), (b"h",)], [("index", "S1")])
+        file["obsm"] = np.array([((1.0, 2.0),)] * 3, [("X_pca", "f8", (2,))])
+    old = tmp_path / "old.h5ad"
+    annotated.write(old, old, np.array(["c", "b", "a"]), codes(3), RECORD)
+    new = anndata.read_h5ad(old)
+    np.testing.assert_array_equal(new.obsm["X_labelspace_z"], codes(3)["z"][::-1])
+    assert new.obsm["X_pca"].shape == (3, 2)
+    assert list(new.obs["size"]) == [1, 2, 3]
+    assert new.X.tolist() == [[0, 1], [2, 3], [4, 5]]

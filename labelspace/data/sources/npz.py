@@ -23,8 +23,8 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     inferred. An array named ``split`` with entries train, val and test fixes the splits.
 
     An array named ``columns`` with one text per column of ``x`` makes the data a table: "continuous", "count" (whole
-    numbers), or "categorical" (class indices, as many classes as the largest index says). Cells of a table may be NaN,
-    which is missing.
+    numbers), "categorical:K" (indices of K classes), or "categorical" (as many classes as the largest index says). Cells of a
+    table may be NaN, which is missing.
 
     An array named ``ids`` names the samples. Archives that the commands write also have ``schema``, the labels as JSON, so that
     labels are those of the model whatever their values are here, and ``record``, what was done.
@@ -90,9 +90,15 @@ def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:
     columns = []
     for i, entry in enumerate(kinds.tolist()):
         kind = (entry.decode(errors="replace") if isinstance(entry, bytes) else str(entry)).strip()
+        classes = 0
+        if ":" in kind:
+            try:
+                columns.append(Column.parse(kind))
+            except UserError as error:
+                raise UserError(f"{file}, column {i + 1} of x: {error}") from None
+            continue
         if kind not in Column.KINDS:
             raise UserError(f"{file}, column {i + 1} of x: {unknown('kind of column', kind, Column.KINDS)}")
-        classes = 0
         if kind == "categorical":
             cells = x[:, i][np.isfinite(x[:, i])]
             classes = int(cells.max()) + 1 if len(cells) else 0
