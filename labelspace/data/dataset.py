@@ -82,6 +82,11 @@ class Dataset:
             raise unknown("split", split, self.splits)
         return self.splits[split]
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """What the entries of a vector are called: the names of its variables where they are known, else x1, x2, ..."""
+        return tuple(v.name for v in self.variables) or tuple(f"x{i + 1}" for i in range(self.shape[0]))
+
     def samples(self, rows: Sequence[int] | np.ndarray) -> Tensor:
         """Samples as models take them: float32, images scaled to [0, 1]."""
         return as_float(torch.from_numpy(np.ascontiguousarray(self.x[np.asarray(rows)])))

@@ -96,7 +96,7 @@ class Workbench:
     @functools.cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the entries of a vector."""
-        return tuple(f"x{i + 1}" for i in range(self.data.shape[0]))
+        return self.data.entries
 
     @functools.cached_property
     def ranges(self) -> dict[str, list[float]]:

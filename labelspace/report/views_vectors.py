@@ -40,7 +40,7 @@ class Plane:
         spread = np.nanstd(x, 0)
         self.sd = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
         self.own = x.shape[1] <= 2
-        self.axes, self.names = np.eye(x.shape[1])[:, :2], tuple(f"x{i + 1}" for i in range(min(2, x.shape[1])))
+        self.axes, self.names = np.eye(x.shape[1])[:, :2], data.entries[:2]
         if not self.own:
             _, lengths, directions = np.linalg.svd(self.standard(x), full_matrices=False)
             self.axes = directions[:2].T * np.where(directions[:2].sum(1) < 0, -1, 1)
@@ -87,7 +87,11 @@ def reconstructions(runs: Runs, rows: np.ndarray) -> list[Parts]:
     tables = {"original": x, **(made if len(made) > 1 else {"reconstruction": next(iter(made.values()))})}
     panels = [
         _grid(
-            plane.changes(torch.from_numpy(plane.mean)[None], table[:few]), [f"sample {i + 1}" for i in range(few)], title, 3.0
+            data,
+            plane.changes(torch.from_numpy(plane.mean)[None], table[:few]),
+            [f"sample {i + 1}" for i in range(few)],
+            title,
+            3.0,
         )
         for title, table in tables.items()
     ]
@@ -207,11 +211,8 @@ def _of_entries(data: Dataset) -> str:
     return f"The first {_ENTRIES} of {data.shape[0]} entries" if data.shape[0] > _ENTRIES else "All entries"
 
 
-def _grid(values: np.ndarray, rows: Sequence[str], title: str, top: float) -> Grid:
-    values = values[:, :_ENTRIES]
-    return Grid(
-        values, rows[: len(values)], [f"x{i + 1}" for i in range(values.shape[1])], title, form="", signed=True, top=top
-    )
+def _grid(data: Dataset, values: np.ndarray, rows: Sequence[str], title: str, top: float) -> Grid:
+    return Grid(values[:, :_ENTRIES], rows[: len(values)], list(data.entries[:_ENTRIES]), title, form="", signed=True, top=top)
 
 
 def _colours(data: Dataset, name: str, values: Mapping[str, Any]) -> dict[str, str]:

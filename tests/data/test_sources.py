@@ -743,3 +743,7 @@ def test_damaged_gzip_files_are_refused(tmp_path: Path, how: str):
 def test_an_absent_idx_file_is_named(tmp_path: Path):
     (mnist(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
     refused(f"mnist:{tmp_path}", "t10k-labels")
+
+
+def test_entries_without_names_are_numbered() -> None:
+    assert labelspace.open("moons:n=100").entries == ("x1", "x2")

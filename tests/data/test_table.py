@@ -382,6 +382,7 @@ def test_evaluate_reads_other_tables_as_the_model_does(run: Path, tmp_path: Path
     data = labelspace.open(f"table:{file}", list(model.schema.names), training=False, like=model)
     assert data.schema == model.schema
     assert data.variables == model.variables
+    assert data.entries == ("rings", "leaf", "ill")
     model.likelihood.check(torch.from_numpy(data.x))
     described = Description(model.schema, model.variables)
     np.testing.assert_array_equal(labelspace.open(f"table:{file}", training=False, like=described).x, data.x)
