@@ -121,7 +121,7 @@ class Page:
                     [{"key": key, "title": title, "alt": alt, "src": sources[key]} for key, (title, alt) in _PICTURES.items()]
                 )
             else:
-                hub.view = Bars(hub.frame(None), hub.bench.ranges)
+                hub.view = Bars(hub.frame(None), hub.bench.ranges, hub.bench.classes)
 
     def _views(self, samples: Samples) -> None:
         hub = self.hub

@@ -105,6 +105,11 @@ class Workbench:
         ends = np.stack([np.fmin.reduce(x, 0), np.fmax.reduce(x, 0)], 1).astype(float)
         return dict(zip(self.features, np.nan_to_num(ends).tolist(), strict=True))
 
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Names of the classes of the entries that are classes."""
+        return {variable.name: list(variable.classes) for variable in self.data.variables if variable.classes}
+
     # -- samples ------------------------------------------------------------------------------------------------------
 
     def name(self, row: int) -> str:

@@ -69,11 +69,12 @@ class Bars(Element, component="bars.js"):
     Args:
         rows: see :func:`labelspace.explorer.frames.rows`.
         ranges: feature name -> ends of its scale.
+        classes: feature name -> names of its classes, of those that are classes.
     """
 
-    def __init__(self, rows: list[dict[str, Any]], ranges: dict[str, list[float]]) -> None:
+    def __init__(self, rows: list[dict[str, Any]], ranges: dict[str, list[float]], classes: dict[str, list[str]]) -> None:
         super().__init__()
-        self._props["rows"], self._props["ranges"] = rows, ranges
+        self._props["rows"], self._props["ranges"], self._props["classes"] = rows, ranges, classes
 
     def show(self, rows: list[dict[str, Any]], number: int = 0) -> None:
         """New rows; ``number`` as in :meth:`Pictures.show`."""

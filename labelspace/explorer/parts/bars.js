@@ -8,8 +8,9 @@ export default {
           <span class="key original">original</span><span class="key reconstruction">reconstruction</span>
           <span class="key edit">edit</span></th></tr></thead>
         <tbody><tr v-for="row in shown" :key="row.name">
-          <th scope="row">{{ row.name }}</th><td>{{ text(row.original) }}</td><td>{{ text(row.reconstruction) }}</td>
-          <td class="edited" :data-feature="row.name">{{ text(row.edit) }}</td>
+          <th scope="row">{{ row.name }}</th><td>{{ text(row, row.original) }}</td>
+          <td>{{ text(row, row.reconstruction) }}</td>
+          <td class="edited" :data-feature="row.name">{{ text(row, row.edit) }}</td>
           <td class="scale" aria-hidden="true"><svg viewBox="0 0 240 18">
             <line class="rail" x1="4" x2="236" y1="9" y2="9" />
             <line v-if="row.reconstruction !== null && row.edit !== null" class="change" y1="9" y2="9"
@@ -21,7 +22,7 @@ export default {
           </svg></td></tr></tbody>
       </table>
     </div>`,
-  props: { rows: Array, ranges: Object },
+  props: { rows: Array, ranges: Object, classes: Object },
   data() {
     return { shown: this.rows };
   },
@@ -29,8 +30,10 @@ export default {
     this.newest = 0;
   },
   methods: {
-    text(value) {
-      return value === null ? "missing" : Number(value.toPrecision(4)).toString();
+    text(row, value) {
+      if (value === null) return "missing";
+      const names = this.classes[row.name];
+      return names ? names[value] : Number(value.toPrecision(4)).toString();
     },
     x(row, value) {
       const [low, high] = this.ranges[row.name];
