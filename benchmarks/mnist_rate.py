@@ -20,7 +20,8 @@ from labelspace.data.batches import Batch
 from labelspace.data.dataset import Dataset, as_float
 from labelspace.models.base import Model
 from labelspace.training import optimizers
-from labelspace.training.fit import precision_for, resolve
+from labelspace.training.engine import precision_for
+from labelspace.training.fit import resolve
 from labelspace.training.options import Options
 
 

@@ -1,0 +1,309 @@
+"""The training loop: epochs, validation, the best and the last checkpoint, and why it stops."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labelspace import files, saving
+from labelspace.data.batches import Batches
+from labelspace.data.dataset import Dataset
+from labelspace.errors import DivergedError, UserError
+from labelspace.models.base import Losses, Model
+from labelspace.training import engine
+from labelspace.training.options import Options
+from labelspace.training.progress import Silent, Watcher
+from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
+from labelspace.training.step import Stepper
+
+_STREAM = {"train": 1, "val": 2}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training achieved.
+
+    Attributes:
+        model: the best model, in evaluation mode.
+        reason: why training stopped.
+        best_epoch: the epoch of the best validation score (from 1).
+        best_score: that score; nan without a validation split, where the last weights are kept.
+        seconds: time spent in this call.
+        samples_per_second: median over epochs of training samples a second.
+    """
+
+    model: Model
+    reason: str
+    best_epoch: int
+    best_score: float
+    seconds: float
+    samples_per_second: float
+
+
+class Loop:
+    """A training run in progress; :func:`labelspace.fit` says what it does."""
+
+    def __init__(
+        self, model: Model, data: Dataset, options: Options, run: Run | None, watcher: Watcher, tensorboard: bool
+    ) -> None:
+        self.fabric = engine.launch(options, data.is_image)
+        self.options, self.run, self.data = options, run, data
+        self.watcher = watcher if self.fabric.is_global_zero else Silent()
+        self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
+        self.readers: list[str] = []
+        rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
+        # Gathering ahead pays where another device computes; on the CPU it would only take cores away from the computation.
+        ahead = 2 if on_gpu else 0
+        self.batches = Batches(
+            data,
+            "train",
+            options.batch_size,
+            seed=options.seed,
+            rank=rank,
+            world=world,
+            prefetch=ahead,
+            pin=on_gpu,
+            labelled=options.labelled if model.labelled else 0.0,
+        )
+        self.steps = len(self.batches)
+        self.stepper = Stepper(self.fabric, self.model, options, self.steps, self._diverged)
+        self.validates = "val" in data.splits
+        # Each device draws its own noise; the first rank's generator is what a single device uses.
+        self.generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(options.seed, _STREAM["train"], rank))
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.best_score, self.best_epoch, self.rows = math.inf, 0, 0
+        self.best_weights: dict[str, Tensor] | None = None
+        self.rates: list[float] = []
+        self.seconds = 0.0
+        self.events = _events(run) if tensorboard and run is not None else None
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run_to_the_end(self) -> Fitted:
+        began = time.monotonic()
+        reason = self._restore()
+        self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
+        try:
+            while not reason:
+                self._train_epoch()
+                reason = self._end_epoch()
+                self._checkpoint(reason)
+        except BaseException:
+            self.watcher.stop("")
+            raise
+        self._finish()
+        self.watcher.stop(reason)
+        rate = sorted(self.rates)[len(self.rates) // 2] if self.rates else 0.0
+        return Fitted(
+            self.model, reason, self.best_epoch, self.best_score if self.validates else math.nan, time.monotonic() - began, rate
+        )
+
+    def _train_epoch(self) -> None:
+        self.model.train()
+        epoch = self.batches.epoch
+        began = saved = shown = time.monotonic()
+        seen = 0
+        for batch in self.batches:
+            position = self.batches.position
+            batch = batch.to(self.fabric.device)
+            losses = self.stepper.step(batch, self.generator, epoch * self.steps + position - 1)
+            self.readers = self.stepper.readers(losses)
+            for name, term in losses.terms.items():
+                total = term * len(batch)
+                self.sums[name] = self.sums[name] + total if name in self.sums else total
+            self.count += len(batch)
+            seen += len(batch)
+            now = time.monotonic()
+            if now - shown > 0.2:
+                shown = now
+                self.watcher.step(epoch, position, seen / (now - began))
+            if now - saved > 60 * self.options.checkpoint_minutes and position < self.steps:
+                self._checkpoint("")
+                saved = now
+        self.seconds = time.monotonic() - began
+        self.rates.append(seen / max(self.seconds, 1e-9) * self.fabric.world_size)
+
+    def _diverged(self, losses: Losses, player: str, step: int) -> None:
+        bad = [name for name, term in losses.terms.items() if not bool(torch.isfinite(term).all())]
+        what = f"term {bad[0]!r}" if bad else f"the gradient of player {player!r}"
+        epoch, position = divmod(step, self.steps)
+        last = "no checkpoint was written yet"
+        if self.run is not None and self.run.checkpoint_file.exists():
+            last = f"the last good checkpoint is {self.run.checkpoint_file}"
+        raise DivergedError(
+            f"{what} became NaN or infinite in epoch {epoch + 1}, step {position + 1}; {last}; "
+            "try a lower learning_rate or a smaller clip"
+        )
+
+    # -- validation ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validate(self) -> tuple[dict[str, Tensor], float]:
+        """Terms averaged over the validation split, and the model's score of them."""
+        model = self.model.eval()
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        batches = Batches(
+            self.data,
+            "val",
+            max(self.options.batch_size, 256),
+            shuffle=False,
+            rank=rank,
+            world=world,
+            prefetch=self.batches.prefetch,
+        )
+        # The same noise every time, so that scores of epochs can be compared.
+        generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(self.options.seed, _STREAM["val"], rank))
+        sums: dict[str, Tensor] = {}
+        count = 0
+        for batch in batches:
+            if len(batch) == 0:
+                continue
+            batch = batch.to(self.fabric.device)
+            with self.fabric.autocast():
+                losses = model.losses(batch, generator)
+                for name in losses.objectives:
+                    losses.objective(name)
+            for name, term in losses.terms.items():
+                sums[name] = sums.get(name, torch.zeros_like(term)) + term * len(batch)
+            count += len(batch)
+        terms = engine.average_terms(self.fabric, sums, count)
+        return terms, float(model.score(terms))
+
+    def _end_epoch(self) -> str:
+        """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
+        epoch = self.batches.epoch
+        val, score = self.validate() if self.validates else ({}, None)
+        best = score is None or score < self.best_score
+        if best:
+            self.best_score, self.best_epoch = (self.best_score if score is None else score), epoch
+            if self.run is None:
+                self.best_weights = copy.deepcopy(self.model.state_dict())
+            elif self.fabric.is_global_zero:
+                saving.save(self.model, self.run.home)
+        names = self.model.term_names()
+        row = {
+            "epoch": epoch,
+            "train": _plain(engine.average_terms(self.fabric, self.sums, self.count), names),
+            "val": _plain(val, names),
+            "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
+            "readers": self.readers,  # terms that only players which read codes minimise: the model does not feel them
+            "score": score,
+            "best": best,
+            "samples_per_second": self.rates[-1],
+            "seconds": self.seconds,
+        }
+        self.sums, self.count = {}, 0
+        self.rows += 1
+        if self.run is not None and self.fabric.is_global_zero:
+            self.run.append_metrics(row)
+        if self.events is not None:
+            for part in ("train", "val", "weights"):
+                for name, value in row[part].items():
+                    self.events.add_scalar(f"{part}/{name}", value, epoch)
+        self.watcher.epoch(row)
+        if score is not None and not math.isfinite(score):
+            raise DivergedError(f"the validation score of epoch {epoch} is {score}; try a lower learning_rate")
+        if epoch >= self.options.epochs:
+            if not self.validates:
+                return f"stopped after all {epoch} epochs; the data have no validation split, so the last weights are kept"
+            return f"stopped after all {epoch} epochs; best validation score {self.best_score:.6g} in epoch {self.best_epoch}"
+        if self.options.patience and epoch - self.best_epoch >= self.options.patience:
+            return (
+                f"stopped early after epoch {epoch}: no better validation score in {self.options.patience} epochs "
+                f"(best {self.best_score:.6g} in epoch {self.best_epoch})"
+            )
+        return ""
+
+    def _finish(self) -> None:
+        """Loads the best weights, lets the model measure what edits need, and writes it for good."""
+        if self.run is not None:
+            best, _ = files.read_tensors(self.run.home / "model.safetensors")
+            self.model.load_state_dict(best)
+        elif self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+
+        def training_data():
+            # in random order: some take the first so many, and data may be sorted by class
+            size, seed = max(self.options.batch_size, 256), self.options.seed
+            batches = Batches(self.data, "train", size, seed=seed, prefetch=self.batches.prefetch)
+            return (batch.to(self.fabric.device) for batch in batches)
+
+        self.model.calibrate(training_data)
+        self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
+        if self.events is not None:
+            self.events.close()
+        if self.run is not None and self.fabric.is_global_zero:
+            saving.save(self.model, self.run.home)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def _checkpoint(self, reason: str) -> None:
+        if self.run is None or not self.fabric.is_global_zero:
+            return
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"sum.{name}": t for name, t in self.sums.items()}
+        tensors["generator"] = self.generator.get_state()
+        groups: dict[str, Any] = {}
+        for name, built in self.stepper.optimizers.items():
+            for i, optimizer in enumerate(built):
+                found, groups[f"{name}.{i}"] = flatten_optimizer(f"optimizer.{name}.{i}", optimizer)
+                tensors |= found
+        state = {
+            "batches": self.batches.state_dict(),
+            "groups": groups,
+            "count": self.count,
+            "best_score": self.best_score if math.isfinite(self.best_score) else None,
+            "best_epoch": self.best_epoch,
+            "rows": self.rows,
+            "reason": reason,
+        }
+        self.run.write_checkpoint(tensors, state)
+
+    def _restore(self) -> str:
+        """Takes up the last checkpoint, if there is one; returns why that run stopped, if it had."""
+        found = self.run.read_checkpoint() if self.run is not None else None
+        if self.run is None or found is None:
+            if self.run is not None and self.run.metrics_file.exists():
+                self.run.keep_metrics(0)
+            return ""
+        tensors, state = found
+        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        files.load_strictly(self.model, model, self.run.checkpoint_file)
+        self.sums = {name.removeprefix("sum."): t for name, t in tensors.items() if name.startswith("sum.")}
+        self.generator.set_state(tensors["generator"].cpu())
+        for name, built in self.stepper.optimizers.items():
+            for i, optimizer in enumerate(built):
+                restore_optimizer(f"optimizer.{name}.{i}", optimizer, tensors, state["groups"][f"{name}.{i}"])
+        self.batches.load_state_dict(state["batches"])
+        self.count, self.rows = state["count"], state["rows"]
+        self.best_epoch = state["best_epoch"]
+        self.best_score = math.inf if state["best_score"] is None else state["best_score"]
+        self.run.keep_metrics(self.rows)
+        return state["reason"]
+
+
+def _plain(terms: dict[str, Tensor], names: dict[str, tuple[str, ...]]) -> dict[str, float]:
+    """Terms as numbers: a vector term is its sum under its name, and every entry under ``name.entry``."""
+    row = {}
+    for name, term in terms.items():
+        row[name] = float(term.sum())
+        if term.ndim:
+            entries = names.get(name, tuple(str(i) for i in range(len(term))))
+            row |= {f"{name}.{entry}": float(value) for entry, value in zip(entries, term.tolist(), strict=True)}
+    return row
+
+
+def _events(run: Run):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(f"TensorBoard is not installed ({error}); pip install 'labelspace[track]'") from None
+    return SummaryWriter(run.home / "events")
