@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
@@ -30,6 +32,19 @@ def launch(options: Options, images: bool) -> Fabric:
     fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Inside, the model's networks run compiled, where that is wanted; what a model does beside them stays as it is."""
+    networks = [child for child in model.children() if isinstance(child, nn.Sequential)] if wanted else []
+    for network in networks:
+        network.compile()
+    try:
+        yield
+    finally:
+        for network in networks:
+            network._compiled_call_impl = None  # there is no public way back
 
 
 def average_gradients(fabric: Fabric, parameters: list[nn.Parameter]) -> None:

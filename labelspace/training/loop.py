@@ -15,7 +15,7 @@ from labelspace import files, saving
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, UserError
-from labelspace.models.base import Losses, Model
+from labelspace.models.base import Model
 from labelspace.training import engine
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher
@@ -91,10 +91,11 @@ class Loop:
         reason = self._restore()
         self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
         try:
-            while not reason:
-                self._train_epoch()
-                reason = self._end_epoch()
-                self._checkpoint(reason)
+            with engine.compiled(self.model, self.options.compile):
+                while not reason:
+                    self._train_epoch()
+                    reason = self._end_epoch()
+                    self._checkpoint(reason)
         except BaseException:
             self.watcher.stop("")
             raise
@@ -115,9 +116,7 @@ class Loop:
             batch = batch.to(self.fabric.device)
             losses = self.stepper.step(batch, self.generator, epoch * self.steps + position - 1)
             self.readers = self.stepper.readers(losses)
-            for name, term in losses.terms.items():
-                total = term * len(batch)
-                self.sums[name] = self.sums[name] + total if name in self.sums else total
+            self._add(losses.terms, len(batch))
             self.count += len(batch)
             seen += len(batch)
             now = time.monotonic()
@@ -127,11 +126,12 @@ class Loop:
             if now - saved > 60 * self.options.checkpoint_minutes and position < self.steps:
                 self._checkpoint("")
                 saved = now
+        self.stepper.look()
         self.seconds = time.monotonic() - began
         self.rates.append(seen / max(self.seconds, 1e-9) * self.fabric.world_size)
 
-    def _diverged(self, losses: Losses, player: str, step: int) -> None:
-        bad = [name for name, term in losses.terms.items() if not bool(torch.isfinite(term).all())]
+    def _diverged(self, terms: dict[str, Tensor], player: str, step: int) -> None:
+        bad = [name for name, term in terms.items() if not bool(torch.isfinite(term).all())]
         what = f"term {bad[0]!r}" if bad else f"the gradient of player {player!r}"
         epoch, position = divmod(step, self.steps)
         last = "no checkpoint was written yet"
@@ -141,6 +141,14 @@ class Loop:
             f"{what} became NaN or infinite in epoch {epoch + 1}, step {position + 1}; {last}; "
             "try a lower learning_rate or a smaller clip"
         )
+
+    def _add(self, terms: dict[str, Tensor], n: int) -> None:
+        """Adds a batch's terms, each the mean over so many samples, to the epoch's sums."""
+        if self.sums.keys() == terms.keys():
+            torch._foreach_add_(list(self.sums.values()), [terms[name] for name in self.sums], alpha=n)  # pyright: ignore
+            return
+        for name, term in terms.items():
+            self.sums[name] = self.sums[name] + term * n if name in self.sums else term * n
 
     # -- validation ---------------------------------------------------------------------------------------------------
 
@@ -248,6 +256,7 @@ class Loop:
     def _checkpoint(self, reason: str) -> None:
         if self.run is None or not self.fabric.is_global_zero:
             return
+        self.stepper.look()
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"sum.{name}": t for name, t in self.sums.items()}
         tensors["generator"] = self.generator.get_state()

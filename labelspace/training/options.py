@@ -28,6 +28,7 @@ class Options:
         labelled: where fewer samples have labels, this share of each batch is drawn from those that have; 0 never does.
         seed: seed of weights' noise, batch order and everything else that is random.
         precision: "32-true", "bf16-mixed", "16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
+        compile: compile the networks with ``torch.compile`` (needs a C++ compiler; docs/performance.md says where it pays).
         accelerator: "auto", "cpu", "cuda", ...
         devices: how many.
         checkpoint_minutes: also write a checkpoint inside an epoch when so many minutes have passed.
@@ -47,6 +48,7 @@ class Options:
     labelled: float = 0.2
     seed: int = 0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    compile: bool = False
     accelerator: str = "auto"
     devices: int = 1
     checkpoint_minutes: float = 5.0
