@@ -229,9 +229,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 (training diverged), 2 (a user's mistake), 130 (interrupted)."""
+    """Runs a command; returns its exit code: 0, 1 (training diverged), 2 (a user's mistake), 130 or 143 (asked to end)."""
     given = parser().parse_args(arguments)
-    from labelspace.errors import DivergedError, UserError
+    from labelspace.errors import DivergedError, UserError, lacks_memory
 
     module, function = given.run.split(":")
     try:
@@ -239,9 +239,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, DivergedError) as error:
         sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
         return 1 if isinstance(error, DivergedError) else 2
-    except KeyboardInterrupt:
-        sys.stderr.write(f"labelspace {given.command}: interrupted\n")
-        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        sys.stderr.write(
+            f"labelspace {given.command}: not enough memory: {' '.join(str(error).split()) or 'no more could be had'}\n"
+        )
+        return 2
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f"labelspace {given.command}: {str(error) or 'interrupted'}\n")
+        return 128 + getattr(error, "signal", 2)
     except BrokenPipeError:  # the reader of our output went away (head, less)
         sys.stderr.close()
         return 0

@@ -20,6 +20,8 @@ from labelspace.errors import UserError, unknown
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
+_DEEPEST = 1000  # hidden layers; more is a mistake, or a file that was made to fill the memory
+
 
 Kind = Literal["auto", "mlp", "conv", "strided"]
 _WIDTHS = {"conv": 64, "strided": 32, "mlp": 256}
@@ -47,8 +49,10 @@ class Network:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if self.kind not in get_args(Kind):
             raise unknown("kind of network", self.kind, get_args(Kind))
-        if self.width < 0 or self.depth < 1:
-            raise UserError(f"a network needs width >= 0 and depth >= 1, got width {self.width} and depth {self.depth}")
+        if self.width < 0 or not 1 <= self.depth <= _DEEPEST:
+            raise UserError(
+                f"a network needs width >= 0 and depth from 1 to {_DEEPEST}, got width {self.width} and depth {self.depth}"
+            )
 
     def narrowed(self, shape: tuple[int, ...]) -> Network:
         """The same network for data of a shape at half its width."""

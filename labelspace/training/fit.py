@@ -7,9 +7,12 @@ resuming, early stopping, and errors that say what went wrong where.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from labelspace import saving
 from labelspace.data import sources, store
@@ -19,7 +22,7 @@ from labelspace.models import name_of
 from labelspace.models.base import Model
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Silent, Watcher, tell
 from labelspace.training.run import Run
 
 
@@ -48,8 +51,10 @@ def fit(
         **changes: single options, such as ``epochs=5``, on top of ``options``.
 
     Raises:
-        UserError: the options, the data and the directory do not go together.
-        DivergedError: a term became NaN or infinite.
+        UserError: the options, the data and the directory do not go together, another process is training in the directory, or
+            memory ran out.
+        DivergedError: a term or a weight became NaN or infinite.
+        InterruptedTraining: a KeyboardInterrupt: SIGINT or SIGTERM asked training to end; a checkpoint was written first.
     """
     options = resolve(model, data, options, changes)
     if model.shape != data.shape or model.schema != data.schema:
@@ -58,18 +63,22 @@ def fit(
         )
     if options.patience and "val" not in data.splits:
         raise UserError("patience waits for a better validation score, but the data have no validation split")
-    run = None
-    if out is not None:
-        run = Run(out)
-        if resume:
-            _check_resumable(run, options)
-        else:
-            run = Run.create(out)
+    watcher = watcher or Silent()
+    if out is None:
+        if resume or tensorboard:
+            raise UserError("resuming and TensorBoard need a run directory (out)")
+        return Loop(model, data, options, None, watcher, tensorboard).run_to_the_end()
+    if resume:
+        _check_resumable(Run(out), options)
+    run = Run(out) if resume else Run.create(out)
+    first = not getattr(rank_zero_only, "rank", 0)  # of several processes, one holds the run for all
+    with run.held(lambda text: tell(watcher, text)) if first else nullcontext():
+        if not resume:
+            Run.create(out)  # again: another process may have been quicker
             run.write_config(configuration(model, data, options))
+        if not (run.home / "environment.json").exists():
             run.write_environment(options.seed)
-    elif resume or tensorboard:
-        raise UserError("resuming and TensorBoard need a run directory (out)")
-    return Loop(model, data, options, run, watcher or Silent(), tensorboard).run_to_the_end()
+        return Loop(model, data, options, run, watcher, tensorboard).run_to_the_end()
 
 
 def _check_resumable(run: Run, options: Options) -> None:
