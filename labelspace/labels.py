@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -301,6 +301,31 @@ class Schema:
                 columns += [0.0, 0.0]
         return torch.tensor(columns)
 
+    # -- labels that are alike ---------------------------------------------------------------------------------------
+
+    def alike(self, *keys: Sequence[Any]) -> list[list[int]]:
+        """Positions of labels, those together that have the same kind, as many values and the same entries in ``keys``.
+
+        What is done with labels that are alike is done with all of them at once: calls cost more than their arithmetic.
+        """
+        groups: dict[tuple, list[int]] = {}
+        for i, (label, *own) in enumerate(zip(self.labels, *keys, strict=True)):
+            groups.setdefault((label.kind, label.features, *own), []).append(i)
+        return list(groups.values())
+
+    def one_of(self, group: Sequence[int]) -> Schema:
+        """A label that stands for those of a group of :meth:`alike`; a number's values are standardised."""
+        first = self.labels[group[0]]
+        return Schema([first if first.discrete else replace(first, mean=0.0, scale=1.0)])
+
+    def standardised(self, values: Tensor) -> Tensor:
+        """``(n, labels)`` values with those of continuous labels standardised."""
+        numbers = [not label.discrete for label in self.labels]
+        if not any(numbers):
+            return values
+        mean, scale = (values.new_tensor([getattr(y, what) for y in self.labels]) for what in ("mean", "scale"))
+        return torch.where(torch.tensor(numbers, device=values.device), (values - mean) / scale, values)
+
     # -- every way of filling what is missing ------------------------------------------------------------------------
 
     def completions(self, values: Tensor, observed: Tensor, drawn: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -394,6 +419,10 @@ class LabelDistribution:
         """The distributions of some samples: anything that indexes the first dimension."""
         return LabelDistribution(self.schema, torch.cat([part[rows] for part in self._parts], -1))
 
+    def expand(self, n: int) -> LabelDistribution:
+        """The same distributions for each of ``n`` samples, a dimension before the others."""
+        return LabelDistribution(self.schema, self.parameters.expand(n, *self.parameters.shape))
+
     def of(self, i: int) -> LabelDistribution:
         """The distribution of one label alone, by its position."""
         return LabelDistribution(Schema([self.schema.labels[i]]), self._parts[i])
@@ -407,15 +436,25 @@ class LabelDistribution:
 
     def log_prob(self, values: Tensor) -> Tensor:
         """Log-probability (nats; density of the standardised value for continuous labels) of ``(n, labels)`` values."""
-        columns = []
-        for i, label in enumerate(self.schema.labels):
-            if label.discrete:
-                columns.append(self.log_table(i).gather(-1, values[:, i : i + 1].long())[:, 0])
-            else:
-                mean, log_scale = self._parts[i].unbind(-1)
-                z = ((values[:, i] - label.mean) / label.scale - mean) * torch.exp(-log_scale)
-                columns.append(-0.5 * z**2 - log_scale - 0.5 * math.log(2 * math.pi))
+        columns = [self.log_prob_of(i, values[:, i]) for i in range(len(self.schema))]
         return torch.stack(columns, 1) if columns else self._empty
+
+    def log_prob_of(self, i: int, values: Tensor) -> Tensor:
+        """Log-probability of one label's values, by its position; any dimensions that fit those of the parameters."""
+        label = self.schema.labels[i]
+        if label.discrete:
+            table = self.log_table(i)
+            return table.gather(-1, values.long().expand(table.shape[:-1])[..., None])[..., 0]
+        mean, log_scale = self._parts[i].unbind(-1)
+        z = ((values - label.mean) / label.scale - mean) * torch.exp(-log_scale)
+        return -0.5 * z**2 - log_scale - 0.5 * math.log(2 * math.pi)
+
+    def alike(self, group: Sequence[int]) -> LabelDistribution:
+        """The distributions of labels that are alike (:meth:`Schema.alike`) as those of one label.
+
+        A dimension for the labels comes before that of the parameters. Values of continuous labels are standardised ones.
+        """
+        return self.schema.one_of(group).distribution(torch.stack([self._parts[i] for i in group], -2))
 
     def entropy(self) -> Tensor:
         """Entropy (nats) per label, ``(n, labels)``."""

@@ -6,7 +6,7 @@ import mmap
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,18 +17,27 @@ from labelspace.data.dataset import Dataset, Split, as_float
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples ``x (n, *shape)`` in float32 with label ``values`` and ``observed``, both ``(n, labels)``."""
+    """Samples ``x (n, *shape)`` in float32 with label ``values`` and ``observed``, both ``(n, labels)``.
+
+    ``complete`` is whether all labels are observed; known before a batch is on a GPU, where to ask would wait for the device.
+    """
 
     x: Tensor
     values: Tensor
     observed: Tensor
+    complete: bool = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.complete is None:
+            object.__setattr__(self, "complete", bool(self.observed.all()))
 
     def __len__(self) -> int:
         return len(self.x)
 
     def to(self, device: torch.device) -> Batch:
         move = device.type != "cpu"
-        return Batch(*(t.to(device, non_blocking=True) for t in (self.x, self.values, self.observed))) if move else self
+        moved = (t.to(device, non_blocking=True) for t in (self.x, self.values, self.observed))
+        return Batch(*moved, self.complete) if move else self
 
 
 class Batches:
@@ -120,7 +129,8 @@ class Batches:
         # Convolutions want channels last; bytes are turned before they become four times as many.
         x = as_float(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
         batch = Batch(x, self._values.index_select(0, index), self._observed.index_select(0, index))
-        return Batch(*(t.pin_memory() for t in (batch.x, batch.values, batch.observed))) if self.pin else batch
+        pinned = (t.pin_memory() for t in (batch.x, batch.values, batch.observed))
+        return Batch(*pinned, batch.complete) if self.pin else batch
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

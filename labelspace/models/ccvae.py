@@ -54,7 +54,7 @@ from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import LabelPrior, LabelReaders, evidence, split
+from labelspace.models.parts import LabelPrior, LabelReaders, evidence, in_order, split, together
 
 _REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
 
@@ -163,8 +163,7 @@ class CCVAE(Model):
         """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
         values = self.likely(values, observed)
         standard = self.free_prior(values)
-        labelled = {b.name: self.label_prior.given(i, values[:, i]) for i, b in enumerate(self.blocks[1:])}
-        return Latents(self.blocks, {"z": standard, **labelled})
+        return Latents(self.blocks, {"z": standard, **self.label_prior.of_blocks(self.blocks[1:], values)})
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -189,69 +188,66 @@ class CCVAE(Model):
     def _by_quadrature(
         self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        p_y, codes = self.label_marginal(len(batch)), sample(posterior, generator)
+        p_y, codes = self.schema.distribution(self.label_parameters), sample(posterior, generator)
+        values, groups = self.schema.standardised(batch.values), self.readers.groups
         kl_y, classification = [], []
-        for i, block in enumerate(self.blocks[1:]):
-            q, known, y = posterior[block.name], batch.observed[:, i], batch.values[:, i]
-            draws, log_weights = self._points(q, generator)  # (n, k, size), (k,)
+        for group in groups:  # labels that are alike: (n, labels) and what follows
+            names = [self.blocks[1:][i].name for i in group]
+            q, known, y = together(posterior, names), batch.observed[:, group], values[:, group]
+            draws, log_weights = self._points(q, generator)  # (n, labels, k, size), (k,)
             log_q = _log_density(q, draws)
-            log_q_y = self._log_reader(i, draws, y)  # log q(y_i | draw), (n, k)
-            log_p = _log_density(self.label_prior.given(i, y), draws)
+            log_q_y = self.readers.read(group, draws).log_prob_of(0, y[..., None])  # log q(y_i | draw), (n, labels, k)
+            log_p = _log_density(self.label_prior.given(group, y), draws)
             log_tilt = log_weights + log_q_y  # q(z_i | x, y_i) on the points, not normalised
-            log_q_y_x = log_tilt.logsumexp(1, keepdim=True)
+            log_q_y_x = log_tilt.logsumexp(2, keepdim=True)
             tilt = (log_tilt - log_q_y_x).exp()
-            kl = (tilt * (log_q + log_q_y - log_q_y_x - log_p)).sum(1)
-            marginal = self.schema.distribution(self.label_parameters).of(i)
-            missing = log_q - evidence(self.label_prior, self.readers, i, draws, marginal, generator)
-            missing = (log_weights.exp() * missing).sum(1)
-            kl_y.append(torch.where(known, kl - p_y.log_prob(batch.values)[:, i], missing).mean())
-            classification.append(-(log_q_y_x[:, 0] * known).sum() / known.sum().clamp_min(1))
+            marginal = p_y.alike(group)
+            kl = (tilt * (log_q + log_q_y - log_q_y_x - log_p)).sum(2) - marginal.expand(len(y)).log_prob_of(0, y)
+            if not batch.complete:
+                missing = log_q - evidence(self.label_prior, self.readers, group, draws, marginal, generator)
+                kl = torch.where(known, kl, (log_weights.exp() * missing).sum(2))
+            kl_y.append(kl.mean(0))
+            classification.append(-(log_q_y_x[..., 0] * known).sum(0) / known.sum(0).clamp_min(1))
             chosen = self._tilted(q, draws, tilt, generator)
-            codes = codes.replace({block.name: torch.where(known[:, None], chosen, codes[block.name])})
+            codes = codes.replace(
+                {name: torch.where(known[:, j, None], chosen[:, j], codes[name]) for j, name in enumerate(names)}
+            )
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
             "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
-            "kl_y": torch.stack(kl_y),
-            "classification": torch.stack(classification),
+            "kl_y": in_order(kl_y, groups),
+            "classification": in_order(classification, groups),
         }
 
     def _points(self, q: DiagonalGaussian, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Points ``(n, k, size)`` and log weights ``(k,)`` whose weighted sums are expectations under q."""
-        if q.mean.shape[1] == 1:
-            return q.mean[:, None] + q.scale[:, None] * self.nodes[None, :, None], self.log_weights
-        return self._draws(q, generator), torch.full_like(self.nodes[:1], -math.log(self.samples)).expand(self.samples)
-
-    def _draws(self, q: DiagonalGaussian, generator: torch.Generator) -> Tensor:
-        """``samples`` reparameterised draws, ``(n, samples, size)``."""
-        noise = torch.randn(len(q.mean), self.samples, q.mean.shape[1], generator=generator, device=q.mean.device)
-        return q.mean[:, None] + q.scale[:, None] * noise
+        """Points ``(n, labels, k, size)`` and log weights ``(k,)`` whose weighted sums are expectations under q."""
+        if q.mean.shape[-1] == 1:
+            return q.mean[:, :, None] + q.scale[:, :, None] * self.nodes[:, None], self.log_weights
+        n, labels, size = q.mean.shape
+        noise = torch.randn(n, labels, self.samples, size, generator=generator, device=q.mean.device)
+        equal = torch.full_like(self.nodes[:1], -math.log(self.samples)).expand(self.samples)
+        return q.mean[:, :, None] + q.scale[:, :, None] * noise, equal
 
     def _tilted(self, q: DiagonalGaussian, points: Tensor, tilt: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw of q(z_i | x, y_i), ``(n, size)``, from the points of q(z_i | x) and their probabilities given y_i.
+        """A draw of q(z_i | x, y_i), ``(n, labels, size)``, from points of q(z_i | x) and their probabilities given y_i.
 
         On the line the distribution function is inverted, piecewise linear between grid points; its gradient is the draw's.
         In several dimensions one of the points is chosen, and the choice has no gradient.
         """
-        n, _, size = points.shape
+        n, labels, k, size = points.shape
         if size > 1:
-            chosen = torch.multinomial(tilt.detach(), 1, generator=generator)
-            return points.gather(1, chosen[..., None].expand(-1, 1, size))[:, 0]
+            chosen = torch.multinomial(tilt.detach().reshape(n * labels, k), 1, generator=generator).view(n, labels, 1, 1)
+            return points.gather(2, chosen.expand(n, labels, 1, size))[:, :, 0]
         # Far tails are cut off (a thousandth of the draws moves): there the gradient is a ratio of tiny numbers.
         exact = torch.float32 if points.device.type == "mps" else torch.float64
-        level = torch.rand(n, 1, generator=generator, device=points.device).to(exact) * 0.999 + 0.0005
+        level = torch.rand(n, labels, 1, generator=generator, device=points.device).to(exact) * 0.999 + 0.0005
         mass = tilt.to(exact)
-        below = mass.cumsum(1) - mass  # at the left edge of each point's cell
+        below = mass.cumsum(2) - mass  # at the left edge of each point's cell
         cell = torch.searchsorted(below.detach(), level, right=True) - 1
         step = float(self.nodes[1] - self.nodes[0])
-        inside = (level - below.gather(1, cell)) / mass.gather(1, cell).clamp_min(1e-12)
-        noise = self.nodes[cell[:, 0]][:, None] + step * (inside.float() - 0.5)
+        inside = (level - below.gather(2, cell)) / mass.gather(2, cell).clamp_min(1e-12)
+        noise = self.nodes[cell] + step * (inside.float() - 0.5)
         return q.mean + q.scale * noise
-
-    def _log_reader(self, i: int, codes: Tensor, y: Tensor) -> Tensor:
-        """log q(y_i | code) of ``codes (n, k, size)`` at values ``y (n,)``; ``(n, k)``."""
-        n, k, size = codes.shape
-        answer = self.readers.read(i, codes.reshape(n * k, size))
-        return answer.log_prob(y.repeat_interleave(k)[:, None]).view(n, k)
 
     def log_weight(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor], generator) -> Tensor:
         """log w of the known labels at ``codes``, ``(n,)``, with q(y | x) from ``samples`` joint draws; and log q(y | x).
@@ -270,22 +266,31 @@ class CCVAE(Model):
     def _as_published(
         self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        p_y, codes = self.label_marginal(len(batch)), sample(posterior, generator)
+        codes = sample(posterior, generator)
         log_w, log_q_y_x = self.log_weight(batch, posterior, codes, generator)
         w = log_w.exp()
-        prior, kl_y = self.prior(batch.values), []
-        answer = self.readers.answer(codes.map(Tensor.detach)).log_prob(batch.values)
-        for i, block in enumerate(self.blocks[1:]):
-            q, code, known = posterior[block.name], codes[block.name], batch.observed[:, i]
-            bracket = q.log_prob(code) + answer[:, i] - prior[block.name].log_prob(code)
-            marginal = self.schema.distribution(self.label_parameters).of(i)
-            missing = q.log_prob(code) - evidence(self.label_prior, self.readers, i, code, marginal, generator)
-            kl_y.append(torch.where(known, w * bracket - p_y.log_prob(batch.values)[:, i], w * missing).mean())
+        prior, kl_y, values = self.prior(batch.values), [], self.schema.standardised(batch.values)
+        detached, marginals = codes.map(Tensor.detach), self.schema.distribution(self.label_parameters)
+        answer = self.readers.answer(detached).log_prob(batch.values)
+        brackets = {
+            name: posterior[name].log_prob(codes[name]) - prior[name].log_prob(codes[name]) for name in posterior if name != "z"
+        }
+        for group in self.readers.groups:
+            names = [self.blocks[1:][i].name for i in group]
+            code = torch.stack([codes[name] for name in names], 1)
+            y, marginal = values[:, group], marginals.alike(group)
+            bracket = torch.stack([brackets[name] for name in names], 1) + answer[:, group]
+            kl = w[:, None] * bracket - marginal.expand(len(y)).log_prob_of(0, y)
+            if not batch.complete:
+                known_not = evidence(self.label_prior, self.readers, group, code[:, :, None], marginal, generator)[..., 0]
+                missing = together(posterior, names).log_prob(code) - known_not
+                kl = torch.where(batch.observed[:, group], kl, w[:, None] * missing)
+            kl_y.append(kl.mean(0))
         kl_z = posterior["z"].log_prob(codes["z"]) - prior["z"].log_prob(codes["z"])
         return {
             "reconstruction": -(w * self.decode(codes).log_prob(batch.x)).mean(),
             "kl_z": (w * kl_z).mean(),
-            "kl_y": torch.stack(kl_y),
+            "kl_y": in_order(kl_y, self.readers.groups),
             "joint_classification": -log_q_y_x.mean(),
         }
 
@@ -298,5 +303,5 @@ class CCVAE(Model):
 
 
 def _log_density(gaussian: DiagonalGaussian, points: Tensor) -> Tensor:
-    """Log-density of ``points (n, k, size)`` under ``n`` Gaussians, ``(n, k)``."""
-    return DiagonalGaussian(gaussian.mean[:, None], gaussian.scale[:, None]).log_prob(points)
+    """Log-density of ``points (n, labels, k, size)`` under Gaussians ``(n, labels, size)``, ``(n, labels, k)``."""
+    return DiagonalGaussian(gaussian.mean[:, :, None], gaussian.scale[:, :, None]).log_prob(points)

@@ -231,7 +231,7 @@ class CSVAE(Model):
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         balance = self.balance
         values, every = batch.values, None
-        if not bool(batch.observed.all()):
+        if not batch.complete:
             with torch.no_grad():
                 answer = self.label_distribution(batch.x)
                 every = Completions.of(batch, answer, generator, _COMPLETIONS)

@@ -33,7 +33,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import LabelPrior, LabelReaders, cross_entropy, evidence, split
+from labelspace.models.parts import LabelPrior, LabelReaders, cross_entropy, evidence, in_order, split, together
 
 
 class DIVA(Model):
@@ -102,8 +102,7 @@ class DIVA(Model):
         """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
         values = self.likely(values, observed)
         standard = self.free_prior(values)
-        labelled = {b.name: self.label_prior.given(i, values[:, i]) for i, b in enumerate(self.blocks[1:])}
-        return Latents(self.blocks, {"z": standard, **labelled})
+        return Latents(self.blocks, {"z": standard, **self.label_prior.of_blocks(self.blocks[1:], values)})
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -125,17 +124,20 @@ class DIVA(Model):
         codes = sample(posterior, generator)
 
         def model() -> dict[str, Tensor]:
-            p_y, marginal = self.label_marginal(len(batch)), self.schema.distribution(self.label_parameters)
-            kl_y = []
-            for i, block in enumerate(self.blocks[1:]):
-                q, code = posterior[block.name], codes[block.name]
-                known = q.kl(self.label_prior.given(i, batch.values[:, i])) - p_y.log_prob(batch.values)[:, i]
-                missing = q.log_prob(code) - evidence(self.label_prior, self.readers, i, code, marginal.of(i), generator)
-                kl_y.append(torch.where(batch.observed[:, i], known, missing).mean())
+            kl_y, p_y, values = [], self.schema.distribution(self.label_parameters), self.schema.standardised(batch.values)
+            for group in self.readers.groups:
+                names = [self.blocks[1:][i].name for i in group]
+                q, code = together(posterior, names), torch.stack([codes[name] for name in names], 1)
+                y, marginal = values[:, group], p_y.alike(group)
+                bound = q.kl(self.label_prior.given(group, y)) - marginal.expand(len(y)).log_prob_of(0, y)
+                if not batch.complete:
+                    unknown = evidence(self.label_prior, self.readers, group, code[:, :, None], marginal, generator)
+                    bound = torch.where(batch.observed[:, group], bound, q.log_prob(code) - unknown[..., 0])
+                kl_y.append(bound.mean(0))
             return {
                 "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
                 "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
-                "kl_y": torch.stack(kl_y),
+                "kl_y": in_order(kl_y, self.readers.groups),
                 "classification": cross_entropy(self.readers.answer(codes), batch.values, batch.observed),
             }
 

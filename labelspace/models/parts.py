@@ -42,6 +42,17 @@ def valued_points(schema: Schema, features: Tensor, observed: Tensor | None) -> 
     return {f"y.{label.name}": Point.at(part) for label, part in zip(schema, parts, strict=True)}
 
 
+def together(parts: Latents[DiagonalGaussian], names: Sequence[str]) -> DiagonalGaussian:
+    """Blocks of one size as a Gaussian ``(n, blocks, size)``."""
+    return DiagonalGaussian(*(torch.stack([getattr(parts[name], what) for name in names], 1) for what in ("mean", "scale")))
+
+
+def in_order(found: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
+    """One entry per label, ``(labels,)``, from those of groups of labels, ``(labels of the group,)`` each."""
+    places = torch.tensor([i for group in groups for i in group], device=found[0].device)
+    return torch.cat(list(found))[places.argsort()]
+
+
 def split(blocks: Sequence[Block], gaussian: DiagonalGaussian) -> dict[str, DiagonalGaussian]:
     """A Gaussian over several blocks side by side, block by block."""
     sizes = [block.size for block in blocks]
@@ -166,18 +177,46 @@ class LabelPrior(nn.Module):
         """The Gaussians of all values of a discrete label, ``(values, size)``."""
         return DiagonalGaussian(self.means[i], F.softplus(self.raw_scales[i]) + 1e-3)
 
-    def given(self, i: int, values: Tensor) -> DiagonalGaussian:
-        """p(code | value) of one label for ``values (n,)``."""
-        label = self.schema.labels[i]
-        if label.discrete:
-            return self.table(i)[values.long()]
-        standard = ((values - label.mean) / label.scale)[:, None]
-        scale = F.softplus(self.raw_scales[i]) + 1e-3
-        return DiagonalGaussian(self.means[i][0] + standard * self.means[i][1], scale.expand(len(values), -1))
+    def _tables(self, group: Sequence[int]) -> DiagonalGaussian:
+        """Means (or intercept and slope) and scales of labels that are alike, ``(labels, rows, size)``."""
+        means, raw = (torch.stack([table[i] for i in group]) for table in (list(self.means), list(self.raw_scales)))
+        return DiagonalGaussian(means, F.softplus(raw) + 1e-3)
 
-    def log_joint(self, i: int, codes: Tensor, log_p_y: Tensor) -> Tensor:
-        """log p(code, value) of every value of a discrete label, ``(..., values)``, for ``codes (..., size)``."""
-        return self.table(i).log_prob(codes[..., None, :]) + log_p_y
+    def given(self, group: Sequence[int], values: Tensor) -> DiagonalGaussian:
+        """p(code | value) of labels that are alike, ``(n, labels, size)``.
+
+        Args:
+            group: their positions, see :meth:`Schema.alike`.
+            values: ``(n, labels)``, standardised where continuous; a dimension may follow, of values tried, and then it
+                comes before the size in the result.
+        """
+        tables, trials = self._tables(group), values.ndim - 2
+        if self.schema.labels[group[0]].discrete:
+            places = torch.arange(len(group), device=values.device).view(-1, *[1] * trials)
+            return tables[places, values.long()]
+        rows = [part[(slice(None),) + (None,) * trials] for part in (*tables.mean.unbind(1), tables.scale[:, 0])]
+        mean = rows[0] + values[..., None] * rows[1]
+        return DiagonalGaussian(mean, rows[2].expand_as(mean))
+
+    def of_blocks(self, blocks: Sequence[Block], values: Tensor) -> dict[str, DiagonalGaussian]:
+        """p(code | value) of all labels' blocks, in the labels' order, ``(n, size)`` each, for ``values (n, labels)``."""
+        standard, out = self.schema.standardised(values), {}
+        for group in self.schema.alike([block.size for block in blocks]):
+            found = self.given(group, standard[:, group])
+            out |= {blocks[i].name: found[:, j] for j, i in enumerate(group)}
+        return out
+
+    def log_joint(self, group: Sequence[int], codes: Tensor, log_p_y: Tensor) -> Tensor:
+        """log p(code, value) of every value of discrete labels that are alike, ``(n, labels, k, values)``.
+
+        Args:
+            group: their positions.
+            codes: ``(n, labels, k, size)``.
+            log_p_y: ``(labels, values)``.
+        """
+        tables = self._tables(group)
+        every = DiagonalGaussian(tables.mean[:, None], tables.scale[:, None])  # (labels, 1, values, size)
+        return every.log_prob(codes[..., None, :]) + log_p_y[:, None]
 
 
 class LabelReaders(nn.Module):
@@ -187,19 +226,32 @@ class LabelReaders(nn.Module):
         schema: the labels.
         sizes: coordinates of each label's block.
         hidden: hidden units of each reader; 0 makes them linear.
+
+    Attributes:
+        groups: positions of the labels that are read together.
     """
 
     def __init__(self, schema: Schema, sizes: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
         self.schema = schema
+        self.groups = schema.alike(sizes, hidden)  # labels whose readers are of one build
         self.networks = nn.ModuleList(
             networks.mlp(size, [units] if units else [], label.parameters)
             for label, size, units in zip(schema, sizes, hidden, strict=True)
         )
 
-    def read(self, i: int, codes: Tensor) -> LabelDistribution:
-        """q(label i | code), for ``codes (..., size)``."""
-        return Schema([self.schema.labels[i]]).distribution(self.networks[i](codes).float())
+    def read(self, group: Sequence[int], codes: Tensor) -> LabelDistribution:
+        """q(label | code) of labels that are alike (:meth:`Schema.alike`), for ``codes (n, labels, k, size)``."""
+        readers, out = [list(self.networks[i]) for i in group], codes  # type: ignore[call-overload]
+        for layers in zip(*readers, strict=True):
+            if isinstance(layers[0], nn.Linear):
+                weight, bias = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+                one = weight.shape[2] == 1  # a product of numbers needs no matrices
+                product = out * weight[:, None, :, 0] if one else torch.einsum("ngki,goi->ngko", out, weight)
+                out = product + bias[:, None]
+            else:
+                out = layers[0](out)
+        return self.schema.one_of(group).distribution(out.float())
 
     def answer(self, codes: Latents[Tensor]) -> LabelDistribution:
         """q(y | codes) of all labels, each from the block of its own."""
@@ -208,7 +260,12 @@ class LabelReaders(nn.Module):
 
 
 def evidence(
-    prior: LabelPrior, readers: LabelReaders, i: int, codes: Tensor, p_y: LabelDistribution, generator: torch.Generator
+    prior: LabelPrior,
+    readers: LabelReaders,
+    group: Sequence[int],
+    codes: Tensor,
+    p_y: LabelDistribution,
+    generator: torch.Generator,
 ) -> Tensor:
     """E_q(y | code)[log p(code | y) + log p(y) - log q(y | code)]: a lower bound of log p(code), the label unknown.
 
@@ -217,24 +274,22 @@ def evidence(
     Args:
         prior: p(code | y).
         readers: q(y | code).
-        i: the label's position.
-        codes: ``(..., size)``.
-        p_y: p(y) of this label alone, without a dimension for samples.
+        group: positions of labels that are alike.
+        codes: ``(n, labels, k, size)``.
+        p_y: p(y) of these labels (:meth:`LabelDistribution.alike`), without a dimension for samples.
         generator: of the draw.
 
     Returns:
-        Nats, ``(...)``.
+        Nats, ``(n, labels, k)``.
     """
-    answer = readers.read(i, codes)
-    label = prior.schema.labels[i]
-    if label.discrete:
+    answer = readers.read(group, codes)
+    if prior.schema.labels[group[0]].discrete:
         log_q = answer.log_table(0)
-        return (log_q.exp() * (prior.log_joint(i, codes, p_y.log_table(0)) - log_q)).sum(-1)
-    flat = codes.reshape(-1, codes.shape[-1])
-    answer = readers.read(i, flat)
-    y = answer.relaxed(1.0, generator) * label.scale + label.mean  # (m, 1)
-    terms = prior.given(i, y[:, 0]).log_prob(flat) + p_y.log_prob(y)[:, 0] - answer.log_prob(y)[:, 0]
-    return terms.view(codes.shape[:-1])
+        return (log_q.exp() * (prior.log_joint(group, codes, p_y.log_table(0)) - log_q)).sum(-1)
+    mean, log_scale = answer.parameters.unbind(-1)
+    y = mean + log_scale.exp() * torch.empty_like(mean).normal_(generator=generator)
+    p = p_y.schema.distribution(p_y.parameters[:, None])  # a dimension for k
+    return prior.given(group, y).log_prob(codes) + p.log_prob_of(0, y) - answer.log_prob_of(0, y)
 
 
 def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor) -> Tensor:

@@ -250,7 +250,7 @@ def test_the_weight_correlates_with_the_bracket_so_an_analytic_divergence_would_
         divergence = float((weights @ (w * w.log())).detach())  # of q(z | x, y) from q(z | x)
         found = m.losses(repeated(X, [1.0], [True], 2), torch.Generator().manual_seed(0)).objectives["model"]()
         assert divergence - float(found["kl_y"][0].detach()) - math.log(0.3) == pytest.approx(bracket, abs=3e-3)
-        given = m.label_prior.given(0, torch.ones(1))
+        given = m.label_prior.given([0], torch.ones(1, 1))
         assert float(-q.kl(given).detach()) == pytest.approx(analytic, abs=1e-3)
 
 
@@ -440,11 +440,11 @@ def test_a_number_as_label(known: bool) -> None:
         codes, weights = grid_of(q, 601)
         log_q = td.Normal(q.mean, q.scale).log_prob(codes)[:, 0].double()
         numbers = torch.linspace(-60, 64, 2401) if not known else torch.tensor([4.0])
-        answer = m.readers.read(0, codes).table()["c"]
+        answer = m.readers.answer(Latents(m.blocks, {"z": m.free_prior(codes).mean, "z.c": codes})).table()["c"]
         mean, sd = (torch.as_tensor(answer[part]).double()[:, None] for part in ("mean", "sd"))
         reader = td.Normal(mean, sd).log_prob(numbers.double())
-        given = m.label_prior.given(0, numbers)
-        prior = td.Normal(given.mean[:, 0], given.scale[:, 0]).log_prob(codes).double()
+        given = m.label_prior.given([0], m.schema.standardised(numbers[:, None]))
+        prior = td.Normal(given.mean[:, 0, 0], given.scale[:, 0, 0]).log_prob(codes).double()
         log_p = td.Normal(2.0, 3.0).log_prob(numbers).double()
         if known:
             log_answer = (weights @ reader[:, 0].exp()).log()

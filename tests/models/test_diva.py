@@ -142,7 +142,7 @@ def test_a_known_number_costs_its_divergence_from_a_gaussian_with_a_linear_mean(
     m = model(schema)
     b = Batch(batch().x, torch.tensor([[2.0], [5.0], [-1.0], [8.0]]), torch.ones(4, 1, dtype=torch.bool))
     q = m.posterior(b.x, b.values, b.observed)["z.c"]
-    p = m.label_prior.given(0, b.values[:, 0])
+    p = m.prior(b.values)["z.c"]
     assert torch.allclose(p.mean[1] - p.mean[0], p.mean[3] - p.mean[1], atol=1e-5)
     log_p = td.Normal(2.0, 3.0).log_prob(b.values[:, 0]) + math.log(3.0)  # density of the standardised value
     expected = (td.kl_divergence(normal(q), normal(p)).sum(1) - log_p).mean()

@@ -248,7 +248,7 @@ def test_label_prior_starts_with_a_binary_labels_means_apart_and_a_numbers_slope
     assert torch.allclose(table.mean, torch.tensor([[-1.5, -1.5], [1.5, 1.5]]))
     assert torch.allclose(table.scale, torch.full((2, 2), 0.8), atol=1e-3)
     assert prior.table(1).mean.shape == (3, 3)
-    low, high = prior.given(2, torch.tensor([2.0, 5.0])).mean[:, 0].tolist()  # one scale apart
+    low, high = prior.given([2], torch.tensor([[0.0], [1.0]])).mean[:, 0, 0].tolist()  # one scale apart
     assert low == pytest.approx(0.0, abs=1e-6)
     assert high - low == pytest.approx(1.5, abs=1e-5)
 
@@ -260,14 +260,14 @@ def test_label_prior_of_values_is_read_from_the_table() -> None:
         for p in prior.parameters():
             p.add_(0.3 * torch.randn(p.shape, generator=generator()))
     table, values = prior.table(1), torch.tensor([2.0, 0.0, 2.0, 1.0])
-    given_ = prior.given(1, values)
-    assert torch.equal(given_.mean, table.mean[values.long()])
-    assert torch.equal(given_.scale, table.scale[values.long()])
+    given_ = prior.given([1], values[:, None])
+    assert torch.equal(given_.mean[:, 0], table.mean[values.long()])
+    assert torch.equal(given_.scale[:, 0], table.scale[values.long()])
     assert bool((table.scale > 0).all())
     codes = torch.randn(5, 7, 3, generator=generator())
     log_p_y = torch.tensor([0.5, 0.3, 0.2]).log()
     expected = torch.stack([td.Normal(m, s).log_prob(codes).sum(-1) for m, s in zip(table.mean, table.scale, strict=True)], -1)
-    assert torch.allclose(prior.log_joint(1, codes, log_p_y), expected + log_p_y, atol=1e-4)
+    assert torch.allclose(prior.log_joint([1], codes[:, None], log_p_y[None])[:, 0], expected + log_p_y, atol=1e-4)
 
 
 def test_readers_answer_label_by_label_from_their_own_block() -> None:
@@ -277,7 +277,9 @@ def test_readers_answer_label_by_label_from_their_own_block() -> None:
     blocks = Blocks(Block(f"z.{label.name}", size, label.name) for label, size in zip(MIXED, (2, 3, 1), strict=True))
     together = readers.answer(blocks.split(torch.cat(codes, 1)))
     for i in range(2):
-        assert torch.allclose(together.log_table(i), readers.read(i, codes[i]).log_table(0), atol=1e-6)
+        assert torch.allclose(
+            together.log_table(i), readers.read([i], codes[i][:, None, None]).log_table(0)[:, 0, 0], atol=1e-6
+        )
     changed = readers.answer(blocks.split(torch.cat([codes[0] + 1, codes[1], codes[2]], 1)))
     assert torch.equal(changed.log_table(1), together.log_table(1))
     assert not torch.equal(changed.log_table(0), together.log_table(0))
@@ -289,9 +291,9 @@ def test_evidence_is_the_sum_over_values(i: int) -> None:
     sizes = [1, 2, 1]
     prior, readers = LabelPrior(MIXED, sizes), LabelReaders(MIXED, sizes, hidden=[8, 8, 8])
     codes = 2 * torch.randn(4, 5, sizes[i], generator=generator())
-    p_y = MIXED.distribution(MIXED.prior_parameters([[0.7, 0.3], [0.5, 0.3, 0.2], []])).of(i)
-    found = evidence(prior, readers, i, codes, p_y, generator())
-    q = readers.read(i, codes).log_table(0).exp()
+    p_y = MIXED.distribution(MIXED.prior_parameters([[0.7, 0.3], [0.5, 0.3, 0.2], []])).alike([i])
+    found = evidence(prior, readers, [i], codes[:, None], p_y, generator())[:, 0]
+    q = readers.read([i], codes[:, None]).log_table(0).exp()[:, 0]
     p, table = torch.tensor([[0.7, 0.3], [0.5, 0.3, 0.2]][i]), prior.table(i)
     expected = torch.zeros(4, 5)
     for v in range(len(p)):
@@ -308,16 +310,40 @@ def test_evidence_of_a_number_is_unbiased_for_its_integral() -> None:
     schema = Schema([continuous("c", 2.0, 3.0)])
     prior, readers = LabelPrior(schema, [1]), LabelReaders(schema, [1], hidden=[0])
     p_y = schema.distribution(schema.prior_parameters([[]]))
-    code = torch.tensor([[0.7]])
-    found = evidence(prior, readers, 0, code.expand(20_000, 1), p_y.of(0), generator()).detach()
+    code = torch.tensor([[[[0.7]]]])
+    found = evidence(prior, readers, [0], code.expand(20_000, 1, 1, 1), p_y.alike([0]), generator()).detach()
     grid = torch.linspace(-40, 44, 8001)
-    q = readers.read(0, code).table()["c"]
-    q_y = td.Normal(float(q["mean"][0]), float(q["sd"][0]))
-    inside = prior.given(0, grid)
-    integrand = td.Normal(inside.mean[:, 0], inside.scale[:, 0]).log_prob(code[0, 0])
-    integrand = integrand + td.Normal(2.0, 3.0).log_prob(grid) - q_y.log_prob(grid)
+    mean, log_scale = readers.read([0], code).parameters.flatten().tolist()  # of the standardised number
+    q_y = td.Normal(mean, math.exp(log_scale))
+    inside = prior.given([0], grid[:, None])
+    integrand = td.Normal(inside.mean[:, 0, 0], inside.scale[:, 0, 0]).log_prob(code[0, 0, 0, 0])
+    integrand = integrand + td.Normal(0.0, 1.0).log_prob(grid) - q_y.log_prob(grid)
     expected = torch.trapezoid(q_y.log_prob(grid).exp() * integrand, grid).detach()
     assert float(found.mean()) == pytest.approx(float(expected), abs=5 * float(found.std()) / math.sqrt(20_000) + 1e-3)
+
+
+def test_labels_that_are_alike_are_read_together_as_each_alone() -> None:
+    torch.manual_seed(0)
+    schema = Schema([binary("a"), continuous("c", 2.0, 3.0), binary("b"), continuous("d", -1.0, 0.5), binary("e")])
+    sizes, hidden = [2, 1, 2, 1, 1], [4, 0, 4, 0, 4]
+    prior, readers = LabelPrior(schema, sizes), LabelReaders(schema, sizes, hidden)
+    with torch.no_grad():
+        for p in [*prior.parameters(), *readers.parameters()]:
+            p.add_(0.3 * torch.randn(p.shape, generator=generator()))
+    assert readers.groups == [[0, 2], [1, 3], [4]]
+    values = schema.standardised(torch.tensor([[0.0, 5.0, 1.0, -2.0, 1.0], [1.0, 2.0, 0.0, 0.0, 0.0]]))
+    assert values[:, [1, 3]].tolist() == [[1.0, -2.0], [0.0, 2.0]]
+    for group in readers.groups:
+        codes = torch.randn(2, len(group), 3, sizes[group[0]], generator=generator())
+        for j, i in enumerate(group):
+            both, alone = readers.read(group, codes), readers.read([i], codes[:, j : j + 1])
+            assert torch.allclose(both.parameters[:, j], alone.parameters[:, 0], atol=1e-6)
+            network = readers.networks[i](codes[:, j]).float()
+            if schema.labels[i].discrete:
+                assert torch.allclose(both.parameters[:, j], network, atol=1e-6)
+            given_, one = prior.given(group, values[:, group]), prior.given([i], values[:, [i]])
+            assert torch.allclose(given_.mean[:, j], one.mean[:, 0])
+            assert torch.allclose(given_.scale[:, j], one.scale[:, 0])
 
 
 def test_cross_entropy_is_averaged_over_the_samples_that_have_the_label() -> None:
