@@ -2,8 +2,9 @@
 
 Images of 1 to 4 channels and any size from 8 to 256 are taken, square or not. The image networks do most of their work as
 matrix products on coarse grids: pixels are folded into channels (a patch embedding), each halving of the grid folds four
-positions into one and mixes them by a 1x1 convolution, and decoders run the same steps backwards. ``kind="strided"`` is what
-most papers have instead, convolutions of 4x4 with stride 2; they are several times slower for the same width.
+positions into one and mixes them by a linear layer, and decoders run the same steps backwards. Inside, grids have their
+channels last, ``(n, height, width, channels)``, so that a fold moves whole runs of memory and a layer is one product.
+``kind="strided"`` is what most papers have instead, convolutions of 4x4 with stride 2.
 """
 
 from __future__ import annotations
@@ -109,12 +110,13 @@ def encoder(
         return _strided_encoder(shape[0], plan, activation, edges), 2 * plan.channels[-1]
     layers: list[nn.Module] = [
         _Pad(plan.padding, edges),
-        nn.PixelUnshuffle(plan.patch),
-        nn.Conv2d(shape[0] * plan.patch**2, plan.channels[0], 3, padding=1),
+        _ToGrid(),
+        _Fold(plan.patch),
+        _Neighbours(shape[0] * plan.patch**2, plan.channels[0]),
         activation(),
     ]
     for fine, coarse in zip(plan.channels[:-1], plan.channels[1:], strict=True):
-        layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1), activation()]
+        layers += [_Fold(2), nn.Linear(4 * fine, coarse), activation()]
     layers += [nn.Flatten()]
     return _channels_last(layers), plan.channels[-1] * plan.cells
 
@@ -131,13 +133,14 @@ def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
     layers: list[nn.Module] = [
         nn.Linear(inputs, plan.channels[-1] * plan.cells),
         activation(),
-        nn.Unflatten(1, (plan.channels[-1], *plan.grid)),
+        nn.Unflatten(1, (*plan.grid, plan.channels[-1])),
     ]
     for coarse, fine in zip(plan.channels[:0:-1], plan.channels[-2::-1], strict=True):
-        layers += [nn.Conv2d(coarse, 4 * fine, 1), nn.PixelShuffle(2), activation()]
+        layers += [nn.Linear(coarse, 4 * fine), _Unfold(2), activation()]
     layers += [
-        nn.Conv2d(plan.channels[0], shape[0] * plan.patch**2, 3, padding=1),
-        nn.PixelShuffle(plan.patch),
+        _Neighbours(plan.channels[0], shape[0] * plan.patch**2),
+        _Unfold(plan.patch),
+        _ToImages(),
         _Crop(plan.padding, shape[1:]),
     ]
     return _channels_last(layers)
@@ -194,6 +197,56 @@ class _Plan:
         else:
             channels = [width * min(2**i, 4) for i in range(halvings + 1)]
         return cls(strided, patch, halvings, channels, grid, padding)
+
+
+class _ToGrid(nn.Module):
+    """``(n, channels, height, width)`` to ``(n, height, width, channels)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+class _ToImages(nn.Module):
+    """``(n, height, width, channels)`` to ``(n, channels, height, width)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
+
+
+class _Fold(nn.Module):
+    """Folds squares of a grid into channels: ``(n, h, w, c)`` to ``(n, h / side, w / side, side * side * c)``."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, h, w, c = x.shape
+        s = self.side
+        return x.reshape(n, h // s, s, w // s, s, c).transpose(2, 3).reshape(n, h // s, w // s, s * s * c)
+
+
+class _Unfold(nn.Module):
+    """The inverse of :class:`_Fold`."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, h, w, c = x.shape
+        s = self.side
+        return x.reshape(n, h, w, s, s, c // s**2).transpose(2, 3).reshape(n, h * s, w * s, c // s**2)
+
+
+class _Neighbours(nn.Conv2d):
+    """A 3x3 convolution of a grid ``(n, h, w, channels)``."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class _Pad(nn.Module):

@@ -94,7 +94,8 @@ class Loop:
         reason = self._restore()
         self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
         try:
-            with self.notice if self.fabric.world_size == 1 else nullcontext():  # one of several alone must not stop
+            one = self.fabric.world_size == 1  # one of several alone must not stop
+            with self.notice if one else nullcontext(), engine.held_memory(self.fabric.device):
                 self.notice.waits = True
                 with engine.compiled(self.model, self.options.compile):
                     while not reason:
