@@ -187,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", help="file to write (default: report.html in the run; of several runs, here)")
     c.add_argument("--quick", action="store_true", help="do not measure what edits do to every label")
 
-    c = add("bench", "train models on the same data and compare them: edits by a judge, predictions, time", "bench:bench")
+    c = add("compare", "train models on the same data and compare them: edits by a judge, predictions, time", "compare:compare")
     c.add_argument("data", nargs="?", default="faces", help="data address (default: faces)")
     c.add_argument("--models", default="all", help="names separated by commas; 'classifier' is a plain one (default: all)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all; of faces Eyeglasses, Beard, Smiling)")
@@ -196,7 +196,15 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--epochs", type=int, help="passes (default: each model's recipe)")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
-    c.add_argument("--out", default="bench", help="directory of runs and results; finished runs are kept (default: bench)")
+    c.add_argument(
+        "--out", default="compared", help="directory of runs and results; finished runs are kept (default: compared)"
+    )
+
+    c = add("bench", "measure how fast training and use are here, beside hand-written loops and pythae", "bench:bench")
+    c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
+    c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
+    c.add_argument("--rounds", type=int, default=0, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
+    c.add_argument("--out", help="directory of bench.json and bench.md, written after every workload")
 
     c = add(
         "reproduce", "run a published claim as a recipe; without a name, list them and their results", "reproduce:reproduce"

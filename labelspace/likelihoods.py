@@ -12,6 +12,7 @@ their missing cells). All densities are in nats, summed over the dimensions of a
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -106,7 +107,10 @@ class Likelihood(nn.Module):
 class _BernoulliData(DataDistribution):
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
-        self.mean = torch.sigmoid(logits)
+
+    @functools.cached_property
+    def mean(self) -> Tensor:  # type: ignore[override]  # training does not ask for it
+        return torch.sigmoid(self.logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(self.logits, x, reduction="none").sum(_entries(x))

@@ -3,39 +3,76 @@
 from __future__ import annotations
 
 import argparse
-import time
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from labelspace import terminal
-from labelspace.commands.demo import LABELS
-from labelspace.experiments import comparison
-from labelspace.models import MODELS
-from labelspace.training.progress import Terminal
+import torch
+
+from labelspace import files, terminal
+from labelspace.errors import unknown
+from labelspace.report.tables import markdown
+from labelspace.speed import floor, memory, peers, table, using
+from labelspace.speed.training import TRAINING
+from labelspace.training.engine import precision_for
+from labelspace.training.options import Options
+
+_LARGE = 200_000  # faces of 64x64: a store of 2.4 GB
 
 
 def bench(given: argparse.Namespace) -> None:
-    """Trains models on the same data and prints one table."""
-    began = time.monotonic()
-    labels = tuple(name.strip() for name in given.labels.split(",")) if given.labels else None
-    if labels is None and given.data.partition(":")[0] == "faces":
-        labels = LABELS
-    named = tuple(MODELS) if given.models == "all" else tuple(name.strip() for name in given.models.split(","))
-    plan = comparison.Plan(
-        given.data,
-        labels,
-        named,
-        given.seeds,
-        given.supervision,
-        given.epochs,
-        tuple(given.set),
-        edit=not given.no_edits,
-    )
-    found = comparison.run(plan, Path(given.out), tell=terminal.say, watcher=Terminal)
+    """Measures how fast training and use are on this machine, beside what else a person could run."""
+    rounds = given.rounds or (2 if given.quick else 7)
+    workloads = _workloads(rounds, given.quick)
+    chosen = [key.strip() for key in given.only.split(",")] if given.only else list(workloads)
+    for key in chosen:
+        if key not in workloads:
+            raise unknown("workload", key, workloads)
+    if not peers.has_pythae():
+        terminal.say("pythae is not installed and is left out (pip install 'labelspace[bench]')")
+    found: dict[str, Any] = {
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": version("torch"),
+            "precision auto": precision_for(Options()),
+        },
+        "rounds": rounds,
+        "quick": given.quick,
+        "multiply_rate": {},
+        "workloads": {},
+    }
+    rates = found["multiply_rate"]
+    for key in chosen:
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):  # the best of all moments
+            rates[name] = max(rates.get(name, 0.0), floor.multiply_rate(dtype))
+        found["workloads"][key] = workloads[key](terminal.say)
+        if given.out:
+            _write(Path(given.out), found)
     if given.json:
         terminal.emit(found)
         return
-    header, rows = comparison.table(found)
-    terminal.table(header, rows, title=f"{given.data}, supervision {given.supervision:g}, {given.seeds} seed(s)")
-    for name, reason in found["skipped"].items():
-        print(f"{name} is left out: {reason}")
-    terminal.say(f"results: {given.out}/results.json and table.md   {time.monotonic() - began:.0f} s in all")
+    terminal.table(table.HEADER, table.rows(found), title="labelspace bench")
+
+
+def _workloads(rounds: int, quick: bool) -> dict[str, Callable[[Callable[[str], None]], dict[str, Any]]]:
+    training = {each.key: each.shortened(8) if quick else each for each in TRAINING}
+    out = {key: lambda tell, each=each: each.measure(rounds, tell) for key, each in training.items()}
+    n = 512 if quick else 10_000
+    return {
+        **out,
+        "e": lambda tell: using.throughput(rounds, n, tell),
+        "f": lambda tell: using.latency(rounds, tell),
+        "g": lambda tell: using.stores(128 if quick else 4096, tell),
+        "h": lambda tell: memory.of_stores((2_000,) if quick else (20_000, _LARGE), tell),
+    }
+
+
+def _write(out: Path, found: dict[str, Any]) -> None:
+    files.write_json(out / "bench.json", found)
+    rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in found["multiply_rate"].items())
+    about = f"{found['machine']['threads']} threads, torch {found['machine']['torch']}; products of matrices: {rates}"
+    text = f"`labelspace bench`, {found['rounds']} rounds, in turn. {about}.\n\n{markdown(table.HEADER, table.rows(found))}"
+    files.write(out / "bench.md", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 
 from labelspace.data.dataset import Dataset, as_float
 from labelspace.labels import Schema, binary
-from labelspace.models import model_class
+from labelspace.models import build, model_class
 from labelspace.models.base import Model
 from labelspace.models.vae import VAE
 from labelspace.networks import Network
 from labelspace.speed import floor, loops, peers, timing
+from labelspace.training.engine import precision_for
 from labelspace.training.fit import fit
 from labelspace.training.options import Options
 
@@ -36,6 +37,7 @@ class Training:
         batch_size, steps: of a round.
         arguments: of the model, beside its constructor's own defaults, which are its paper's.
         compiles: whether the compiled networks are measured, too.
+        recipe: whether what ``labelspace train`` does by default is measured, too: other weights, balance, Muon.
     """
 
     key: str
@@ -47,6 +49,11 @@ class Training:
     steps: int
     arguments: dict[str, Any] = field(default_factory=dict)
     compiles: bool = False
+    recipe: bool = False
+
+    def shortened(self, by: int) -> Training:
+        """The same with fewer steps a round."""
+        return replace(self, steps=max(2, self.steps // by))
 
     def dataset(self) -> Dataset:
         """Noise of the shape, with labels: what is in samples does not matter for time. All are training samples."""
@@ -57,22 +64,22 @@ class Training:
         schema = Schema([binary(f"label{i}") for i in range(self.labels)])
         return Dataset("generated", x, values, np.ones(values.shape, bool), schema, {"train": np.arange(n)})
 
-    def build(self, data: Dataset) -> Model:
+    def new(self, data: Dataset) -> Model:
         torch.manual_seed(0)
         return model_class(self.model)(shape=data.shape, schema=data.schema, **self.arguments)  # type: ignore[call-arg]
 
     def measure(self, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
         """Rates of all contestants, ratios to the hand-written loop, and the floor."""
         data = self.dataset()
-        x, y = torch.from_numpy(as_float_array(data)), torch.from_numpy(data.values)
+        x, y = all_of(data), torch.from_numpy(data.values)
         contestants: dict[str, timing.Contestant] = {
-            HAND: lambda: loops.gathered(loops.by_hand(self.build(data)), x, y, self.batch_size),
-            "with DataLoader": lambda: loops.loaded(loops.by_hand(self.build(data)), x, y, self.batch_size),
+            HAND: lambda: loops.gathered(loops.by_hand(self.new(data)), x, y, self.batch_size),
+            "with DataLoader": lambda: loops.loaded(loops.by_hand(self.new(data)), x, y, self.batch_size),
         }
         if self.model == "vae" and peers.has_pythae():
 
             def theirs() -> float:
-                model = self.build(data)
+                model = self.new(data)
                 assert isinstance(model, VAE)
                 return peers.pythae(model, x, self.batch_size)
 
@@ -81,8 +88,12 @@ class Training:
             contestants[f"fit, {precision}"] = lambda precision=precision: self._fit(data, precision=precision)
         if self.compiles:
             contestants["fit, auto, compiled"] = lambda: self._fit(data, precision="auto", compile=True)
+        if self.recipe:
+            contestants["fit, the default model and recipe"] = lambda: (
+                fit(build(self.model, data), data, epochs=1).samples_per_second
+            )
         rates = timing.interleaved(contestants, rounds, lambda text: tell(f"({self.key}) {text}"))
-        step = loops.by_hand(self.build(data))
+        step = loops.by_hand(self.new(data))
         per_sample = floor.operations(lambda: step(x[: self.batch_size], y[: self.batch_size])) / self.batch_size
         return {
             "title": self.title,
@@ -93,17 +104,18 @@ class Training:
             "pythae": {n: r.plain() for n, r in timing.against(rates, "pythae 0.1.2").items()}
             if "pythae 0.1.2" in rates
             else {},
-            "operations_per_sample": per_sample,
+            "operations_per_sample": per_sample,  # of the hand-written step
+            "bfloat16": len(self.shape) == 3 and precision_for(Options()) != "32-true",  # what "auto" means here
         }
 
     def _fit(self, data: Dataset, **changes: Any) -> float:
         options = Options(epochs=1, batch_size=self.batch_size, clip=0.0, warmup=0, decay=0.0)
-        return fit(self.build(data), data, options, **changes).samples_per_second
+        return fit(self.new(data), data, options, **changes).samples_per_second
 
 
-def as_float_array(data: Dataset) -> np.ndarray:
+def all_of(data: Dataset) -> torch.Tensor:
     """All samples in float32, as a person would hold them in memory."""
-    return as_float(torch.from_numpy(data.x)).numpy()
+    return as_float(torch.from_numpy(data.x))
 
 
 TRAINING = (
@@ -140,5 +152,5 @@ TRAINING = (
         16,
         {"latent": 45, "network": PUBLISHED},
     ),
-    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64}, compiles=True),
+    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64}, compiles=True, recipe=True),
 )

@@ -197,8 +197,8 @@ def test_inpaint_writes_a_picture(run: Path, capsys, fails) -> None:
     fails(["inpaint", str(run), "test:0", "--hole", "two"], "LEFT,TOP,WIDTH,HEIGHT")
 
 
-def test_bench_compares_models_and_keeps_finished_runs(capsys, fails) -> None:
-    arguments = ["bench", "digits", "--models", "condvae,ccvae,lr-livae,classifier", "--epochs", "1", *_SMALL, "--out", "cmp"]
+def test_compare_trains_models_and_keeps_finished_runs(capsys, fails) -> None:
+    arguments = ["compare", "digits", "--models", "condvae,ccvae,lr-livae,classifier", "--epochs", "1", *_SMALL, "--out", "cmp"]
     assert main([*arguments, "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert [r["model"] for r in first["runs"]] == ["condvae", "ccvae", "lr-livae", "classifier"]
@@ -212,17 +212,17 @@ def test_bench_compares_models_and_keeps_finished_runs(capsys, fails) -> None:
     assert Path("cmp/table.md").read_text().count("|\n") == 6
     assert json.loads(Path("cmp/results.json").read_text())["runs"][:3] == first["runs"][:3]
     fails([*arguments, "--set", "latent=3"], "other settings", "--out")
-    fails(["bench", "digits", "--models", "vae", "--epochs", "0", "--out", "none"], "epochs must be at least 1")
+    fails(["compare", "digits", "--models", "vae", "--epochs", "0", "--out", "none"], "epochs must be at least 1")
     assert not Path("none").exists()
-    fails(["bench", "digits", "--models", "cvae"], "unknown model 'cvae'")
-    fails(["bench", "digits", "--models", "vae", "--set", "latnet=3"], "'latnet'", "latent")
+    fails(["compare", "digits", "--models", "cvae"], "unknown model 'cvae'")
+    fails(["compare", "digits", "--models", "vae", "--set", "latnet=3"], "'latnet'", "latent")
 
 
-def test_bench_says_which_models_do_not_take_the_labels(tmp_path: Path, capsys) -> None:
+def test_compare_says_which_models_do_not_take_the_labels(tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "dose.npz", x=rng.normal(size=(120, 4)), dose=rng.normal(size=120), on=rng.integers(0, 2, 120))
     models = ["--models", "condvae,lr-livae", "--epochs", "1", *_SMALL]
-    assert main(["bench", f"npz:{tmp_path / 'dose.npz'}", *models, "--out", "cmp"]) == 0
+    assert main(["compare", f"npz:{tmp_path / 'dose.npz'}", *models, "--out", "cmp"]) == 0
     assert "lr-livae is left out: LrLiVAE takes binary and categorical labels; 'dose' is continuous" in capsys.readouterr().out
 
 
@@ -255,3 +255,12 @@ def test_sizes_that_cannot_be_are_refused(setting: str, said: str, fails) -> Non
 
 def test_a_wrong_choice_is_named_for_what_it_is(run: Path, fails) -> None:
     fails(["edit", str(run), "test:0", "--set", "digit=1", "--point", "typicla"], "--point", "typical")
+
+
+def test_bench_measures_and_writes_what_it_prints(capsys, fails) -> None:
+    assert main(["bench", "--quick", "--only", "f", "--rounds", "1", "--out", "speed", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(Path("speed/bench.json").read_text())
+    assert found["workloads"]["f"]["models"]["csvae"]["median"] > 0
+    assert "one edit of one face" in Path("speed/bench.md").read_text()
+    fails(["bench", "--only", "z"], "unknown workload 'z'")

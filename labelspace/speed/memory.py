@@ -1,13 +1,4 @@
-"""Memory of training on stores of different sizes: what a process holds must not grow with the data.
-
-    python benchmarks/large_store.py [OUT [n,n,...]]
-
-For each n (20,000 and 200,000), a process of its own draws n simple faces of 64 x 64 into a store in a temporary directory
-(TMPDIR moves it; 12 KB a face), and trains a small VAE on them: one pass over all of the largest n, two over the others. Ten
-times a second, from before the model is built, it reads from /proc/self/status what it holds: RssAnon, memory of its own, and
-RssFile, pages of files that are mapped, which the system drops and reads again as it needs memory. Writes OUT.json and OUT.txt
-(default: docs/evidence/large-store). Linux only.
-"""
+"""Memory of training: what a process holds while it trains on a store, which must not grow with the data. Linux only."""
 
 from __future__ import annotations
 
@@ -18,13 +9,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 SIDE = 64
 BATCH = 512
-SIZES = (20_000, 200_000)
 
 
 def draw(rows: np.ndarray, failures: list[tuple[int, str]]) -> np.ndarray:
@@ -65,73 +57,57 @@ class Memory(threading.Thread):
         return self.most
 
 
-def measure(n: int, largest: int) -> dict:
-    """Draws n faces, trains on them, and says what it took. In a process of its own."""
+def measure(n: int) -> dict[str, Any]:
+    """Draws n faces into a store, trains a small VAE on them for one pass, and says what it took, in MB.
+
+    Held by the process from before the model is built: RssAnon, memory of its own, and RssFile, pages of files that are mapped,
+    which the system drops and reads again as it needs memory.
+    """
     import torch
 
-    import labelspace as ls
     from labelspace.data import store
     from labelspace.data.dataset import Dataset, random_splits
     from labelspace.labels import Schema, binary
+    from labelspace.models import build
     from labelspace.networks import Network
+    from labelspace.training.fit import fit
 
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = np.random.default_rng(0).random((n, 6), dtype=np.float32)
-    built = store.build("large", rows, (3, SIDE, SIDE), "large_store:draw", {})
+    built = store.build("large", rows, (3, SIDE, SIDE), "labelspace.speed.memory:draw", {})
     values = (rows[:, 3:5] > 0.5).astype(np.float32)
     schema = Schema([binary("glasses"), binary("smile")])
     data = Dataset("generated", built.x, values, np.ones(values.shape, bool), schema, random_splits(n, 0, (500 / n, 500 / n)))
     before, memory, began = Memory.now(), Memory(), time.monotonic()
     data.check()
     data.describe()
-    model = ls.build("vae", data, network=Network("mlp", 16, 1))
-    passes = min(largest // n, 2)
-    ls.fit(model, data, epochs=passes, batch_size=BATCH)
+    model = build("vae", data, network=Network("mlp", 16, 1))
+    fit(model, data, epochs=1, batch_size=BATCH)
     return {
-        "n": n,
+        "images": n,
         "store_mb": built.x.nbytes / 1e6,
         "drawn_per_second": built.drawn / built.seconds,
-        "passes": passes,
-        "steps": passes * -(-len(data.rows("train")) // BATCH),
+        "steps": -(-len(data.rows("train")) // BATCH),
         "seconds": time.monotonic() - began,
         "before_training_mb": before,
         "most_while_training_mb": memory.stop(),
     }
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(int(sys.argv[2]), int(sys.argv[3]))))
-        return
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/evidence/large-store")
-    sizes = [int(n) for n in sys.argv[2].split(",")] if len(sys.argv) > 2 else list(SIZES)
+def of_stores(sizes: tuple[int, ...], tell: Callable[[str], None]) -> dict[str, Any]:
+    """:func:`measure` of several sizes, each in a process of its own with a cache of its own."""
     found = []
     for n in sizes:
         with tempfile.TemporaryDirectory() as cache:
-            path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+            command = [sys.executable, "-m", "labelspace.speed.memory", str(n)]
             done = subprocess.run(
-                [sys.executable, __file__, "--measure", str(n), str(max(sizes))],
-                env={**os.environ, "LABELSPACE_CACHE": cache, "PYTHONPATH": path},
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
+                command, env={**os.environ, "LABELSPACE_CACHE": cache}, stdout=subprocess.PIPE, text=True, check=True
             )
         found.append(json.loads(done.stdout.splitlines()[-1]))
-    from labelspace import files
-
-    files.write_json(out.with_suffix(".json"), found)
-    lines = ["images   store MB  steps  own memory MB: before, most while training  mapped pages MB: most"]
-    for each in found:
-        before, most = each["before_training_mb"]["RssAnon"], each["most_while_training_mb"]
-        lines.append(
-            f"{each['n']:7,}  {each['store_mb']:8,.0f}  {each['steps']:5,}  {before:22,.0f}, {most['RssAnon']:19,.0f}"
-            f"  {most['RssFile']:21,.0f}"
-        )
-    text = "\n".join(lines) + "\n"
-    files.write(out.with_suffix(".txt"), text)
-    print(text, end="")
+        own = found[-1]["most_while_training_mb"]["RssAnon"]
+        tell(f"(h) {n:,} images, store of {found[-1]['store_mb']:,.0f} MB: {own:,.0f} MB of its own while training")
+    return {"title": "memory of training on a store", "unit": "MB", "stores": found}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(int(sys.argv[1]))))

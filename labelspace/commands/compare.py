@@ -1,0 +1,41 @@
+"""``labelspace compare``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from labelspace import terminal
+from labelspace.commands.demo import LABELS
+from labelspace.experiments import comparison
+from labelspace.models import MODELS
+from labelspace.training.progress import Terminal
+
+
+def compare(given: argparse.Namespace) -> None:
+    """Trains models on the same data and prints one table."""
+    began = time.monotonic()
+    labels = tuple(name.strip() for name in given.labels.split(",")) if given.labels else None
+    if labels is None and given.data.partition(":")[0] == "faces":
+        labels = LABELS
+    named = tuple(MODELS) if given.models == "all" else tuple(name.strip() for name in given.models.split(","))
+    plan = comparison.Plan(
+        given.data,
+        labels,
+        named,
+        given.seeds,
+        given.supervision,
+        given.epochs,
+        tuple(given.set),
+        edit=not given.no_edits,
+    )
+    found = comparison.run(plan, Path(given.out), tell=terminal.say, watcher=Terminal)
+    if given.json:
+        terminal.emit(found)
+        return
+    header, rows = comparison.table(found)
+    terminal.table(header, rows, title=f"{given.data}, supervision {given.supervision:g}, {given.seeds} seed(s)")
+    for name, reason in found["skipped"].items():
+        print(f"{name} is left out: {reason}")
+    terminal.say(f"results: {given.out}/results.json and table.md   {time.monotonic() - began:.0f} s in all")

@@ -1,0 +1,47 @@
+"""What ``labelspace bench`` measured as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+HEADER = ("workload", "who", "rate", "of the hand-written loop: median (min-max)", "of the floor")
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of a table of everything that was measured, under :data:`HEADER`."""
+    return [row for key, each in found["workloads"].items() for row in _rows(key, each, found["multiply_rate"])]
+
+
+def _rows(key: str, each: dict[str, Any], multiply: dict[str, float]) -> Iterator[tuple[str, ...]]:
+    title = f"({key}) {each['title']}"
+    if "contestants" in each:
+        for who, measured in each["contestants"].items():
+            rate = measured["rate"]["median"]
+            kind = "bfloat16" if "auto" in who and each["bfloat16"] else "float32"
+            share = f"{100 * rate * each['operations_per_sample'] / multiply[kind]:.0f}% ({kind})"
+            same = not who.endswith("recipe")  # whose steps are other ones
+            yield title, who, f"{rate:,.0f} {each['unit']}", _spread(measured.get("ratio")), share if same else ""
+            title = ""
+    elif "models" in each:
+        for model, measured in each["models"].items():
+            if "median" in measured:
+                yield title, model, f"{measured['median']:.1f} {each['unit']}, 95%: {measured['p95']:.1f}", "", ""
+            else:
+                for what, one in measured.items():
+                    ratio = f"{_spread(one['ratio'])} of training" if "ratio" in one else ""
+                    yield title, f"{model}: {what}", f"{one['rate']['median']:,.0f} {each['unit']}", ratio, ""
+                    title = ""
+            title = ""
+    else:
+        for one in each["stores"] if isinstance(each["stores"], list) else ():
+            held = f"{one['most_while_training_mb']['RssAnon']:,.0f} MB at most"
+            yield title, f"{one['images']:,} images, {one['store_mb']:,.0f} MB", held, "", ""
+            title = ""
+        for what, one in each["stores"].items() if isinstance(each["stores"], dict) else ():
+            yield title, what, f"{one['rate']:,.0f} {each['unit']}", "", ""
+            title = ""
+
+
+def _spread(ratio: dict[str, float] | None) -> str:
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})" if ratio else ""
