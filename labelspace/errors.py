@@ -1,4 +1,4 @@
-"""The two errors that users meet."""
+"""The errors that users meet."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ class UserError(ValueError):
 
 class DivergedError(RuntimeError):
     """Training met a NaN or an infinity; the message names the first bad term, the step and the last good checkpoint.
+
+    The command line prints it as one line and exits with code 1.
+    """
+
+
+class LostError(RuntimeError):
+    """One of several training processes ended or does not answer.
 
     The command line prints it as one line and exits with code 1.
     """

@@ -36,7 +36,7 @@ class Batches:
 
     The order of an epoch depends on the seed and the epoch's number alone, so ``(epoch, position)`` is the whole state.
     With several ranks every rank walks the same order and takes its share of each batch. The last batch of an epoch may
-    be smaller, down to one sample.
+    be smaller, down to one sample; a rank for which none is left gets the first as a stand-in, and has ``own`` 0.
 
     Where labels are rare, batches are filled up with labelled samples: a part of each batch is drawn from those that have any
     label, in turn, so that every step hears of labels. An epoch is still one pass over all samples.
@@ -86,6 +86,17 @@ class Batches:
         """Batches in an epoch."""
         return -(-len(self.rows) // (self.batch_size - self.extra))
 
+    @property
+    def size(self) -> int:
+        """Samples of the batch that came last, over all ranks."""
+        drawn = self.batch_size - self.extra
+        return min(drawn, len(self.rows) - (self.position - 1) * drawn) + self.extra
+
+    @property
+    def own(self) -> int:
+        """Samples of the batch that came last that are this rank's."""
+        return len(range(self.rank, self.size, self.world))
+
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "position": self.position}
 
@@ -101,7 +112,7 @@ class Batches:
         batches = (order[s : s + own] for s in range(self.position * own, len(order), own))
         if self.extra:
             batches = self._filled(batches)
-        gathered = (self._gather(rows[self.rank :: self.world]) for rows in batches)
+        gathered = (self._gather(rows[self.rank :: self.world] if self.rank < len(rows) else rows[:1]) for rows in batches)
         for batch in _ahead(gathered, self.prefetch) if self.prefetch else gathered:
             self.position += 1
             yield batch

@@ -17,10 +17,13 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.models import name_of
 from labelspace.models.base import Model
+from labelspace.training import engine
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run
+
+WHERE = ("accelerator", "devices", "nodes", "strategy", "timeout")  # where to train; a resumed run may go on elsewhere
 
 
 def fit(
@@ -42,14 +45,17 @@ def fit(
         options: how to train; the model's own recipe for such data by default.
         out: run directory; without one nothing is written and nothing can be resumed.
         resume: go on with the run in ``out``. An interrupted and resumed run ends with the same weights, bit for bit, as
-            an uninterrupted one on the same machine with the same number of threads.
+            an uninterrupted one on the same machine with the same number of threads and processes.
         watcher: told about progress.
         tensorboard: also write event files into ``out`` (extra ``track``).
         **changes: single options, such as ``epochs=5``, on top of ``options``.
 
+    With several ``devices`` the program that calls this is started again for each of them (docs/scale.md).
+
     Raises:
         UserError: the options, the data and the directory do not go together.
         DivergedError: a term became NaN or infinite.
+        LostError: one of several processes ended.
     """
     options = resolve(model, data, options, changes)
     if model.shape != data.shape or model.schema != data.schema:
@@ -58,18 +64,20 @@ def fit(
         )
     if options.patience and "val" not in data.splits:
         raise UserError("patience waits for a better validation score, but the data have no validation split")
-    run = None
-    if out is not None:
-        run = Run(out)
-        if resume:
-            _check_resumable(run, options)
-        else:
-            run = Run.create(out)
-            run.write_config(configuration(model, data, options))
-            run.write_environment(options.seed)
-    elif resume or tensorboard:
+    if out is None and (resume or tensorboard):
         raise UserError("resuming and TensorBoard need a run directory (out)")
-    return Loop(model, data, options, run, watcher or Silent(), tensorboard).run_to_the_end()
+    fabric = engine.launch(options, data.is_image)
+    run = None if out is None else Run(out)
+    if run is not None and resume:
+        engine.on_first(fabric, lambda: _check_resumable(run, options))
+    elif run is not None:
+
+        def create() -> None:
+            Run.create(run.home).write_config(configuration(model, data, options))
+            run.write_environment(options.seed, fabric.world_size)
+
+        engine.on_first(fabric, create)
+    return Loop(fabric, model, data, options, run, watcher or Silent(), tensorboard).run_to_the_end()
 
 
 def _check_resumable(run: Run, options: Options) -> None:
@@ -77,7 +85,7 @@ def _check_resumable(run: Run, options: Options) -> None:
         raise UserError(f"{run.home} holds no run to resume")
     saved = run.read_config().get("training", {})
     for key, value in asdict(options).items():
-        if saved.get(key) != value:
+        if key not in WHERE and saved.get(key) != value:
             raise UserError(
                 f"{run.home} was started with {key}={saved.get(key)}, not {value}; a resumed run keeps its settings"
             )

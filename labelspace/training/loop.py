@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from labelspace import files, saving
@@ -16,7 +17,7 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, UserError
 from labelspace.models.base import Losses, Model
-from labelspace.training import engine
+from labelspace.training import engine, launcher
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
@@ -50,12 +51,20 @@ class Loop:
     """A training run in progress; :func:`labelspace.fit` says what it does."""
 
     def __init__(
-        self, model: Model, data: Dataset, options: Options, run: Run | None, watcher: Watcher, tensorboard: bool
+        self,
+        fabric: Fabric,
+        model: Model,
+        data: Dataset,
+        options: Options,
+        run: Run | None,
+        watcher: Watcher,
+        tensorboard: bool,
     ) -> None:
-        self.fabric = engine.launch(options, data.is_image)
+        self.fabric = fabric
         self.options, self.run, self.data = options, run, data
         self.watcher = watcher if self.fabric.is_global_zero else Silent()
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
+        engine.same_weights(fabric, self.model)  # nothing makes sure that all processes started from the same
         self.readers: list[str] = []
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
         # Gathering ahead pays where another device computes; on the CPU it would only take cores away from the computation.
@@ -74,7 +83,7 @@ class Loop:
         self.steps = len(self.batches)
         self.stepper = Stepper(self.fabric, self.model, options, self.steps, self._diverged)
         self.validates = "val" in data.splits
-        # Each device draws its own noise; the first rank's generator is what a single device uses.
+        # Each device draws its own noise; the first rank's generator is what a single device uses (engine.renew).
         self.generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(options.seed, _STREAM["train"], rank))
         self.sums: dict[str, Tensor] = {}
         self.count = 0
@@ -82,7 +91,7 @@ class Loop:
         self.best_weights: dict[str, Tensor] | None = None
         self.rates: list[float] = []
         self.seconds = 0.0
-        self.events = _events(run) if tensorboard and run is not None else None
+        self.events = _events(run) if tensorboard and run is not None and fabric.is_global_zero else None
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -113,13 +122,15 @@ class Loop:
         for batch in self.batches:
             position = self.batches.position
             batch = batch.to(self.fabric.device)
-            losses = self.stepper.step(batch, self.generator, epoch * self.steps + position - 1)
+            step, size = epoch * self.steps + position - 1, self.batches.size
+            engine.renew(self.generator, self.options.seed, _STREAM["train"], self.fabric.global_rank, step)
+            losses = self.stepper.step(batch, self.generator, step, self.batches.own / size)
             self.readers = self.stepper.readers(losses)
             for name, term in losses.terms.items():
-                total = term * len(batch)
+                total = term * size
                 self.sums[name] = self.sums[name] + total if name in self.sums else total
-            self.count += len(batch)
-            seen += len(batch)
+            self.count += size
+            seen += size
             now = time.monotonic()
             if now - shown > 0.2:
                 shown = now
@@ -128,10 +139,12 @@ class Loop:
                 self._checkpoint("")
                 saved = now
         self.seconds = time.monotonic() - began
-        self.rates.append(seen / max(self.seconds, 1e-9) * self.fabric.world_size)
+        self.rates.append(seen / max(self.seconds, 1e-9))
 
     def _diverged(self, losses: Losses, player: str, step: int) -> None:
+        # A gradient that is not finite on one process is not finite on any after averaging; all of them come here.
         bad = [name for name, term in losses.terms.items() if not bool(torch.isfinite(term).all())]
+        bad = engine.from_all(self.fabric, bad)
         what = f"term {bad[0]!r}" if bad else f"the gradient of player {player!r}"
         epoch, position = divmod(step, self.steps)
         last = "no checkpoint was written yet"
@@ -163,18 +176,17 @@ class Loop:
         sums: dict[str, Tensor] = {}
         count = 0
         for batch in batches:
-            if len(batch) == 0:
-                continue
             batch = batch.to(self.fabric.device)
             with self.fabric.autocast():
                 losses = model.losses(batch, generator)
                 for name in losses.objectives:
                     losses.objective(name)
             for name, term in losses.terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + term * len(batch)
-            count += len(batch)
+                sums[name] = sums.get(name, torch.zeros_like(term)) + term * batches.own
+            count += batches.own
         terms = engine.average_terms(self.fabric, sums, count)
-        return terms, float(model.score(terms))
+        score = float(model.score(terms))
+        return terms, engine.on_first(self.fabric, lambda: score)  # what follows from it must be the same everywhere
 
     def _end_epoch(self) -> str:
         """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
@@ -190,7 +202,7 @@ class Loop:
         names = self.model.term_names()
         row = {
             "epoch": epoch,
-            "train": _plain(engine.average_terms(self.fabric, self.sums, self.count), names),
+            "train": _plain({name: s / self.count for name, s in self.sums.items()}, names),
             "val": _plain(val, names),
             "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
             "readers": self.readers,  # terms that only players which read codes minimise: the model does not feel them
@@ -223,8 +235,9 @@ class Loop:
 
     def _finish(self) -> None:
         """Loads the best weights, lets the model measure what edits need, and writes it for good."""
-        if self.run is not None:
-            best, _ = files.read_tensors(self.run.home / "model.safetensors")
+        run = self.run
+        if run is not None:
+            best, _ = engine.on_first(self.fabric, lambda: files.read_tensors(run.home / "model.safetensors"))
             self.model.load_state_dict(best)
         elif self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
@@ -236,12 +249,14 @@ class Loop:
             batches = Batches(self.data, "train", size, seed=seed, prefetch=self.batches.prefetch)
             return (batch.to(self.fabric.device) for batch in batches)
 
-        self.model.calibrate(training_data)
+        self.model.calibrate(training_data)  # on every process: that takes no longer, and nobody waits long for another
+        engine.same_weights(self.fabric, self.model)
         self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
         if self.events is not None:
             self.events.close()
         if self.run is not None and self.fabric.is_global_zero:
             saving.save(self.model, self.run.home)
+        launcher.over()
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -269,16 +284,17 @@ class Loop:
 
     def _restore(self) -> str:
         """Takes up the last checkpoint, if there is one; returns why that run stopped, if it had."""
-        found = self.run.read_checkpoint() if self.run is not None else None
-        if self.run is None or found is None:
-            if self.run is not None and self.run.metrics_file.exists():
-                self.run.keep_metrics(0)
+        run = self.run
+        found = engine.on_first(self.fabric, run.read_checkpoint) if run is not None else None
+        if run is None or found is None:
+            if run is not None and self.fabric.is_global_zero and run.metrics_file.exists():
+                run.keep_metrics(0)
             return ""
         tensors, state = found
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        files.load_strictly(self.model, model, self.run.checkpoint_file)
-        self.sums = {name.removeprefix("sum."): t for name, t in tensors.items() if name.startswith("sum.")}
-        self.generator.set_state(tensors["generator"].cpu())
+        files.load_strictly(self.model, model, run.checkpoint_file)
+        device = self.fabric.device
+        self.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
         for name, built in self.stepper.optimizers.items():
             for i, optimizer in enumerate(built):
                 restore_optimizer(f"optimizer.{name}.{i}", optimizer, tensors, state["groups"][f"{name}.{i}"])
@@ -286,7 +302,10 @@ class Loop:
         self.count, self.rows = state["count"], state["rows"]
         self.best_epoch = state["best_epoch"]
         self.best_score = math.inf if state["best_score"] is None else state["best_score"]
-        self.run.keep_metrics(self.rows)
+        done = self.batches.epoch * self.steps + self.batches.position
+        engine.restore(self.generator, tensors["generator"], engine.seed(self.options.seed, _STREAM["train"], done))
+        if self.fabric.is_global_zero:
+            run.keep_metrics(self.rows)
         return state["reason"]
 
 

@@ -31,6 +31,7 @@ class Stepper:
     ) -> None:
         self.fabric, self.model, self.options, self.steps, self.diverged = fabric, model, options, steps, diverged
         self.players = model.players()
+        self.kept = engine.Kept(fabric, model)
         self.optimizers = {
             name: optimizers.reader(player.parameters, options.reader_rate)
             if player.reader
@@ -38,9 +39,10 @@ class Stepper:
             for name, player in self.players.items()
         }
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int) -> Losses:
-        """All players' steps on one batch, in the model's order."""
+    def step(self, batch: Batch, generator: torch.Generator, step: int, share: float = 1.0) -> Losses:
+        """All players' steps on one batch, in the model's order; ``share`` is this process's part of its samples."""
         model = self.model
+        self.kept.remember()
         model.epoch, model.progress = step / self.steps, step / (self.options.epochs * self.steps)
         changing = self.options.pace(step, self.options.epochs * self.steps)
         with self.fabric.autocast():
@@ -55,12 +57,13 @@ class Stepper:
                 with self.fabric.autocast():
                     objective = losses.objective(name)
                 self.fabric.backward(objective)
-                engine.average_gradients(self.fabric, player.parameters)
+                engine.average_gradients(self.fabric, player.parameters, share)
                 norm = nn.utils.clip_grad_norm_(player.parameters, self.options.clip or math.inf)
                 if not math.isfinite(float(objective.detach() + norm)):
                     self.diverged(losses, name, step)
                 for optimizer in self.optimizers[name]:
                     optimizer.step()
+        self.kept.average(losses, share)
         model.adapt(losses)
         return losses
 
