@@ -76,7 +76,7 @@ def train(fabric: Any, name: str, missing: float, batch_size: int) -> dict[str, 
     loop = Loop(fabric, own, source, options, None, Silent(), False)
     recorder = Recorder()
     engine.average_gradients = recorder.average_gradients
-    engine.Kept.average = lambda kept, losses, share: recorder.kept(kept, losses, share)
+    engine.Kept.average = lambda self, losses, share: recorder.kept(self, losses, share)
     loop._train_epoch()
     engine.average_gradients, engine.Kept.average = recorder.average, recorder.keep
     calls = len(recorder.gradients) // len(recorder.terms)
@@ -97,7 +97,7 @@ def main() -> None:
         for missing in (0.0, 0.4):
             files.write_tensors(home / f"{name}-{missing}-7-{rank}", train(fabric, name, missing, 7))
         files.write_tensors(home / f"{name}-0.0-{ALONE}-{rank}", train(fabric, name, 0.0, ALONE))
-    drawing, DiagonalGaussian.sample = DiagonalGaussian.sample, noiseless
+    drawing, DiagonalGaussian.sample = DiagonalGaussian.sample, noiseless  # type: ignore[method-assign]
     for name in STILL:
         files.write_tensors(home / f"{name}-still-{rank}", train(fabric, name, 0.0, 7))
     DiagonalGaussian.sample = drawing
