@@ -233,11 +233,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 (training diverged or lost a process), 2 (a user's mistake), 130
-    (interrupted)."""
+    """Runs a command; returns its exit code.
+
+    0, 1 (training diverged or lost a process), 2 (a user's mistake), 130 or 143 (asked to end).
+    """
     given = parser().parse_args(arguments)
     given.words = list(sys.argv[1:] if arguments is None else arguments)
-    from labelspace.errors import DivergedError, LostError, UserError
+    from labelspace.errors import DivergedError, LostError, UserError, lacks_memory
 
     module, function = given.run.split(":")
     try:
@@ -245,9 +247,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, DivergedError, LostError) as error:
         sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
         return 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"labelspace {given.command}: interrupted\n")
-        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        sys.stderr.write(
+            f"labelspace {given.command}: not enough memory: {' '.join(str(error).split()) or 'no more could be had'}\n"
+        )
+        return 2
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f"labelspace {given.command}: {str(error) or 'interrupted'}\n")
+        return 128 + getattr(error, "signal", 2)
     except BrokenPipeError:  # the reader of our output went away (head, less)
         sys.stderr.close()
         return 0

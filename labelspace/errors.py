@@ -1,4 +1,4 @@
-"""The errors that users meet."""
+"""The errors that users meet, and what ends a training that was asked to stop."""
 
 from __future__ import annotations
 
@@ -25,6 +25,29 @@ class LostError(RuntimeError):
 
     The command line prints it as one line and exits with code 1.
     """
+
+
+class InterruptedTraining(KeyboardInterrupt):
+    """Training was asked to end by Ctrl-C or by a scheduler's SIGTERM; the message says how to go on.
+
+    The command line prints it as one line and exits with code 128 + the signal's number.
+
+    Args:
+        message: what happened and how to go on.
+        signal: the signal's number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, numpy's, or PyTorch's on any device."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(said in text for said in ("out of memory", "not enough memory"))
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:

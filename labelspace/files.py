@@ -1,10 +1,15 @@
-"""Files that are either whole or not there: written to a temporary name in the same directory and renamed."""
+"""Files that are either whole or not there: written to a temporary name in the same directory and renamed.
+
+Temporary names are locked while they are written: what a killed process left is told from what is being written, and removed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,45 +24,61 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there, and what killed processes left is not removed
+    fcntl = None
 
-def write(path: Path, content: bytes | str) -> None:
+_DIGEST = "digest"  # name of the text in a safetensors file that tells whether the rest of it is as it was written
+
+
+def write(path: Path, content: bytes | str, kept: Path | None = None) -> None:
     """Writes a file atomically: after a crash at any moment the old or the new content is there, never a mixture.
+
+    Args:
+        path: the file.
+        content: of it; a text is encoded as UTF-8.
+        kept: as in :func:`replacing`.
 
     Raises:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
-    with replacing(path) as temporary:
+    with replacing(path, kept) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
     """Yields an empty file to write to; it takes the place of ``path`` when the block ends without an error.
+
+    Args:
+        path: the file.
+        kept: where the file that was there is moved, once the new one is on the disk; by default it is deleted.
 
     Raises:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(handle)
-        yield Path(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())  # what is private stays so
-        os.replace(temporary, path)
+        with _temporary(path, _new_file) as temporary:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())  # what is private stays so
+            if kept is not None and path.exists():
+                os.replace(path, kept)
+            os.replace(temporary, path)
     except OSError as error:
-        kept = "; the file that was there is kept" if path.exists() else ""
-        raise UserError(f"{path} could not be written: {error.strerror or error}{kept}") from None
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        there = "; the file that was there is kept" if path.exists() else ""
+        raise UserError(f"{path} could not be written: {error.strerror or error}{there}") from None
 
 
 @contextmanager
 def filling(path: Path, ours: Callable[[Path], Iterable[str]], overwrite: bool = False) -> Iterator[Path]:
     """Yields an empty directory to write to; its files take their places in ``path`` when the block ends without an error.
+
+    A directory that holds nothing but what an earlier call wrote is replaced as a whole: after a crash it is the old one, the
+    new one, or not there. In one that holds other files too, the new files are put in place one by one.
 
     Args:
         path: a directory that is absent, empty, or holds what an earlier call wrote.
@@ -70,30 +91,130 @@ def filling(path: Path, ours: Callable[[Path], Iterable[str]], overwrite: bool =
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; expected a directory, or the name of a new one")
-    there = any(path.iterdir()) if path.exists() else False
-    old = list(ours(path)) if there else []
+    path = path.resolve()  # the directory that a link leads to is replaced, not the link
+    there = {file.name for file in path.iterdir()} if path.exists() else set()
+    old = set(ours(path)) if there else set()
     if there and not old and not overwrite:
         raise UserError(f"{path} holds other files; name another directory, or add --overwrite to write beside them")
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if there:
-            for name in old:
-                (path / name).unlink(missing_ok=True)
-            for file in sorted(temporary.iterdir()):
-                os.replace(file, path / file.name)
-        else:
-            if path.exists():
-                path.rmdir()
-            os.rename(temporary, path)
+        with _temporary(path, _new_directory) as temporary:
+            yield temporary
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o777 & ~_umask())
+            if not (there <= old and _swapped(temporary, path)):
+                new = sorted(temporary.iterdir())
+                for file in new:
+                    os.replace(file, path / file.name)
+                for name in old - {file.name for file in new}:
+                    (path / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path} could not be written: {error.strerror or error}") from None
+
+
+def _swapped(new: Path, path: Path) -> bool:
+    """Puts a directory in place of another; False where that cannot be moved: a mounted one, or one that a process is in."""
+    if not path.exists():
+        os.rename(new, path)
+        return True
+    if Path.cwd().is_relative_to(path):
+        return False
+    with _temporary(path, _new_directory) as old:
+        try:
+            os.rename(path, old)
+        except OSError:
+            return False
+        try:
+            os.rename(new, path)
+        except OSError:
+            os.rename(old, path)
+            raise
+    return True
+
+
+def _new_file(path: Path) -> str:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    return name
+
+
+def _new_directory(path: Path) -> str:
+    return tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)
+
+
+@contextmanager
+def _temporary(path: Path, make: Callable[[Path], str]) -> Iterator[Path]:
+    """A hidden file or directory beside ``path``; it is deleted in the end, and by the next one if this process is killed."""
+    sweep(path)
+    while True:
+        temporary = Path(make(path))
+        try:
+            held = lock(temporary)
+        except OSError:  # a file system without locks
+            held = -1
+        if held is not None:  # else another process has just taken it for one that was left behind
+            break
+    try:
+        yield temporary
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+        unlock(held)
+
+
+def sweep(path: Path) -> None:
+    """Deletes the hidden files and directories that processes which were killed while writing ``path`` left beside it."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}-[a-z0-9_]{{8}}")
+    with os.scandir(path.parent) as entries:
+        left = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+    for file in left:
+        try:
+            held = lock(file)
+        except OSError:  # gone, or a file system without locks
+            continue
+        if held is not None and held >= 0:
+            _remove(file)
+            unlock(held)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def lock(path: Path, create: bool = False) -> int | None:
+    """Locks a file or directory until its descriptor is closed, or the last process that has it ends, however it ends.
+
+    Args:
+        path: what is locked.
+        create: make a file where there is none.
+
+    Returns:
+        The descriptor; None where another process has the lock, or has just deleted the file; -1 where the system has no locks.
+
+    Raises:
+        OSError: it is not there or cannot be made, or the file system has no locks.
+    """
+    if fcntl is None:
+        return -1
+    handle = os.open(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_ino == path.stat().st_ino:  # else this is a deleted file that locks nothing
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def unlock(held: int) -> None:
+    """Gives up what :func:`lock` took."""
+    if held >= 0:
+        os.close(held)
 
 
 def _umask() -> int:
@@ -121,29 +242,72 @@ def _finite(content: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file. Raises UserError when it is absent or not JSON."""
+    """Reads a JSON file. Raises UserError when it is absent, not JSON, or has a number that is not finite."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged or not JSON: {error}") from None
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes tensors and texts as one safetensors file, atomically."""
-    write(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
+def from_json(text: str) -> Any:
+    """Plain data of JSON text. Raises ValueError where it is none, is nested too deeply, or has a number that is not finite."""
+    try:
+        return json.loads(text, parse_constant=_number, parse_float=_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, kept: Path | None = None
+) -> None:
+    """Writes tensors and texts as one safetensors file, atomically, with a digest by which reading notices any damage.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        metadata: texts by name.
+        kept: as in :func:`replacing`.
+    """
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    texts = metadata or {}
+    write(path, save(plain, {**texts, _DIGEST: _digest(plain, texts)}), kept)
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    found.update(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Reads a safetensors file: tensors and texts. Raises UserError when it is absent, truncated or foreign."""
+    """Reads a safetensors file: tensors and texts.
+
+    Raises:
+        UserError: it is absent, truncated or foreign, or not as it was written. A file without a digest, by another program or
+            an older version, is taken as it is.
+    """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is truncated or not a safetensors file: {error}") from None
+    digest = metadata.pop(_DIGEST, None)
+    if digest is not None and digest != _digest(tensors, metadata):
+        raise UserError(f"{path} is damaged: its content is not what was written")
+    return tensors, metadata
 
 
 def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -227,7 +227,7 @@ class Schema:
             return cls(Label(str(r["name"]), r["kind"], tuple(r["classes"]), float(r["mean"]), float(r["scale"])) for r in rows)
         except UserError:
             raise
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"not a label schema: {type(error).__name__} {error}") from None
 
     # -- to what networks read ---------------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ from labelspace.errors import UserError, unknown
 _LOG_2PI = math.log(2 * math.pi)
 
 
+def _entries(x: Tensor) -> tuple[int, ...]:
+    """The dimensions of one sample's entries. Sums over them need no copy whatever the layout, as flattening would."""
+    return tuple(range(1, x.ndim))
+
+
 class DataDistribution:
     """A distribution over samples: ``log_prob(x) -> (n,)``, ``mean`` and ``sample(generator)``, both shaped like x."""
 
@@ -104,7 +109,7 @@ class _BernoulliData(DataDistribution):
         self.mean = torch.sigmoid(logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return -F.binary_cross_entropy_with_logits(self.logits, x, reduction="none").flatten(1).sum(1)
+        return -F.binary_cross_entropy_with_logits(self.logits, x, reduction="none").sum(_entries(x))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return torch.bernoulli(self.mean, generator=generator)
@@ -124,8 +129,9 @@ class _GaussianData(DataDistribution):
         self.mean, self.scale = mean, scale
 
     def log_prob(self, x: Tensor) -> Tensor:
-        z = (x - self.mean) / self.scale
-        return (-0.5 * (z**2 + _LOG_2PI) - torch.log(self.scale)).flatten(1).sum(1)
+        # The scale is one number: it is applied to sums, not to every pixel.
+        squares = F.mse_loss(self.mean, x, reduction="none").sum(_entries(x))
+        return -0.5 * squares / self.scale**2 - math.prod(x.shape[1:]) * (torch.log(self.scale) + 0.5 * _LOG_2PI)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self.mean + self.scale * torch.empty_like(self.mean).normal_(generator=generator)
@@ -136,7 +142,8 @@ class _LaplaceData(DataDistribution):
         self.mean, self.scale = mean, scale
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return (-(x - self.mean).abs() / self.scale - torch.log(2 * self.scale)).flatten(1).sum(1)
+        distances = F.l1_loss(self.mean, x, reduction="none").sum(_entries(x))
+        return -distances / self.scale - math.prod(x.shape[1:]) * torch.log(2 * self.scale)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         uniform = torch.empty_like(self.mean).uniform_(-0.5, 0.5, generator=generator)

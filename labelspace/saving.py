@@ -6,12 +6,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from labelspace import files, hub, variables
 from labelspace.errors import UserError
@@ -57,6 +59,33 @@ def fingerprint(directory: str | Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+class _Bounded(TorchDispatchMode):
+    """Refuses to make more numbers than a model with weights of a known size can need: a file may ask for any size."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func.overloadpacket.__name__ in ("empty", "zeros", "ones", "full", "rand", "randn", "empty_strided", "new_empty"):
+            size = next((arg for arg in args if isinstance(arg, list | tuple)), ())
+            self.left -= math.prod(size)
+            if self.left < 0:
+                raise UserError(f"tensors as large as {tuple(size)} are asked for, which the weights do not have")
+        return func(*args, **(kwargs or {}))
+
+
+def _construct_for(tensors: dict[str, torch.Tensor], config: Any, schema: Schema, path: Path) -> Model:
+    """A model that such weights may belong to. Raises UserError, before it takes memory, where they are much fewer."""
+    most = 10_000_000 + 8 * sum(tensor.numel() for tensor in tensors.values())
+    try:
+        # Making a model draws initial weights; that must not move the caller's seed.
+        with torch.random.fork_rng(devices=[]), _Bounded(most):
+            return construct(config, schema, path)
+    except UserError as error:
+        raise _named(error, path) from None
+
+
 def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
     """A new model from :func:`configuration`. Raises UserError when it is of a newer format or not one."""
     try:
@@ -64,13 +93,16 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
     except (TypeError, KeyError, ValueError):
         raise UserError(f"{path} is not the configuration of a labelspace model") from None
     if not isinstance(version, int) or version > FORMAT:
-        raise UserError(f"{path} has format {version}, newer than this version reads ({FORMAT}); update labelspace")
-    if name not in MODELS:
+        raise UserError(f"{path} has format {version!r}, newer than this version reads ({FORMAT}); update labelspace")
+    if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"{path} is of model {name!r}, which this version does not have")
     try:
         return model_class(name)(schema=schema, **revive(arguments))  # type: ignore[call-arg]
-    except TypeError as error:
-        raise UserError(f"{path} does not fit model {name!r}: {error}") from None
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} does not fit model {name!r}: {said}") from None
 
 
 _ABOUT_DATA = ("trunk.", "head.", "label_trunk.", "decoder.", "likelihood.")  # parts that do not speak of certain labels
@@ -113,7 +145,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     if not (home / "model.safetensors").exists():
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs, _ = files.read_tensors(home / "model.safetensors")
-    same_labels = Schema.from_json(_text(home / "schema.json")) == model.schema
+    same_labels = _schema(home) == model.schema
     settings = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     taken, left = [], {}
     for name, tensor in model.state_dict().items():
@@ -145,14 +177,29 @@ def description(directory: str | Path) -> variables.Description | None:
     home = Path(directory)
     if not (home / "variables.json").exists() or not (home / "schema.json").exists():
         return None
-    return variables.Description(Schema.from_json(_text(home / "schema.json")), _variables(home))
+    return variables.Description(_schema(home), _variables(home))
+
+
+def _schema(home: Path) -> Schema:
+    try:
+        return Schema.from_json(_text(home / "schema.json"))
+    except UserError as error:
+        raise _named(error, home / "schema.json") from None
+
+
+def _named(error: UserError, path: Path) -> UserError:
+    """The error with the name of the file that is wrong."""
+    return error if str(path) in str(error) else UserError(f"{path}: {error}")
 
 
 def _variables(home: Path, shape: tuple[int, ...] | None = None) -> tuple[variables.Variable, ...]:
     path = home / "variables.json"
     if not path.exists():
         return ()
-    found = variables.from_json(_text(path))
+    try:
+        found = variables.from_json(_text(path))
+    except UserError as error:
+        raise _named(error, path) from None
     if shape is not None and (len(found),) != shape:
         raise UserError(f"{path} names {len(found)} variables, but the model's samples have shape {shape}")
     return found
@@ -180,10 +227,9 @@ def load(directory: str | Path) -> Model:
     if not (home / "config.json").exists():
         raise UserError(f"{home} holds no model (no config.json)")
     config = files.read_json(home / "config.json")
-    text = _text(home / "schema.json")
+    schema = _schema(home)
     tensors, _ = files.read_tensors(home / "model.safetensors")
-    with torch.random.fork_rng(devices=[]):  # making a model draws initial weights; that must not move the caller's seed
-        model = construct(config, Schema.from_json(text), home / "config.json")
+    model = _construct_for(tensors, config, schema, home / "config.json")
     files.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
     return model.eval()

@@ -101,5 +101,5 @@ def from_json(text: str) -> tuple[Variable, ...]:
         return tuple(Variable(str(r["name"]), str(r["kind"]), tuple(str(c) for c in r["classes"])) for r in rows)
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"not a list of variables: {type(error).__name__} {error}") from None

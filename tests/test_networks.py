@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from labelspace.errors import UserError
 from labelspace.networks import Network, decoder, encoder, mlp, revive
@@ -36,7 +37,8 @@ def check_both_ways(shape: tuple[int, ...], network: Network, n: int = 2) -> Non
 @example(1, 28, 28, 1)
 @example(2, 255, 257 - 1, 1)
 def test_images_of_any_promised_size(channels: int, height: int, width: int, n: int):
-    check_both_ways((channels, height, width), Network(width=2), n)
+    for kind in ("conv", "strided"):
+        check_both_ways((channels, height, width), Network(kind, width=2), n)
 
 
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 3))
@@ -48,6 +50,28 @@ def test_vectors_of_any_size(d: int, depth: int, n: int):
 @pytest.mark.parametrize("shape", [(3,), (1, 8, 8)])
 def test_every_activation(shape: tuple[int, ...], activation: str):
     check_both_ways(shape, Network(width=4, activation=activation))
+
+
+def test_the_strided_network_is_the_published_one_at_64():
+    network = Network("strided", activation="relu")
+    trunk, features = encoder((3, 64, 64), network)
+    kernels = [(m.in_channels, m.out_channels, *m.kernel_size, *m.stride) for m in trunk.modules() if isinstance(m, nn.Conv2d)]
+    strided = [(3, 32, 4, 4, 2, 2), (32, 32, 4, 4, 2, 2), (32, 64, 4, 4, 2, 2), (64, 128, 4, 4, 2, 2)]
+    assert kernels == [*strided, (128, 256, 4, 4, 1, 1)]
+    assert features == 256
+    back = [m for m in decoder(45, (3, 64, 64), network).modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels, *m.kernel_size, *m.stride) for m in back] == [
+        (256, 128, 4, 4, 1, 1),
+        (128, 64, 4, 4, 2, 2),
+        (64, 32, 4, 4, 2, 2),
+        (32, 32, 4, 4, 2, 2),
+        (32, 3, 4, 4, 2, 2),
+    ]
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(UserError, match="kind of network"):
+        Network(kind="transformer")  # type: ignore[arg-type]
 
 
 def test_an_mlp_may_flatten_images():

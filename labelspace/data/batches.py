@@ -127,7 +127,9 @@ class Batches:
 
     def _gather(self, rows: np.ndarray) -> Batch:
         index = torch.from_numpy(rows)
-        x = as_float(self._x.index_select(0, index))
+        x = self._x.index_select(0, index)
+        # Convolutions want channels last; bytes are turned before they become four times as many.
+        x = as_float(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
         batch = Batch(x, self._values.index_select(0, index), self._observed.index_select(0, index))
         return Batch(*(t.pin_memory() for t in (batch.x, batch.values, batch.observed))) if self.pin else batch
 

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from labelspace import files
 from labelspace.data import locks
 from labelspace.errors import UserError
 
@@ -157,14 +158,16 @@ def discard(built: Built) -> None:
 
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
-        meta = json.loads((home / "store.json").read_text())
+        meta = files.from_json((home / "store.json").read_text())
         x = np.load(home / "x.npy", mmap_mode="r", allow_pickle=False)
         failures = {int(k): str(v) for k, v in meta["failures"].items()}
         shape = (shape[0] - len(failures), *shape[1:])
         if meta["format"] != FORMAT or x.shape != shape or x.dtype != np.uint8:
             raise ValueError(f"holds {x.dtype} {x.shape}, expected uint8 {shape}")
+        if (size := (home / "x.npy").stat().st_size) != x.offset + x.nbytes:
+            raise ValueError(f"x.npy has {size} bytes, expected {x.offset + x.nbytes}")
         return Built(x, home, failures, seconds, drawn)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"the store {home} is damaged ({error}); delete it and it will be built again") from None
 
 
@@ -250,7 +253,7 @@ def _done(work: Path) -> list[_Chunk]:
         for line in (work / "done.jsonl").read_text().split("\n")[:-1]:
             for start, rows, failures in json.loads(line):
                 found.append(_Chunk(start, rows, {int(row): why for row, why in failures.items()}))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass
     return found
 

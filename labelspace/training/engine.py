@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
-from labelspace.errors import LostError, UserError
+from labelspace.errors import LostError, UserError, lacks_memory
 from labelspace.models.base import Losses, Model
 from labelspace.training import launcher
 from labelspace.training.options import Options
@@ -84,6 +84,19 @@ def launch(options: Options, images: bool, command: Sequence[str] | None = None)
 
 
 @contextmanager
+def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Inside, the model's networks run compiled, where that is wanted; what a model does beside them stays as it is."""
+    networks = [child for child in model.children() if isinstance(child, nn.Sequential)] if wanted else []
+    for network in networks:
+        network.compile()
+    try:
+        yield
+    finally:
+        for network in networks:
+            network._compiled_call_impl = None  # there is no public way back
+
+
+@contextmanager
 def _talking() -> Iterator[None]:
     """Around what waits for other processes.
 
@@ -93,7 +106,7 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # all of torch.distributed's errors are
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+        if lacks_memory(error):
             raise
         why = " ".join(str(error).split())[:200]
         raise LostError(launcher.lost(launcher.ended(wait=2.0) or f"processes cannot reach each other ({why})")) from error

@@ -7,6 +7,7 @@ resuming, early stopping, and errors that say what went wrong where.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from labelspace.models.base import Model
 from labelspace.training import engine
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Silent, Watcher, tell
 from labelspace.training.run import Run
 
 WHERE = ("accelerator", "devices", "nodes", "strategy", "timeout")  # where to train; a resumed run may go on elsewhere
@@ -45,7 +46,8 @@ def fit(
         options: how to train; the model's own recipe for such data by default.
         out: run directory; without one nothing is written and nothing can be resumed.
         resume: go on with the run in ``out``. An interrupted and resumed run ends with the same weights, bit for bit, as
-            an uninterrupted one on the same machine with the same number of threads and processes.
+            an uninterrupted one on the same machine with the same number of threads and
+            processes.
         watcher: told about progress.
         tensorboard: also write event files into ``out`` (extra ``track``).
         **changes: single options, such as ``epochs=5``, on top of ``options``.
@@ -53,9 +55,11 @@ def fit(
     With several ``devices`` the program that calls this is started again for each of them (docs/scale.md).
 
     Raises:
-        UserError: the options, the data and the directory do not go together.
-        DivergedError: a term became NaN or infinite.
+        UserError: the options, the data and the directory do not go together, another process is training in the directory, or
+            memory ran out.
+        DivergedError: a term or a weight became NaN or infinite.
         LostError: one of several processes ended.
+        InterruptedTraining: a KeyboardInterrupt: SIGINT or SIGTERM asked training to end; a checkpoint was written first.
     """
     options = resolve(model, data, options, changes)
     if model.shape != data.shape or model.schema != data.schema:
@@ -64,20 +68,29 @@ def fit(
         )
     if options.patience and "val" not in data.splits:
         raise UserError("patience waits for a better validation score, but the data have no validation split")
+    watcher = watcher or Silent()
     if out is None and (resume or tensorboard):
         raise UserError("resuming and TensorBoard need a run directory (out)")
     fabric = engine.launch(options, data.is_image)
-    run = None if out is None else Run(out)
-    if run is not None and resume:
-        engine.on_first(fabric, lambda: _check_resumable(run, options))
-    elif run is not None:
+    if out is None:
+        return Loop(fabric, model, data, options, None, watcher, tensorboard).run_to_the_end()
+    run = Run(out)
+    with ExitStack() as held:
 
-        def create() -> None:
-            Run.create(run.home).write_config(configuration(model, data, options))
-            run.write_environment(options.seed, fabric.world_size)
+        def take() -> None:
+            if resume:
+                _check_resumable(run, options)
+            else:
+                Run.create(out)
+            held.enter_context(run.held(lambda text: tell(watcher, text)))
+            if not resume:
+                Run.create(out)  # again: another process may have been quicker
+                run.write_config(configuration(model, data, options))
+            if not (run.home / "environment.json").exists():
+                run.write_environment(options.seed, fabric.world_size)
 
-        engine.on_first(fabric, create)
-    return Loop(fabric, model, data, options, run, watcher or Silent(), tensorboard).run_to_the_end()
+        engine.on_first(fabric, take)  # of several processes, one holds the run for all
+        return Loop(fabric, model, data, options, run, watcher, tensorboard).run_to_the_end()
 
 
 def _check_resumable(run: Run, options: Options) -> None:

@@ -15,12 +15,13 @@ from torch import Tensor
 from labelspace import files, saving
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
-from labelspace.errors import DivergedError, UserError
-from labelspace.models.base import Losses, Model
+from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory
+from labelspace.models.base import Model
 from labelspace.training import engine, launcher
 from labelspace.training.options import Options
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Silent, Watcher, tell
 from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
+from labelspace.training.signals import Notice
 from labelspace.training.step import Stepper
 
 _STREAM = {"train": 1, "val": 2}
@@ -91,6 +92,7 @@ class Loop:
         self.best_weights: dict[str, Tensor] | None = None
         self.rates: list[float] = []
         self.seconds = 0.0
+        self.notice = Notice()
         self.events = _events(run) if tensorboard and run is not None and fabric.is_global_zero else None
 
     # -- the loop -----------------------------------------------------------------------------------------------------
@@ -100,14 +102,21 @@ class Loop:
         reason = self._restore()
         self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
         try:
-            while not reason:
-                self._train_epoch()
-                reason = self._end_epoch()
-                self._checkpoint(reason)
-        except BaseException:
+            with self.notice:
+                self.notice.waits = True
+                with engine.compiled(self.model, self.options.compile):
+                    while not reason:
+                        self._train_epoch()
+                        reason = self._end_epoch()
+                        self._checkpoint(reason)
+                        self._stop_if_asked(self.batches.state_dict(), written=True)
+                self.notice.waits = False  # all that is left can be done again from the checkpoint
+                self._finish()
+        except BaseException as error:
             self.watcher.stop("")
+            if lacks_memory(error):
+                raise self._no_memory(error) from None
             raise
-        self._finish()
         self.watcher.stop(reason)
         rate = sorted(self.rates)[len(self.rates) // 2] if self.rates else 0.0
         return Fitted(
@@ -126,34 +135,79 @@ class Loop:
             engine.renew(self.generator, self.options.seed, _STREAM["train"], self.fabric.global_rank, step)
             losses = self.stepper.step(batch, self.generator, step, self.batches.own / size)
             self.readers = self.stepper.readers(losses)
-            for name, term in losses.terms.items():
-                total = term * size
-                self.sums[name] = self.sums[name] + total if name in self.sums else total
+            self._add(losses.terms, size)
             self.count += size
             seen += size
             now = time.monotonic()
             if now - shown > 0.2:
                 shown = now
                 self.watcher.step(epoch, position, seen / (now - began))
+            self._stop_if_asked(self.batches.state_dict())
             if now - saved > 60 * self.options.checkpoint_minutes and position < self.steps:
                 self._checkpoint("")
                 saved = now
+        self.stepper.look()
         self.seconds = time.monotonic() - began
         self.rates.append(seen / max(self.seconds, 1e-9))
 
-    def _diverged(self, losses: Losses, player: str, step: int) -> None:
+    def _stop_if_asked(self, place: dict[str, int], written: bool = False) -> None:
+        """Ends training in order after a signal, with a checkpoint of where it is: ``place`` is the state of the batches.
+
+        Of several processes the first does, and the others end when it has; they only see to it that they do not end before.
+        """
+        if not self.notice.received or not self.fabric.is_global_zero:
+            return
+        self.notice.waits = False
+        at = f"interrupted in epoch {place['epoch'] + 1} after step {place['position']} of {self.steps}"
+        if self.run is None:
+            raise InterruptedTraining(f"{at}; nothing is kept of a training without a run directory", self.notice.received)
+        if not written:
+            self._checkpoint("", place)
+        raise InterruptedTraining(f"{at}; --resume goes on from there in {self.run.home}", self.notice.received)
+
+    def _no_memory(self, error: BaseException) -> UserError:
+        """What to do where memory ran out; the same step would need as much again."""
+        smaller = max(1, self.options.batch_size // 2)
+        kept = f"; {self._last_checkpoint()}" if self.run is not None else ""
+        return UserError(
+            f"not enough memory for batches of {self.options.batch_size} in epoch {self.batches.epoch + 1} "
+            f"({' '.join(str(error).split())[:200] or type(error).__name__}){kept}; free memory and resume, or start a new run "
+            f"with batch_size={smaller}: a resumed run keeps its batch size"
+        )
+
+    def _last_checkpoint(self) -> str:
+        if self.run is not None and self.run.checkpoint_file.exists():
+            return f"the last good checkpoint is {self.run.checkpoint_file}"
+        return "no checkpoint was written yet"
+
+    def _check_weights(self) -> None:
+        """Raises DivergedError where a weight is not finite: no such model is ever written."""
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad and not bool(torch.isfinite(weight).all()):
+                raise DivergedError(
+                    f"weight {name!r} became NaN or infinite in epoch {self.batches.epoch + bool(self.batches.position)}; "
+                    f"{self._last_checkpoint()}; try a lower learning_rate or a smaller clip"
+                )
+
+    def _diverged(self, terms: dict[str, Tensor], player: str, step: int) -> None:
         # A gradient that is not finite on one process is not finite on any after averaging; all of them come here.
-        bad = [name for name, term in losses.terms.items() if not bool(torch.isfinite(term).all())]
-        bad = engine.from_all(self.fabric, bad)
+        bad = [name for name, term in terms.items() if not bool(torch.isfinite(term).all())]
+        if self.fabric.device.type == "cpu":  # elsewhere it is looked at later, when terms are those of all processes
+            bad = engine.from_all(self.fabric, bad)
         what = f"term {bad[0]!r}" if bad else f"the gradient of player {player!r}"
         epoch, position = divmod(step, self.steps)
-        last = "no checkpoint was written yet"
-        if self.run is not None and self.run.checkpoint_file.exists():
-            last = f"the last good checkpoint is {self.run.checkpoint_file}"
         raise DivergedError(
-            f"{what} became NaN or infinite in epoch {epoch + 1}, step {position + 1}; {last}; "
+            f"{what} became NaN or infinite in epoch {epoch + 1}, step {position + 1}; {self._last_checkpoint()}; "
             "try a lower learning_rate or a smaller clip"
         )
+
+    def _add(self, terms: dict[str, Tensor], n: int) -> None:
+        """Adds a batch's terms, each the mean over so many samples, to the epoch's sums."""
+        if self.sums.keys() == terms.keys():
+            torch._foreach_add_(list(self.sums.values()), [terms[name] for name in self.sums], alpha=n)  # pyright: ignore
+            return
+        for name, term in terms.items():
+            self.sums[name] = self.sums[name] + term * n if name in self.sums else term * n
 
     # -- validation ---------------------------------------------------------------------------------------------------
 
@@ -176,6 +230,7 @@ class Loop:
         sums: dict[str, Tensor] = {}
         count = 0
         for batch in batches:
+            self._stop_if_asked({"epoch": self.batches.epoch - 1, "position": self.steps})
             batch = batch.to(self.fabric.device)
             with self.fabric.autocast():
                 losses = model.losses(batch, generator)
@@ -192,7 +247,8 @@ class Loop:
         """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
         epoch = self.batches.epoch
         val, score = self.validate() if self.validates else ({}, None)
-        best = score is None or score < self.best_score
+        self._check_weights()
+        best = score is None or (math.isfinite(score) and score < self.best_score)
         if best:
             self.best_score, self.best_epoch = (self.best_score if score is None else score), epoch
             if self.run is None:
@@ -260,9 +316,17 @@ class Loop:
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
-    def _checkpoint(self, reason: str) -> None:
+    def _checkpoint(self, reason: str, place: dict[str, int] | None = None) -> None:
+        """Writes all that resuming needs.
+
+        Args:
+            reason: why training stopped, empty where it goes on.
+            place: the state of the batches, as it is by default.
+        """
         if self.run is None or not self.fabric.is_global_zero:
             return
+        self.stepper.look()
+        self._check_weights()
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"sum.{name}": t for name, t in self.sums.items()}
         tensors["generator"] = self.generator.get_state()
@@ -272,12 +336,13 @@ class Loop:
                 found, groups[f"{name}.{i}"] = flatten_optimizer(f"optimizer.{name}.{i}", optimizer)
                 tensors |= found
         state = {
-            "batches": self.batches.state_dict(),
+            "batches": place or self.batches.state_dict(),
             "groups": groups,
             "count": self.count,
             "best_score": self.best_score if math.isfinite(self.best_score) else None,
             "best_epoch": self.best_epoch,
             "rows": self.rows,
+            "readers": self.readers,
             "reason": reason,
         }
         self.run.write_checkpoint(tensors, state)
@@ -285,28 +350,63 @@ class Loop:
     def _restore(self) -> str:
         """Takes up the last checkpoint, if there is one; returns why that run stopped, if it had."""
         run = self.run
-        found = engine.on_first(self.fabric, run.read_checkpoint) if run is not None else None
-        if run is None or found is None:
-            if run is not None and self.fabric.is_global_zero and run.metrics_file.exists():
-                run.keep_metrics(0)
+        if run is None:
+            return ""
+        found = engine.on_first(self.fabric, lambda: run.read_checkpoint(self._tell))
+        if found is None:
+            if self.fabric.is_global_zero and run.metrics_file.exists():
+                run.keep_metrics(0, self._tell)
             return ""
         tensors, state = found
+        try:
+            self._take_up(tensors, state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__} {error}"
+            raise UserError(f"{run.checkpoint_file} does not belong to this run: {said}") from None
+        engine.on_first(self.fabric, self._check_best)
+        if self.fabric.is_global_zero:
+            run.keep_metrics(self.rows, self._tell)
+        return state["reason"]
+
+    def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        assert self.run is not None
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        files.load_strictly(self.model, model, run.checkpoint_file)
+        files.load_strictly(self.model, model, self.run.checkpoint_file)
         device = self.fabric.device
         self.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
         for name, built in self.stepper.optimizers.items():
             for i, optimizer in enumerate(built):
                 restore_optimizer(f"optimizer.{name}.{i}", optimizer, tensors, state["groups"][f"{name}.{i}"])
         self.batches.load_state_dict(state["batches"])
-        self.count, self.rows = state["count"], state["rows"]
-        self.best_epoch = state["best_epoch"]
-        self.best_score = math.inf if state["best_score"] is None else state["best_score"]
         done = self.batches.epoch * self.steps + self.batches.position
         engine.restore(self.generator, tensors["generator"], engine.seed(self.options.seed, _STREAM["train"], done))
-        if self.fabric.is_global_zero:
-            run.keep_metrics(self.rows)
-        return state["reason"]
+        self.count, self.rows = int(state["count"]), int(state["rows"])
+        self.best_epoch = int(state["best_epoch"])
+        self.best_score = math.inf if state["best_score"] is None else float(state["best_score"])
+        self.readers = list(state.get("readers", []))  # absent in checkpoints of older versions
+        # Where the last step was: validation, too, needs it, and may be the first thing to be done.
+        step = self.batches.epoch * self.steps + self.batches.position - 1
+        self.model.epoch, self.model.progress = step / self.steps, step / (self.options.epochs * self.steps)
+
+    def _check_best(self) -> None:
+        """Sees now, not after hours, that the best model can be read; writes it again where the checkpoint has it."""
+        assert self.run is not None
+        path = self.run.home / "model.safetensors"
+        if not self.best_epoch:
+            return
+        try:
+            files.read_tensors(path)
+        except UserError as error:
+            if (self.batches.epoch, self.batches.position) != (self.best_epoch, 0):
+                raise UserError(
+                    f"{error}; it is the best model, of epoch {self.best_epoch}, which the checkpoint does not hold; remove "
+                    f"{self.run.checkpoint_file.parent} and resume to train this run from its beginning"
+                ) from None
+            saving.save(self.model, self.run.home)
+            self._tell(f"{error}; written again from the checkpoint")
+
+    def _tell(self, text: str) -> None:
+        tell(self.watcher, text)
 
 
 def _plain(terms: dict[str, Tensor], names: dict[str, tuple[str, ...]]) -> dict[str, float]:

@@ -28,6 +28,7 @@ class Options:
         labelled: where fewer samples have labels, this share of each batch is drawn from those that have; 0 never does.
         seed: seed of weights' noise, batch order and everything else that is random.
         precision: "32-true", "bf16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
+        compile: compile the networks with ``torch.compile`` (needs a C++ compiler; docs/performance.md says where it pays).
         accelerator: "auto", "cpu", "cuda", ...
         devices: processes on each machine, one a device; "auto": as many as torchrun or SLURM started, otherwise one.
         nodes: machines; "auto": as torchrun or SLURM say, otherwise one.
@@ -50,6 +51,7 @@ class Options:
     labelled: float = 0.2
     seed: int = 0
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    compile: bool = False
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
     nodes: int | Literal["auto"] = "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from rich.console import Console
@@ -9,7 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 
 class Watcher(Protocol):
-    """What ``fit`` tells while it works; all methods are called on the first rank only."""
+    """What ``fit`` tells while it works; all methods are called on the first rank only.
+
+    One that also has ``note(text)`` is told in words what is unusual; without it, that goes to Python's logging.
+    """
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
 
@@ -30,6 +34,15 @@ class Silent:
     def epoch(self, row: dict) -> None: ...
 
     def stop(self, reason: str) -> None: ...
+
+
+def tell(watcher: Watcher, text: str) -> None:
+    """Says what is unusual, in one line: to the watcher, or, where that does not take notes, as a warning of the log."""
+    note = getattr(watcher, "note", None)
+    if note is not None:
+        note(text)
+    else:
+        logging.getLogger("labelspace").warning(text)
 
 
 class Terminal:
@@ -73,6 +86,9 @@ class Terminal:
 
     def epoch(self, row: dict) -> None:
         self.console.print(describe(row, self._epochs), highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def stop(self, reason: str) -> None:
         if self._progress is not None:

@@ -9,15 +9,20 @@
 ``metrics.jsonl``            one line an epoch: every term, training and validation
 ``environment.json``         versions, machine, threads, seed
 ``checkpoint/last.safetensors``  all that resuming needs, weights to batch position
+``checkpoint/previous.safetensors``  the checkpoint before it, for when that one is damaged
+``.lock``                    locked while a process trains here; readers take no notice of it
 ===========================  ====================================================================================
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ from labelspace import files
 from labelspace.errors import UserError
 
 FORMAT = 1
+_ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
 
 
 class Run:
@@ -42,7 +48,9 @@ class Run:
     def __init__(self, home: str | Path) -> None:
         self.home = Path(home)
         self.checkpoint_file = self.home / "checkpoint" / "last.safetensors"
+        self.previous_file = self.home / "checkpoint" / "previous.safetensors"
         self.metrics_file = self.home / "metrics.jsonl"
+        self._damaged = False  # whether the last checkpoint is
 
     @classmethod
     def create(cls, home: str | Path) -> Run:
@@ -59,6 +67,36 @@ class Run:
     @property
     def exists(self) -> bool:
         return any((self.home / name).exists() for name in ("config.yaml", "config.json", "metrics.jsonl", "checkpoint"))
+
+    @contextmanager
+    def held(self, tell: Callable[[str], object]) -> Iterator[None]:
+        """Keeps other processes from training in this run meanwhile; the system lets go of it when this process ends.
+
+        Args:
+            tell: told in a line where the file system has no locks.
+
+        Raises:
+            UserError: another process is training in it.
+        """
+        path = self.home / ".lock"
+        try:
+            held = files.lock(path, create=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise UserError(f"{path} cannot be written: {error.strerror}") from None
+            tell(f"the file system of {self.home} has no locks; see to it that no second process trains there")
+            held = -1
+        if held is None:
+            raise UserError(f"another process is training in {self.home}; wait until it has ended, or choose another --out")
+        try:
+            for name in ("config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "schema.json"):
+                files.sweep(self.home / name)
+            if self.checkpoint_file.parent.is_dir():
+                files.sweep(self.checkpoint_file)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            files.unlock(held)
 
     def write_config(self, config: dict[str, Any]) -> None:
         files.write(self.home / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -95,44 +133,107 @@ class Run:
             raise UserError(f"{self.metrics_file} could not be written: {error.strerror}") from None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All whole lines."""
-        if not self.metrics_file.exists():
-            return []
-        rows = []
-        for line in self.metrics_file.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:  # a line that a crash cut off; what follows it would be from after the crash
-                break
+        """All whole lines; the last one may be cut off by a crash, or not be whole yet.
+
+        Raises:
+            UserError: another line is damaged.
+        """
+        rows, damaged = self._lines()
+        if damaged:
+            raise UserError(f"{self.metrics_file} is damaged in line {damaged}; remove that line to read the others")
         return rows
 
-    def keep_metrics(self, rows: int) -> None:
-        """Drops lines that a crash left behind after the checkpoint."""
-        kept = self.metrics()[:rows]
-        files.write(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
+    def _lines(self) -> tuple[list[dict[str, Any]], int]:
+        """Lines up to the first that cannot be read, and the number of that one: 0 if it is but the end of the file."""
+        try:
+            lines = self.metrics_file.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return [], 0
+        except OSError as error:
+            raise UserError(f"{self.metrics_file} cannot be read: {error.strerror}") from None
+        rows = []
+        for line in lines[:-1]:  # behind the last line break is nothing, or a line that is not whole
+            try:
+                row = json.loads(line)
+                if not (isinstance(row, dict) and row.keys() >= _ROW and isinstance(row["epoch"], int)):
+                    return rows, len(rows) + 1
+            except (ValueError, RecursionError):
+                return rows, len(rows) + 1
+            rows.append(row)
+        return rows, 0
+
+    def keep_metrics(self, rows: int, tell: Callable[[str], object]) -> None:
+        """Drops lines that a crash left behind after the checkpoint.
+
+        Args:
+            rows: how many lines belong to the checkpoint.
+            tell: told in a line where not so many are there to be read; they say what was, and nothing depends on them.
+        """
+        kept, _ = self._lines()
+        if len(kept) < rows:
+            beside = self.metrics_file.with_name("metrics-damaged.jsonl")
+            if self.metrics_file.exists():
+                os.replace(self.metrics_file, beside)
+            was = f" (what was there is now {beside.name})" if beside.exists() else ""
+            tell(f"{self.metrics_file} was damaged: of {rows} epochs before this one, {len(kept)} could be read{was}")
+        files.write(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept[:rows]))
 
     # -- checkpoint ---------------------------------------------------------------------------------------------------
 
     def write_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Writes the whole state of training as one file; the previous checkpoint stays until the new one is whole."""
+        """Writes the whole state of training as one file; the one before it is kept beside it."""
         metadata = {"format": str(FORMAT), "state": json.dumps(state)}
-        files.write_tensors(self.checkpoint_file, tensors, metadata)
+        kept = None if self._damaged else self.previous_file
+        files.write_tensors(self.checkpoint_file, tensors, metadata, kept)
+        self._damaged = False
 
-    def read_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last checkpoint, None when there is none yet. Raises UserError when it is damaged or of a newer format."""
-        if not self.checkpoint_file.exists():
-            return None
-        tensors, metadata = files.read_tensors(self.checkpoint_file)
+    def read_checkpoint(
+        self, tell: Callable[[str], object] = lambda text: None
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last checkpoint, or the one before it where that is damaged; None when there is none yet.
+
+        Args:
+            tell: told in a line that an older checkpoint is used.
+
+        Raises:
+            UserError: both are damaged, or of a newer format.
+        """
+        last = self.checkpoint_file.exists()
+        if not self.previous_file.exists():
+            return _checkpoint(self.checkpoint_file) if last else None
+        if not last:  # killed between two renames
+            return _checkpoint(self.previous_file)
         try:
-            version_found, state = int(metadata["format"]), json.loads(metadata["state"])
-        except (KeyError, ValueError):
-            raise UserError(f"{self.checkpoint_file} is not a checkpoint of labelspace") from None
-        if version_found > FORMAT:
-            raise UserError(
-                f"{self.checkpoint_file} has format {version_found}, newer than this version reads ({FORMAT}); "
-                "update labelspace"
-            )
-        return tensors, state
+            return _checkpoint(self.checkpoint_file)
+        except _DamagedError as error:
+            try:
+                found = _checkpoint(self.previous_file)
+            except _DamagedError:
+                raise UserError(
+                    f"{error}; {self.previous_file.name} is damaged, too; remove {self.checkpoint_file.parent} and resume to "
+                    "train this run from its beginning"
+                ) from None
+            self._damaged = True  # it must not take the place of the good one
+            tell(f"{error}; going on from the checkpoint before it")
+            return found
+
+
+class _DamagedError(UserError):
+    """A checkpoint that cannot be read."""
+
+
+def _checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        tensors, metadata = files.read_tensors(path)
+    except UserError as error:
+        raise _DamagedError(str(error)) from None
+    try:
+        version_found, state = int(metadata["format"]), files.from_json(metadata["state"])
+    except (KeyError, ValueError):
+        raise _DamagedError(f"{path} is not a checkpoint of labelspace") from None
+    if version_found > FORMAT:
+        raise UserError(f"{path} has format {version_found}, newer than this version reads ({FORMAT}); update labelspace")
+    return tensors, state
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -141,13 +242,16 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path} cannot be read as YAML: it is nested too deeply") from None
     try:
         data, model, training = config["data"], config["model"], config["training"]
         whole = (
             isinstance(data["address"], str)
             and isinstance(data["labels"], list)
+            and all(isinstance(label, str) for label in data["labels"])
             and isinstance(data["seed"], int)
             and isinstance(data.get("supervision", 1.0), int | float)
             and isinstance(data.get("mislabelled", 0.0), int | float)

@@ -23,8 +23,9 @@ from labelspace.data.batches import Batches
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.models import MODELS
-from labelspace.training import Options, engine, launcher, optimizers
+from labelspace.training import Options, engine, launcher
 from labelspace.training.fit import fit
+from labelspace.training.step import Stepper
 
 _PROGRAM = Path(__file__).with_name("shares.py")
 _LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
@@ -104,27 +105,21 @@ def test_gradients_terms_and_buffers_are_those_of_one_process_that_computes_both
         sizes.append(len(batch))
     assert sizes == [4, 3]
     expected = []
-    players = [own.players() for own in models]
-    for player in players[0]:
-        mine = [own[player] for own in players]
-        built = [
-            optimizers.reader(one.parameters, options.reader_rate)
-            if one.reader
-            else optimizers.build(one.parameters, options.learning_rate, options.matrix_rate)
-            for one in mine
-        ]
-        for _ in range(mine[0].steps):
+    steppers = [Stepper(engine.launch(options, images=False), own, options, 1, lambda *_: None) for own in models]
+    for mine in zip(*(stepper.turns for stepper in steppers), strict=True):
+        for names in mine[0].steps():
             for one, loss in zip(mine, losses, strict=True):
                 for p in one.parameters:
                     p.grad = None
-                loss.objective(player).backward()
+                for name in names:
+                    loss.objective(name).backward()
             for pair in zip(*(one.parameters for one in mine), strict=True):
                 parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in pair]
                 mean = (parts[0] * sizes[0] + parts[1] * sizes[1]) / sum(sizes)
                 for p in pair:
                     p.grad = mean.clone()
             expected.append(torch.cat([p.grad.flatten() for p in mine[0].parameters if p.grad is not None]))
-            for optimizer in (o for part in built for o in part):
+            for optimizer in (o for stepper in steppers for o in stepper.optimizers[mine[0].name]):
                 optimizer.step()
     gradients = of(found, "gradient")
     assert len(gradients) == len(expected)

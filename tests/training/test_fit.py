@@ -156,11 +156,11 @@ def test_disk_full_keeps_the_previous_checkpoint(tmp_path, monkeypatch) -> None:
     written: list[str] = []
     write = files.write
 
-    def full(path, content):
+    def full(path, content, kept=None):
         if path.name == "last.safetensors" and written.count("last.safetensors") == 1:
             raise UserError(f"{path} could not be written: No space left on device")
         written.append(path.name)
-        write(path, content)
+        write(path, content, kept)
 
     monkeypatch.setattr(files, "write", full)
     with pytest.raises(UserError, match="No space left"):

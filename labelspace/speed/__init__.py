@@ -1,0 +1,1 @@
+"""How fast training and use are, beside what else a person could run: ``labelspace bench``."""

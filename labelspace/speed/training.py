@@ -1,0 +1,144 @@
+"""Workloads of training: ``fit`` beside hand-written loops, another library, and the arithmetic floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from labelspace.data.dataset import Dataset, as_float
+from labelspace.labels import Schema, binary
+from labelspace.models import model_class
+from labelspace.models.base import Model
+from labelspace.models.vae import VAE
+from labelspace.networks import Network
+from labelspace.speed import floor, loops, peers, timing
+from labelspace.training.fit import fit
+from labelspace.training.options import Options
+
+HAND = "hand-written loop"
+PUBLISHED = Network("strided", width=32, activation="relu")  # Joy et al. 2021, at 64x64
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model on data of a shape.
+
+    Attributes:
+        key: its letter.
+        title: what it is.
+        model: its name.
+        shape: of a sample.
+        labels: how many binary labels.
+        batch_size, steps: of a round.
+        arguments: of the model, beside its constructor's own defaults, which are its paper's.
+        compiles: whether the compiled networks are measured, too.
+    """
+
+    key: str
+    title: str
+    model: str
+    shape: tuple[int, ...]
+    labels: int
+    batch_size: int
+    steps: int
+    arguments: dict[str, Any] = field(default_factory=dict)
+    compiles: bool = False
+
+    def dataset(self) -> Dataset:
+        """Noise of the shape, with labels: what is in samples does not matter for time. All are training samples."""
+        random, n = np.random.default_rng(0), self.batch_size * self.steps
+        images = len(self.shape) == 3
+        x = random.integers(0, 256, (n, *self.shape), np.uint8) if images else random.normal(size=(n, *self.shape)).astype("f4")
+        values = random.integers(0, 2, (n, self.labels)).astype(np.float32)
+        schema = Schema([binary(f"label{i}") for i in range(self.labels)])
+        return Dataset("generated", x, values, np.ones(values.shape, bool), schema, {"train": np.arange(n)})
+
+    def build(self, data: Dataset) -> Model:
+        torch.manual_seed(0)
+        return model_class(self.model)(shape=data.shape, schema=data.schema, **self.arguments)  # type: ignore[call-arg]
+
+    def measure(self, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Rates of all contestants, ratios to the hand-written loop, and the floor."""
+        data = self.dataset()
+        x, y = torch.from_numpy(as_float_array(data)), torch.from_numpy(data.values)
+        contestants: dict[str, timing.Contestant] = {
+            HAND: lambda: loops.gathered(loops.by_hand(self.build(data)), x, y, self.batch_size),
+            "with DataLoader": lambda: loops.loaded(loops.by_hand(self.build(data)), x, y, self.batch_size),
+        }
+        if self.model == "vae" and peers.has_pythae():
+
+            def theirs() -> float:
+                model = self.build(data)
+                assert isinstance(model, VAE)
+                return peers.pythae(model, x, self.batch_size)
+
+            contestants["pythae 0.1.2"] = theirs
+        for precision in ("32-true", "auto"):
+            contestants[f"fit, {precision}"] = lambda precision=precision: self._fit(data, precision=precision)
+        if self.compiles:
+            contestants["fit, auto, compiled"] = lambda: self._fit(data, precision="auto", compile=True)
+        rates = timing.interleaved(contestants, rounds, lambda text: tell(f"({self.key}) {text}"))
+        step = loops.by_hand(self.build(data))
+        per_sample = floor.operations(lambda: step(x[: self.batch_size], y[: self.batch_size])) / self.batch_size
+        return {
+            "title": self.title,
+            "unit": "samples/s",
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "contestants": timing.summary(rates, HAND),
+            "pythae": {n: r.plain() for n, r in timing.against(rates, "pythae 0.1.2").items()}
+            if "pythae 0.1.2" in rates
+            else {},
+            "operations_per_sample": per_sample,
+        }
+
+    def _fit(self, data: Dataset, **changes: Any) -> float:
+        options = Options(epochs=1, batch_size=self.batch_size, clip=0.0, warmup=0, decay=0.0)
+        return fit(self.build(data), data, options, **changes).samples_per_second
+
+
+def as_float_array(data: Dataset) -> np.ndarray:
+    """All samples in float32, as a person would hold them in memory."""
+    return as_float(torch.from_numpy(data.x)).numpy()
+
+
+TRAINING = (
+    Training("a", "CSVAE on points in three dimensions, MLP", "csvae", (3,), 1, 64, 300, {"latent": 2}),
+    Training(
+        "b",
+        "VAE on digits 28x28, the MLP 784-500-10",
+        "vae",
+        (1, 28, 28),
+        1,
+        100,
+        200,
+        {"latent": 10, "network": Network("mlp", 500, 1, "relu")},
+        compiles=True,
+    ),
+    Training(
+        "c",
+        "CCVAE on faces 64x64, the published network",
+        "ccvae",
+        (3, 64, 64),
+        18,
+        128,
+        16,
+        {"network": PUBLISHED},
+        compiles=True,
+    ),
+    Training(
+        "cv",
+        "VAE on faces 64x64, the same network",
+        "vae",
+        (3, 64, 64),
+        1,
+        128,
+        16,
+        {"latent": 45, "network": PUBLISHED},
+    ),
+    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64}, compiles=True),
+)
