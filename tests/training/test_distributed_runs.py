@@ -131,10 +131,10 @@ def test_two_processes_train_as_one_does(whole: tuple[Path, str, str], tmp_path:
     data = ls.open("swiss-roll:n=400")
     torch.manual_seed(0)
     ls.fit(ls.build("csvae", data), data, options, out=tmp_path / "one")
-    for two, one in zip(Run(home).metrics(), Run(tmp_path / "one").metrics(), strict=True):
-        # the same rows with other noise
-        assert two["train"]["labeller"] == pytest.approx(one["train"]["labeller"], rel=0.1)
-        assert two["val"]["reconstruction"] == pytest.approx(one["val"]["reconstruction"], rel=0.1)
+    for two, one in zip(Run(home).metrics()[:2], Run(tmp_path / "one").metrics()[:2], strict=True):
+        # the same rows with other noise, which has not led far apart yet
+        for term in ("labeller", "reconstruction", "kl_w"):
+            assert two["train"][term] == pytest.approx(one["train"][term], rel=0.03), term
 
 
 def test_a_killed_process_ends_the_run_and_two_resume_to_the_same_bits(
@@ -181,7 +181,9 @@ def test_nobody_outlives_the_first_process(end: signal.Signals, tmp_path: Path) 
     second = others(process)
     process.send_signal(end)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode != 0
+    assert process.returncode == (-end if end == signal.SIGKILL else 128 + end)
+    if end != signal.SIGKILL:
+        assert "--resume goes on from there" in errors.splitlines()[-1]
     until(lambda: not any(is_alive(pid) for pid in second), seconds=10)
     assert "Traceback" not in errors
     assert Run(tmp_path / "run").read_checkpoint() is not None
