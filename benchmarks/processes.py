@@ -37,6 +37,8 @@ _SEED, _EPOCHS = 0, 3
 _CELEBA = 162_770  # images of its training split
 _SIZES = {"csvae": 5, "ccvae": 18}  # labels that the estimate is for
 _GPU, _SHARES = 312e12, (0.1, 0.3)  # an A100's bfloat16 operations a second, and how many of them are used
+_STEP = (0.02, 0.1)  # seconds that starting the kernels of a step takes
+_BATCH = 128  # images of each GPU in a step
 _GPUS, _LINK = 8, 25e9  # bytes a second between two GPUs
 
 
@@ -60,8 +62,7 @@ def exchange(data: str, model: str, out: Path) -> None:
     """Seconds and bytes of the gradients that two processes exchange in a step; run by both of them."""
     source = ls.open(data)
     built = ls.build(model, source)
-    launcher_words = [sys.executable, *sys.argv]
-    fabric = engine.launch(Options(devices=2, accelerator="cpu"), images=False, command=launcher_words)
+    fabric = engine.launch(Options(devices=2, accelerator="cpu"), images=False)
     players = built.players().values()
     for p in built.parameters():
         p.grad = torch.zeros_like(p)
@@ -124,12 +125,15 @@ def page(found: dict[str, Any]) -> str:
     exchanged = found["exchange"]
     guesses = []
     for name, e in found["estimate"].items():
-        hours = [e["epochs"] * _CELEBA * e["operations_an_image"] / (_GPUS * _GPU * share) / 3600 for share in _SHARES]
+        a_gpu = e["operations_an_image"] + e["operations_a_step_besides"] / _BATCH  # every GPU does all that is besides images
+        seconds = [e["epochs"] * _CELEBA / _GPUS * a_gpu / (_GPU * share) for share in _SHARES]
+        steps = e["epochs"] * -(-_CELEBA // (_GPUS * _BATCH))
         sent = 2 * (_GPUS - 1) / _GPUS * e["gradient_bytes_a_step"]
         guesses.append(
             f"| {name} | {e['labels']} | {e['parameters'] / 1e6:.2f} million | {e['operations_an_image'] / 1e9:.2f} billion | "
             f"{e['gradient_bytes_a_step'] / 1e6:.1f} MB | {1e3 * sent / _LINK:.2f} ms | {e['epochs']} | "
-            f"{60 * hours[0]:.1f} to {60 * hours[1]:.1f} minutes |"
+            f"{seconds[1]:.0f} to {seconds[0]:.0f} s | "
+            f"{steps * _STEP[0]:.0f} to {steps * _STEP[1]:.0f} s |"
         )
     return "\n".join(
         [
@@ -137,7 +141,7 @@ def page(found: dict[str, Any]) -> str:
             "",
             f"`{found['command']}`",
             "",
-            f"{found['model']} on {found['data']}, seed {_SEED}, {_EPOCHS} epochs, {found['rounds']} rounds in turn on "
+            f"{found['model']} on {found['data']}, seed {_SEED}, {_EPOCHS} epochs, {found['rounds']} round(s) in turn on "
             f"{found['cores']} cores (torch {found['torch']}, other work beside it: {found['load']}); batches of 128.",
             "",
             "| | samples a second, median | smallest - largest |",
@@ -158,12 +162,16 @@ def page(found: dict[str, Any]) -> str:
             "",
             f"CelebA ({_CELEBA:,} images) at 128 x 128 on {_GPUS} GPUs. Operations of a whole step (all players, forward and",
             "backward, the terms of late training) are counted by torch's FlopCounterMode with the default networks. Assumed:",
-            f"{_GPU / 1e12:.0f} million million bfloat16 operations a second a GPU, of which {_SHARES[0]:.0%} to {_SHARES[1]:.0%} "
-            f"are used; {_LINK / 1e9:.0f} GB/s between GPUs;",
-            "epochs by the model's recipe; nothing for reading data, validation and starting.",
+            f"{_GPU / 1e12:.0f} million million bfloat16 operations a second a GPU, of which",
+            f"{_SHARES[0]:.0%} to {_SHARES[1]:.0%} "
+            f"are used; {_BATCH} images a GPU and step; {_LINK / 1e9:.0f} GB/s between GPUs;",
+            f"{1e3 * _STEP[0]:.0f} to {1e3 * _STEP[1]:.0f} ms to start the kernels of a step; epochs by the model's recipe; "
+            "nothing for reading data,",
+            "validation and starting. So the networks are far too small to be limited by arithmetic: starting kernels is what",
+            "takes time, then reading 8 GB of images an epoch, and larger networks would cost little more.",
             "",
-            "| model | labels | parameters | operations an image | gradients a step | sent in | epochs | training |",
-            "|---|---|---|---|---|---|---|---|",
+            "| model | labels | parameters | operations an image | gradients a step | sent in | epochs | arithmetic | kernels |",
+            "|---|---|---|---|---|---|---|---|---|",
             *guesses,
             "",
         ]
