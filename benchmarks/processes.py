@@ -165,7 +165,7 @@ def page(found: dict[str, Any]) -> str:
             f"{_GPU / 1e12:.0f} million million bfloat16 operations a second a GPU, of which",
             f"{_SHARES[0]:.0%} to {_SHARES[1]:.0%} "
             f"are used; {_BATCH} images a GPU and step; {_LINK / 1e9:.0f} GB/s between GPUs;",
-            f"{1e3 * _STEP[0]:.0f} to {1e3 * _STEP[1]:.0f} ms to start the kernels of a step; epochs by the model's recipe; "
+            f"{1e3 * _STEP[0]:.0f} to {1e3 * _STEP[1]:.0f} ms to start the kernels of a step; epochs by the recipe; "
             "nothing for reading data,",
             "validation and starting. So the networks are far too small to be limited by arithmetic: starting kernels is what",
             "takes time, then reading 8 GB of images an epoch, and larger networks would cost little more.",
@@ -179,7 +179,7 @@ def page(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Two processes against one, and an estimate for GPUs.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", default="faces:n=2000")
     parser.add_argument("--model", default="csvae")
