@@ -170,7 +170,7 @@ def page(found: dict[str, Any]) -> str:
             "validation and starting. So the networks are far too small to be limited by arithmetic: starting kernels is what",
             "takes time, then reading 8 GB of images an epoch, and larger networks would cost little more.",
             "",
-            "| model | labels | parameters | operations an image | gradients a step | sent in | epochs | arithmetic | kernels |",
+            "| model | labels | parameters | operations an image | gradients | sent in | epochs | arithmetic | kernels |",
             "|---|---|---|---|---|---|---|---|---|",
             *guesses,
             "",
