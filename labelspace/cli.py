@@ -86,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--group", metavar="NAME", help="keep samples that share this (a person, a patient) in one split")
     c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    c.add_argument("--devices", type=int, metavar="N", help="processes on each machine, one a device (default: 1)")
+    c.add_argument("--nodes", type=int, metavar="N", help="machines, started by torchrun or srun (default: 1)")
+    c.add_argument("--strategy", choices=["auto", "ddp", "fsdp"], help="how several processes share the work (default: ddp)")
+    c.add_argument("--accelerator", metavar="NAME", help="cpu, cuda, ... (default: the best that is there)")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
     c.add_argument("--no-report", action="store_true", help="do not write report.html into the run")
 
@@ -237,16 +241,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 (training diverged), 2 (a user's mistake), 130 or 143 (asked to end)."""
+    """Runs a command; returns its exit code.
+
+    0, 1 (training diverged or lost a process), 2 (a user's mistake), 130 or 143 (asked to end).
+    """
     given = parser().parse_args(arguments)
-    from labelspace.errors import DivergedError, UserError, lacks_memory
+    given.words = list(sys.argv[1:] if arguments is None else arguments)
+    from labelspace.errors import DivergedError, LostError, UserError, lacks_memory
 
     module, function = given.run.split(":")
     try:
         getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
-    except (UserError, DivergedError) as error:
+    except (UserError, DivergedError, LostError) as error:
         sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
-        return 1 if isinstance(error, DivergedError) else 2
+        return 2 if isinstance(error, UserError) else 1
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise

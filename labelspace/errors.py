@@ -1,4 +1,4 @@
-"""The two errors that users meet, and what ends a training that was asked to stop."""
+"""The errors that users meet, and what ends a training that was asked to stop."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ class UserError(ValueError):
 
 class DivergedError(RuntimeError):
     """Training met a NaN or an infinity; the message names the first bad term, the step and the last good checkpoint.
+
+    The command line prints it as one line and exits with code 1.
+    """
+
+
+class LostError(RuntimeError):
+    """One of several training processes ended or does not answer.
 
     The command line prints it as one line and exits with code 1.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,10 @@ err = Console(stderr=True)
 
 @contextmanager
 def bar(what: str) -> Iterator[Report]:
-    """A progress bar on standard error; yields a function to call with done and total. Off a terminal it prints nothing."""
+    """A progress bar on standard error; yields a function to call with done and total.
+
+    Off a terminal, and in other processes of a training than the first, it prints nothing.
+    """
     with Progress(
         SpinnerColumn(),
         TextColumn(what),
@@ -36,7 +40,7 @@ def bar(what: str) -> Iterator[Report]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
+        disable=not err.is_terminal or os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0",
     ) as progress:
         task = progress.add_task(what, total=None, visible=False)
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)

@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 import yaml
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from labelspace import saving, terminal
 from labelspace.commands.data import open_data
 from labelspace.commands.report import after_training
 from labelspace.config import resolve
 from labelspace.data.dataset import Dataset
-from labelspace.errors import DivergedError, UserError
+from labelspace.errors import DivergedError, LostError, UserError
 from labelspace.models import build
 from labelspace.models.base import Model
-from labelspace.training.fit import Fitted, configuration, fit
+from labelspace.training import engine, launcher
+from labelspace.training.fit import WHERE, Fitted, configuration, fit
+from labelspace.training.options import Options
 from labelspace.training.progress import Terminal
 from labelspace.training.run import Run, read_config
 
@@ -56,7 +57,7 @@ def train(given: argparse.Namespace) -> None:
         likelihood=data.likelihood,
         file=file if name == file.get("model", {}).get("name") else {"training": file.get("training", {})},
         assignments=given.set,
-        training={"epochs": given.epochs, "seed": given.seed},
+        training={"epochs": given.epochs, "seed": given.seed, **_where(given, file)},
     )
     torch.manual_seed(config.options.seed)
     model = build(name, data, **config.arguments)
@@ -65,6 +66,10 @@ def train(given: argparse.Namespace) -> None:
         model.started_from = source  # the checkpoint has all weights
     elif source:
         taken = saving.warm_start(model, source)
+    # What a user can get wrong has been met by now, before there are other processes to meet it again.
+    if not engine.launch(config.options, data.is_image, launcher.this_command(given.words)).is_global_zero:
+        _take_part(given, model, data, config.options, home)
+        return
     resolved = configuration(model, data, config.options)
     if not given.json:
         terminal.say(yaml.safe_dump(resolved, sort_keys=False).rstrip())
@@ -89,9 +94,17 @@ def train(given: argparse.Namespace) -> None:
     _page(given, home, fitted.model, data)
 
 
+def _take_part(given: argparse.Namespace, model: Model, data: Dataset, options: Options, home: str) -> None:
+    """What a process that is not the first does: all but talk and write."""
+    try:
+        fit(model, data, options, out=home, resume=given.resume)
+    except (engine.ToldError, DivergedError, LostError, KeyboardInterrupt):
+        raise SystemExit(1) from None
+
+
 def _page(given: argparse.Namespace, home: str, model: Model | None, data: Dataset, note: str = "") -> None:
-    """Writes the run's report, once if several processes train; a page that cannot be written is no reason to fail."""
-    if given.no_report or getattr(rank_zero_only, "rank", 0):
+    """Writes the run's report; a page that cannot be written is no reason to fail."""
+    if given.no_report:
         return
     try:
         written = after_training(home, model, data, note)
@@ -100,6 +113,14 @@ def _page(given: argparse.Namespace, home: str, model: Model | None, data: Datas
         terminal.say(f"no report: {kind}{error} (labelspace report {home} tries again)")
     else:
         terminal.say(f"report: {written}")
+
+
+def _where(given: argparse.Namespace, file: dict[str, Any]) -> dict[str, Any]:
+    """Devices and what belongs to them: as asked for; a configuration made elsewhere does not outweigh a launcher."""
+    asked = {key: getattr(given, key, None) for key in WHERE}
+    if file and launcher.started() is not None:
+        asked |= {key: "auto" for key in ("devices", "nodes") if asked[key] is None}
+    return asked
 
 
 def _resumed(given: argparse.Namespace) -> dict[str, Any]:

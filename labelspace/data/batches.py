@@ -25,7 +25,7 @@ class Batch:
     x: Tensor
     values: Tensor
     observed: Tensor
-    complete: bool = field(default=None)  # type: ignore[assignment]
+    complete: bool = field(default=None, kw_only=True)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.complete is None:
@@ -37,7 +37,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         move = device.type != "cpu"
         moved = (t.to(device, non_blocking=True) for t in (self.x, self.values, self.observed))
-        return Batch(*moved, self.complete) if move else self
+        return Batch(*moved, complete=self.complete) if move else self
 
 
 class Batches:
@@ -45,7 +45,7 @@ class Batches:
 
     The order of an epoch depends on the seed and the epoch's number alone, so ``(epoch, position)`` is the whole state.
     With several ranks every rank walks the same order and takes its share of each batch. The last batch of an epoch may
-    be smaller, down to one sample.
+    be smaller, down to one sample; a rank for which none is left gets the first as a stand-in, and has ``own`` 0.
 
     Where labels are rare, batches are filled up with labelled samples: a part of each batch is drawn from those that have any
     label, in turn, so that every step hears of labels. An epoch is still one pass over all samples.
@@ -95,6 +95,17 @@ class Batches:
         """Batches in an epoch."""
         return -(-len(self.rows) // (self.batch_size - self.extra))
 
+    @property
+    def size(self) -> int:
+        """Samples of the batch that came last, over all ranks."""
+        drawn = self.batch_size - self.extra
+        return min(drawn, len(self.rows) - (self.position - 1) * drawn) + self.extra
+
+    @property
+    def own(self) -> int:
+        """Samples of the batch that came last that are this rank's."""
+        return len(range(self.rank, self.size, self.world))
+
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "position": self.position}
 
@@ -110,7 +121,7 @@ class Batches:
         batches = (order[s : s + own] for s in range(self.position * own, len(order), own))
         if self.extra:
             batches = self._filled(batches)
-        gathered = (self._gather(rows[self.rank :: self.world]) for rows in batches)
+        gathered = (self._gather(rows[self.rank :: self.world] if self.rank < len(rows) else rows[:1]) for rows in batches)
         for batch in _ahead(gathered, self.prefetch) if self.prefetch else gathered:
             self.position += 1
             yield batch
@@ -130,7 +141,7 @@ class Batches:
         x = as_float(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
         batch = Batch(x, self._values.index_select(0, index), self._observed.index_select(0, index))
         pinned = (t.pin_memory() for t in (batch.x, batch.values, batch.observed))
-        return Batch(*pinned, batch.complete) if self.pin else batch
+        return Batch(*pinned, complete=batch.complete) if self.pin else batch
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

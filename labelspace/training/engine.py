@@ -1,18 +1,37 @@
-"""Devices, precision, and what several processes have to agree on."""
+"""Devices, precision, and what several processes have to agree on.
+
+All processes hold the same parameters, buffers and optimiser states, and each computes its share of a batch. What is
+exchanged are numbers averaged over processes, weighted by their samples: gradients once a player's step, and once a batch what
+the model keeps of it. After each exchange all of them hold the same bits, so they stay alike without being sent whole.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
 
+import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
+from labelspace.errors import LostError, UserError, lacks_memory
+from labelspace.models.base import Losses, Model
+from labelspace.training import launcher
 from labelspace.training.options import Options
+
+T = TypeVar("T")
+
+
+class ToldError(UserError):
+    """A mistake that the first process has met; it tells the user, the others only end."""
 
 
 def precision_for(options: Options) -> str:
@@ -26,13 +45,43 @@ def precision_for(options: Options) -> str:
     return "bf16-mixed" if any(check() for check in native if check) else "32-true"
 
 
-def launch(options: Options, images: bool) -> Fabric:
-    """Devices and precision for training on images or vectors, with all processes under way."""
+def launch(options: Options, images: bool, command: Sequence[str] | None = None) -> Fabric:
+    """Devices and precision for training on images or vectors, with all processes under way.
+
+    Called again in the same process it joins the processes that are there.
+
+    Args:
+        options: how to train.
+        images: whether samples are images.
+        command: what starts another process; by default what started this one.
+
+    Raises:
+        UserError: such devices are not there, or other processes than were asked for.
+    """
     # Vectors go through small networks, where casting costs more than bfloat16 saves.
     precision = precision_for(options) if images or options.precision != "auto" else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what is to be said
-    fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
+    devices, nodes = launcher.wanted(options)
+    several = devices * nodes > 1
+    # Plain processes: Fabric's wrapper of modules is not used, see average_gradients.
+    strategy = DDPStrategy(timeout=timedelta(minutes=options.timeout)) if several else "auto"
+    try:
+        fabric = Fabric(
+            accelerator=options.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=precision,  # type: ignore[arg-type]
+            strategy=strategy,
+        )
+    except Exception as error:  # Fabric has several classes for "not on this machine"
+        where = f"accelerator={options.accelerator} and devices={devices}"
+        raise UserError(f"{where} do not work on this machine: {' '.join(str(error).split())}") from None
+    launcher.start(devices, nodes, command)
+    with _talking():
+        fabric.launch()
+    launcher.joined()
+    if fabric.device.type == "cuda" and precision == "bf16-mixed":
+        torch.set_float32_matmul_precision("high")  # what autocast leaves in float32 may use TF32 then, too
     return fabric
 
 
@@ -77,24 +126,191 @@ def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
             network._compiled_call_impl = None  # there is no public way back
 
 
-def average_gradients(fabric: Fabric, parameters: list[nn.Parameter]) -> None:
-    """Averages gradients over processes, in one message a player."""
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Around what waits for other processes.
+
+    Raises:
+        LostError: one of them has ended or does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # all of torch.distributed's errors are
+        if lacks_memory(error):
+            raise
+        why = " ".join(str(error).split())[:200]
+        raise LostError(launcher.lost(launcher.ended(wait=2.0) or f"processes cannot reach each other ({why})")) from error
+
+
+def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
+    """What ``work`` returns on the first process, on all of them; nobody goes on before it has ended.
+
+    Raises:
+        UserError: the first process met one; all of them raise it.
+    """
+    if fabric.world_size == 1:
+        return work()
+    result, error = None, None
+    if fabric.is_global_zero:
+        try:
+            result = work()
+        except UserError as met:
+            error = met
+    with _talking():
+        result, message = fabric.broadcast((result, None if error is None else str(error)))
+    if error is not None:
+        raise error
+    if message is not None:
+        raise ToldError(message)
+    return result  # type: ignore[return-value]
+
+
+def same_weights(fabric: Fabric, model: nn.Module) -> None:
+    """Gives all processes the first one's parameters and buffers."""
     if fabric.world_size == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat: Tensor = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]))  # type: ignore[assignment]
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        groups.setdefault(tensor.dtype, []).append(tensor.detach())
+    for dtype, tensors in groups.items():
+        flat = _flat(tensors)
+        flat = flat.byte() if dtype == torch.bool else flat
+        with _talking():
+            dist.broadcast(flat, 0)
+        _unflatten(flat, tensors)
+
+
+def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter], share: float = 1.0) -> None:
+    """Averages gradients over processes, in one message.
+
+    A model's objectives are functions of one shared forward pass that several backward passes go through, which torch's
+    DistributedDataParallel is not made for: it hooks on one forward and one backward pass. The mathematics is the same.
+
+    Args:
+        fabric: the processes.
+        parameters: of one player, the same on all processes. A gradient that only some processes have counts as 0 on the
+            others, and one that none has stays None.
+        share: this process's part of the batch's samples; all shares sum to 1.
+    """
+    if fabric.world_size == 1:
+        return
+    trained = [p for p in parameters if p.requires_grad]
+    there = torch.tensor([float(p.grad is not None) for p in trained])
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
+    flat = torch.cat([_flat(gradients) * share, there.to(fabric.device)])
+    with _talking():
+        dist.all_reduce(flat)
+    anywhere = None if bool(there.all()) else flat[-len(trained) :].tolist()
+    for i, (p, part) in enumerate(zip(trained, flat[: -len(trained)].split([p.numel() for p in trained]), strict=True)):
+        if p.grad is not None:
+            p.grad.copy_(part.view_as(p))
+        elif anywhere is not None and anywhere[i]:
+            p.grad = part.view_as(p).clone()
+
+
+class Kept:
+    """What a model keeps of its batches besides parameters, the same in all processes.
+
+    The contract: in ``losses`` a model may move its buffers by what it sees of the batch, and in ``adapt`` by the terms and
+    the labels seen. Moves of buffers, terms and labels seen are averaged over processes in one message between the two, so
+    ``adapt`` does the same everywhere. A running mean is thereby exactly that of the whole batch; what is not linear in the
+    samples (a covariance around the share's own mean, say) is the mean over shares.
+
+    Args:
+        fabric: the processes.
+        model: on its device.
+    """
+
+    def __init__(self, fabric: Fabric, model: Model) -> None:
+        self.fabric, self.model = fabric, model
+        self._before = torch.zeros(0)
+
+    def _buffers(self) -> list[Tensor]:
+        # Asked for each time: a module may put a new tensor in a buffer's place.
+        return [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+
+    def remember(self) -> None:
+        """To be called before ``losses``."""
+        if self.fabric.world_size > 1:
+            self._before = _flat(self._buffers()).clone()
+
+    @torch.no_grad()
+    def average(self, losses: Losses, share: float) -> None:
+        """To be called between the players' steps and ``adapt``.
+
+        Args:
+            losses: of this process's share; its terms and its labels seen become those of the whole batch.
+            share: this process's part of the batch's samples; one that only stands in has 0, and is not seen.
+        """
+        if self.fabric.world_size == 1:
+            return
+        buffers, terms = self._buffers(), list(losses.terms.values())
+        seen = [] if losses.seen is None else [losses.seen.float()]
+        now = _flat(buffers)
+        # Moves, not values: a buffer that stays is not rounded, and 0 is the mean of zeros.
+        moves = torch.where(now == self._before, 0.0, now - self._before)
+        flat = torch.cat([moves, *(t.float().flatten() for t in (*terms, *seen))]) * share
+        with _talking():
+            dist.all_reduce(flat)
+        _unflatten(self._before + flat[: len(now)], buffers)
+        averaged = [torch.empty_like(t, dtype=torch.float32) for t in (*terms, *seen)]
+        _unflatten(flat[len(now) :], averaged)
+        losses.terms.update(zip(losses.terms, averaged[: len(terms)], strict=True))
+        if losses.seen is not None:
+            losses.seen = averaged[-1] > 0
 
 
 def average_terms(fabric: Fabric, sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     """Terms per sample, from sums over this process's samples and their number."""
-    if fabric.world_size > 1:
-        total = float(fabric.all_reduce(torch.tensor(float(count)), reduce_op="sum"))  # type: ignore[arg-type]
-        return {name: fabric.all_reduce(s, reduce_op="sum") / total for name, s in sums.items()}  # type: ignore[operator]
-    return {name: s / count for name, s in sums.items()}
+    if fabric.world_size == 1:
+        return {name: s / count for name, s in sums.items()}
+    flat = torch.cat([_flat([s.float() for s in sums.values()]), torch.tensor([float(count)], device=fabric.device)])
+    with _talking():
+        dist.all_reduce(flat)
+    averaged = [torch.empty_like(s, dtype=torch.float32) for s in sums.values()]
+    _unflatten(flat[:-1] / flat[-1], averaged)
+    return dict(zip(sums, averaged, strict=True))
+
+
+def from_all(fabric: Fabric, names: list[str]) -> list[str]:
+    """The names that any process has, those of the first first."""
+    if fabric.world_size == 1:
+        return names
+    found: list[list[str]] = [[] for _ in range(fabric.world_size)]
+    with _talking():
+        dist.all_gather_object(found, names)
+    return list(dict.fromkeys(name for part in found for name in part))
 
 
 def seed(seed: int, stream: int, rank: int) -> int:
     """Different numbers for different streams and ranks of one seed."""
     return (seed * 1_000_003 + stream * 7919 + rank) % (2**63)
+
+
+def renew(generator: torch.Generator, seed: int, stream: int, rank: int, step: int) -> None:
+    """Seeds the noise of a step on all processes but the first.
+
+    The first draws from one stream, as a single process does, and its state is in the checkpoint. The noise of the others is a
+    function of seed, rank and step, so that any number of them can go on from there.
+    """
+    if rank:
+        generator.manual_seed(int(np.random.SeedSequence([seed, stream, rank, step]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def restore(generator: torch.Generator, state: Tensor, fresh: int) -> None:
+    """Takes up a generator's state, or the seed ``fresh`` where the state is that of another kind of device."""
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state.cpu())
+    else:
+        generator.manual_seed(fresh)
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([t.flatten() for t in tensors]) if tensors else torch.zeros(0)
+
+
+def _unflatten(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Copies the parts of a flat tensor into tensors."""
+    with torch.no_grad():
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))

@@ -7,12 +7,10 @@ resuming, early stopping, and errors that say what went wrong where.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from labelspace import saving
 from labelspace.data import sources, store
@@ -20,10 +18,13 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.models import name_of
 from labelspace.models.base import Model
+from labelspace.training import engine
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher, tell
 from labelspace.training.run import Run
+
+WHERE = ("accelerator", "devices", "nodes", "strategy", "timeout")  # where to train; a resumed run may go on elsewhere
 
 
 def fit(
@@ -45,15 +46,19 @@ def fit(
         options: how to train; the model's own recipe for such data by default.
         out: run directory; without one nothing is written and nothing can be resumed.
         resume: go on with the run in ``out``. An interrupted and resumed run ends with the same weights, bit for bit, as
-            an uninterrupted one on the same machine with the same number of threads.
+            an uninterrupted one on the same machine with the same number of threads and
+            processes.
         watcher: told about progress.
         tensorboard: also write event files into ``out`` (extra ``track``).
         **changes: single options, such as ``epochs=5``, on top of ``options``.
+
+    With several ``devices`` the program that calls this is started again for each of them (docs/scale.md).
 
     Raises:
         UserError: the options, the data and the directory do not go together, another process is training in the directory, or
             memory ran out.
         DivergedError: a term or a weight became NaN or infinite.
+        LostError: one of several processes ended.
         InterruptedTraining: a KeyboardInterrupt: SIGINT or SIGTERM asked training to end; a checkpoint was written first.
     """
     options = resolve(model, data, options, changes)
@@ -64,21 +69,28 @@ def fit(
     if options.patience and "val" not in data.splits:
         raise UserError("patience waits for a better validation score, but the data have no validation split")
     watcher = watcher or Silent()
+    if out is None and (resume or tensorboard):
+        raise UserError("resuming and TensorBoard need a run directory (out)")
+    fabric = engine.launch(options, data.is_image)
     if out is None:
-        if resume or tensorboard:
-            raise UserError("resuming and TensorBoard need a run directory (out)")
-        return Loop(model, data, options, None, watcher, tensorboard).run_to_the_end()
-    if resume:
-        _check_resumable(Run(out), options)
-    run = Run(out) if resume else Run.create(out)
-    first = not getattr(rank_zero_only, "rank", 0)  # of several processes, one holds the run for all
-    with run.held(lambda text: tell(watcher, text)) if first else nullcontext():
-        if not resume:
-            Run.create(out)  # again: another process may have been quicker
-            run.write_config(configuration(model, data, options))
-        if not (run.home / "environment.json").exists():
-            run.write_environment(options.seed)
-        return Loop(model, data, options, run, watcher, tensorboard).run_to_the_end()
+        return Loop(fabric, model, data, options, None, watcher, tensorboard).run_to_the_end()
+    run = Run(out)
+    with ExitStack() as held:
+
+        def take() -> None:
+            if resume:
+                _check_resumable(run, options)
+            else:
+                Run.create(out)
+            held.enter_context(run.held(lambda text: tell(watcher, text)))
+            if not resume:
+                Run.create(out)  # again: another process may have been quicker
+                run.write_config(configuration(model, data, options))
+            if not (run.home / "environment.json").exists():
+                run.write_environment(options.seed, fabric.world_size)
+
+        engine.on_first(fabric, take)  # of several processes, one holds the run for all
+        return Loop(fabric, model, data, options, run, watcher, tensorboard).run_to_the_end()
 
 
 def _check_resumable(run: Run, options: Options) -> None:
@@ -86,7 +98,7 @@ def _check_resumable(run: Run, options: Options) -> None:
         raise UserError(f"{run.home} holds no run to resume")
     saved = run.read_config().get("training", {})
     for key, value in asdict(options).items():
-        if saved.get(key) != value:
+        if key not in WHERE and saved.get(key) != value:
             raise UserError(
                 f"{run.home} was started with {key}={saved.get(key)}, not {value}; a resumed run keeps its settings"
             )

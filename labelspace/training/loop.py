@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from labelspace import files, saving
@@ -17,7 +17,7 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory
 from labelspace.models.base import Model
-from labelspace.training import engine
+from labelspace.training import engine, launcher
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher, tell
 from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
@@ -52,12 +52,20 @@ class Loop:
     """A training run in progress; :func:`labelspace.fit` says what it does."""
 
     def __init__(
-        self, model: Model, data: Dataset, options: Options, run: Run | None, watcher: Watcher, tensorboard: bool
+        self,
+        fabric: Fabric,
+        model: Model,
+        data: Dataset,
+        options: Options,
+        run: Run | None,
+        watcher: Watcher,
+        tensorboard: bool,
     ) -> None:
-        self.fabric = engine.launch(options, data.is_image)
+        self.fabric = fabric
         self.options, self.run, self.data = options, run, data
         self.watcher = watcher if self.fabric.is_global_zero else Silent()
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
+        engine.same_weights(fabric, self.model)  # nothing makes sure that all processes started from the same
         self.readers: list[str] = []
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
         # Gathering ahead pays where another device computes; on the CPU it would only take cores away from the computation.
@@ -76,7 +84,7 @@ class Loop:
         self.steps = len(self.batches)
         self.stepper = Stepper(self.fabric, self.model, options, self.steps, self._diverged)
         self.validates = "val" in data.splits
-        # Each device draws its own noise; the first rank's generator is what a single device uses.
+        # Each device draws its own noise; the first rank's generator is what a single device uses (engine.renew).
         self.generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(options.seed, _STREAM["train"], rank))
         self.sums: dict[str, Tensor] = {}
         self.count = 0
@@ -85,7 +93,7 @@ class Loop:
         self.rates: list[float] = []
         self.seconds = 0.0
         self.notice = Notice()
-        self.events = _events(run) if tensorboard and run is not None else None
+        self.events = _events(run) if tensorboard and run is not None and fabric.is_global_zero else None
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -94,8 +102,7 @@ class Loop:
         reason = self._restore()
         self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
         try:
-            one = self.fabric.world_size == 1  # one of several alone must not stop
-            with self.notice if one else nullcontext(), engine.held_memory(self.fabric.device):
+            with self.notice, engine.held_memory(self.fabric.device):
                 self.notice.waits = True
                 with engine.compiled(self.model, self.options.compile):
                     while not reason:
@@ -124,11 +131,13 @@ class Loop:
         for batch in self.batches:
             position = self.batches.position
             batch = batch.to(self.fabric.device)
-            losses = self.stepper.step(batch, self.generator, epoch * self.steps + position - 1)
+            step, size = epoch * self.steps + position - 1, self.batches.size
+            engine.renew(self.generator, self.options.seed, _STREAM["train"], self.fabric.global_rank, step)
+            losses = self.stepper.step(batch, self.generator, step, self.batches.own / size)
             self.readers = self.stepper.readers(losses)
-            self._add(losses.terms, len(batch))
-            self.count += len(batch)
-            seen += len(batch)
+            self._add(losses.terms, size)
+            self.count += size
+            seen += size
             now = time.monotonic()
             if now - shown > 0.2:
                 shown = now
@@ -139,11 +148,14 @@ class Loop:
                 saved = now
         self.stepper.look()
         self.seconds = time.monotonic() - began
-        self.rates.append(seen / max(self.seconds, 1e-9) * self.fabric.world_size)
+        self.rates.append(seen / max(self.seconds, 1e-9))
 
     def _stop_if_asked(self, place: dict[str, int], written: bool = False) -> None:
-        """Ends training in order after a signal, with a checkpoint of where it is: ``place`` is the state of the batches."""
-        if not self.notice.received:
+        """Ends training in order after a signal, with a checkpoint of where it is: ``place`` is the state of the batches.
+
+        Of several processes the first does, and the others end when it has; they only see to it that they do not end before.
+        """
+        if not self.notice.received or not self.fabric.is_global_zero:
             return
         self.notice.waits = False
         at = f"interrupted in epoch {place['epoch'] + 1} after step {place['position']} of {self.steps}"
@@ -178,7 +190,10 @@ class Loop:
                 )
 
     def _diverged(self, terms: dict[str, Tensor], player: str, step: int) -> None:
+        # A gradient that is not finite on one process is not finite on any after averaging; all of them come here.
         bad = [name for name, term in terms.items() if not bool(torch.isfinite(term).all())]
+        if self.fabric.device.type == "cpu":  # elsewhere it is looked at later, when terms are those of all processes
+            bad = engine.from_all(self.fabric, bad)
         what = f"term {bad[0]!r}" if bad else f"the gradient of player {player!r}"
         epoch, position = divmod(step, self.steps)
         raise DivergedError(
@@ -215,8 +230,6 @@ class Loop:
         sums: dict[str, Tensor] = {}
         count = 0
         for batch in batches:
-            if len(batch) == 0:
-                continue
             self._stop_if_asked({"epoch": self.batches.epoch - 1, "position": self.steps})
             batch = batch.to(self.fabric.device)
             with self.fabric.autocast():
@@ -224,10 +237,11 @@ class Loop:
                 for name in losses.objectives:
                     losses.objective(name)
             for name, term in losses.terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + term * len(batch)
-            count += len(batch)
+                sums[name] = sums.get(name, torch.zeros_like(term)) + term * batches.own
+            count += batches.own
         terms = engine.average_terms(self.fabric, sums, count)
-        return terms, float(model.score(terms))
+        score = float(model.score(terms))
+        return terms, engine.on_first(self.fabric, lambda: score)  # what follows from it must be the same everywhere
 
     def _end_epoch(self) -> str:
         """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
@@ -244,7 +258,7 @@ class Loop:
         names = self.model.term_names()
         row = {
             "epoch": epoch,
-            "train": _plain(engine.average_terms(self.fabric, self.sums, self.count), names),
+            "train": _plain({name: s / self.count for name, s in self.sums.items()}, names),
             "val": _plain(val, names),
             "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
             "readers": self.readers,  # terms that only players which read codes minimise: the model does not feel them
@@ -277,8 +291,9 @@ class Loop:
 
     def _finish(self) -> None:
         """Loads the best weights, lets the model measure what edits need, and writes it for good."""
-        if self.run is not None:
-            best, _ = files.read_tensors(self.run.home / "model.safetensors")
+        run = self.run
+        if run is not None:
+            best, _ = engine.on_first(self.fabric, lambda: files.read_tensors(run.home / "model.safetensors"))
             self.model.load_state_dict(best)
         elif self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
@@ -290,12 +305,14 @@ class Loop:
             batches = Batches(self.data, "train", size, seed=seed, prefetch=self.batches.prefetch)
             return (batch.to(self.fabric.device) for batch in batches)
 
-        self.model.calibrate(training_data)
+        self.model.calibrate(training_data)  # on every process: that takes no longer, and nobody waits long for another
+        engine.same_weights(self.fabric, self.model)
         self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
         if self.events is not None:
             self.events.close()
         if self.run is not None and self.fabric.is_global_zero:
             saving.save(self.model, self.run.home)
+        launcher.over()
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -335,9 +352,9 @@ class Loop:
         run = self.run
         if run is None:
             return ""
-        found = run.read_checkpoint(self._tell)
+        found = engine.on_first(self.fabric, lambda: run.read_checkpoint(self._tell))
         if found is None:
-            if run.metrics_file.exists():
+            if self.fabric.is_global_zero and run.metrics_file.exists():
                 run.keep_metrics(0, self._tell)
             return ""
         tensors, state = found
@@ -346,20 +363,23 @@ class Loop:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             said = str(error) if isinstance(error, UserError) else f"{type(error).__name__} {error}"
             raise UserError(f"{run.checkpoint_file} does not belong to this run: {said}") from None
-        self._check_best()
-        run.keep_metrics(self.rows, self._tell)
+        engine.on_first(self.fabric, self._check_best)
+        if self.fabric.is_global_zero:
+            run.keep_metrics(self.rows, self._tell)
         return state["reason"]
 
     def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         assert self.run is not None
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         files.load_strictly(self.model, model, self.run.checkpoint_file)
-        self.sums = {name.removeprefix("sum."): t for name, t in tensors.items() if name.startswith("sum.")}
-        self.generator.set_state(tensors["generator"].cpu())
+        device = self.fabric.device
+        self.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
         for name, built in self.stepper.optimizers.items():
             for i, optimizer in enumerate(built):
                 restore_optimizer(f"optimizer.{name}.{i}", optimizer, tensors, state["groups"][f"{name}.{i}"])
         self.batches.load_state_dict(state["batches"])
+        done = self.batches.epoch * self.steps + self.batches.position
+        engine.restore(self.generator, tensors["generator"], engine.seed(self.options.seed, _STREAM["train"], done))
         self.count, self.rows = int(state["count"]), int(state["rows"])
         self.best_epoch = int(state["best_epoch"])
         self.best_score = math.inf if state["best_score"] is None else float(state["best_score"])
@@ -382,8 +402,7 @@ class Loop:
                     f"{error}; it is the best model, of epoch {self.best_epoch}, which the checkpoint does not hold; remove "
                     f"{self.run.checkpoint_file.parent} and resume to train this run from its beginning"
                 ) from None
-            if self.fabric.is_global_zero:
-                saving.save(self.model, self.run.home)
+            saving.save(self.model, self.run.home)
             self._tell(f"{error}; written again from the checkpoint")
 
     def _tell(self, text: str) -> None:

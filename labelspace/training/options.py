@@ -27,10 +27,13 @@ class Options:
         patience: stop after so many epochs without a better validation score; 0 never stops early.
         labelled: where fewer samples have labels, this share of each batch is drawn from those that have; 0 never does.
         seed: seed of weights' noise, batch order and everything else that is random.
-        precision: "32-true", "bf16-mixed", "16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
+        precision: "32-true", "bf16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
         compile: compile the networks with ``torch.compile`` (needs a C++ compiler; docs/performance.md says where it pays).
         accelerator: "auto", "cpu", "cuda", ...
-        devices: how many.
+        devices: processes on each machine, one a device; "auto": as many as torchrun or SLURM started, otherwise one.
+        nodes: machines; "auto": as torchrun or SLURM say, otherwise one.
+        strategy: "ddp": every process has the whole model and a share of each batch; "auto" is "ddp" for several processes.
+        timeout: minutes that processes wait for one that does not answer.
         checkpoint_minutes: also write a checkpoint inside an epoch when so many minutes have passed.
     """
 
@@ -47,16 +50,32 @@ class Options:
     patience: int = 0
     labelled: float = 0.2
     seed: int = 0
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     compile: bool = False
     accelerator: str = "auto"
-    devices: int = 1
+    devices: int | Literal["auto"] = "auto"
+    nodes: int | Literal["auto"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    timeout: float = 30.0
     checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 1), ("warmup", 0), ("patience", 0), ("devices", 1)):
-            if getattr(self, name) < low:
+        for name, low in (("epochs", 1), ("batch_size", 1), ("warmup", 0), ("patience", 0), ("devices", 1), ("nodes", 1)):
+            if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.precision == "16-mixed":
+            raise UserError(
+                "precision 16-mixed needs losses scaled for several optimisers, which fit does not do; use bf16-mixed"
+            )
+        if self.strategy == "fsdp":
+            raise UserError(
+                "strategy fsdp is not there: sharded parameters do not go together with players that freeze each other's "
+                "(docs/scale.md says why); use ddp, and --set network.width to make a model smaller"
+            )
+        if self.strategy not in ("auto", "ddp"):
+            raise unknown("strategy", self.strategy, ("auto", "ddp"))
+        if not self.timeout > 0:
+            raise UserError(f"timeout must be positive, got {self.timeout}")
         if self.optimizer not in ("adam", "adagrad"):
             raise unknown("optimizer", self.optimizer, ("adam", "adagrad"))
         if not (

@@ -105,7 +105,7 @@ class Run:
         """The resolved configuration. Raises UserError when the directory holds no run."""
         return read_config(self.home / "config.yaml")
 
-    def write_environment(self, seed: int) -> None:
+    def write_environment(self, seed: int, processes: int = 1) -> None:
         packages = {name: version(name) for name in ("torch", "numpy", "safetensors", "lightning-fabric", "labelspace")}
         files.write_json(
             self.home / "environment.json",
@@ -116,6 +116,7 @@ class Run:
                 "processor": platform.processor() or platform.machine(),
                 "cores": os.cpu_count(),
                 "threads": torch.get_num_threads(),
+                "processes": processes,
                 "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
                 "seed": seed,
             },

@@ -69,6 +69,7 @@ class Stepper:
     ) -> None:
         self.fabric, self.model, self.options, self.steps, self.diverged = fabric, model, options, steps, diverged
         self.players = model.players()
+        self.kept = engine.Kept(fabric, model)
         self.turns = _turns(self.players)
         self.optimizers = {
             turn.name: optimizers.reader(turn.parameters, options.reader_rate)
@@ -80,9 +81,10 @@ class Stepper:
         self._waits = fabric.device.type != "cpu"  # a number that is read waits for the device
         self._unseen: list[tuple[dict[str, Tensor], str, int, Tensor]] = []
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int) -> Losses:
-        """All players' steps on one batch, in the model's order."""
+    def step(self, batch: Batch, generator: torch.Generator, step: int, share: float = 1.0) -> Losses:
+        """All players' steps on one batch, in the model's order; ``share`` is this process's part of its samples."""
         model = self.model
+        self.kept.remember()
         model.epoch, model.progress = step / self.steps, step / (self.options.epochs * self.steps)
         self._set_pace(self.options.pace(step, self.options.epochs * self.steps))
         with self.fabric.autocast():
@@ -95,10 +97,11 @@ class Stepper:
                 with self.fabric.autocast():
                     objective = sum((losses.objective(name) for name in names[1:]), losses.objective(names[0]))
                 self.fabric.backward(objective)
-                engine.average_gradients(self.fabric, parameters)
+                engine.average_gradients(self.fabric, parameters, share)
                 self._bound(parameters, objective, losses, names[0], step)
                 for optimizer in self.optimizers[turn.name]:
                     optimizer.step()
+        self.kept.average(losses, share)
         model.adapt(losses)
         if len(self._unseen) >= _LOOKS * len(self.turns):
             self.look()
