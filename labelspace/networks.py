@@ -39,6 +39,8 @@ class Network:
     activation: str = "silu"
 
     def __post_init__(self) -> None:
+        if self.kind not in ("auto", "mlp", "conv"):
+            raise unknown("kind of network", self.kind, ("auto", "mlp", "conv"))
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if self.width < 0 or not 1 <= self.depth <= _DEEPEST:
