@@ -79,7 +79,7 @@ def killed(arguments: list[str], cache: Path, delay: float) -> bool:
 def content(home: Path) -> dict[str, str]:
     """Digests of all files in a directory, or of a file."""
     found = sorted(home.rglob("*")) if home.is_dir() else [home]
-    return {str(f.relative_to(home.parent)): hashlib.sha256(f.read_bytes()).hexdigest() for f in found if f.is_file()}
+    return {str(f.relative_to(home)): hashlib.sha256(f.read_bytes()).hexdigest() for f in found if f.is_file()}
 
 
 def hidden(home: Path) -> list[str]:

@@ -1,0 +1,36 @@
+"""benchmarks/kills.py: whatever is killed, the next call ends with the same bits."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kills.py"
+
+
+@pytest.fixture(scope="module")
+def kills() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("kills", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_moments_are_spread_over_the_whole_life(kills: ModuleType) -> None:
+    found = kills.moments(0, 30, 10.0)
+    assert found == kills.moments(0, 30, 10.0) != kills.moments(1, 30, 10.0)
+    assert [int(at * 3) for at in found] == list(range(30))
+    assert sum(kills.numbers(50).values()) == 50
+    assert max(kills.numbers(50), key=kills.numbers(50).get) == "train"
+
+
+@pytest.mark.faults
+def test_kills_at_random_moments(kills: ModuleType, tmp_path: Path) -> None:
+    failed = []
+    kills.run(50, 1, tmp_path, lambda kind, moment, said: failed.append((kind, moment, said)) if said else None)
+    assert failed == []
