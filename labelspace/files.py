@@ -22,12 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from labelspace import flock
 from labelspace.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there, and what killed processes left is not removed
-    fcntl = None
 
 _DIGEST = "digest"  # name of the text in a safetensors file that tells whether the rest of it is as it was written
 
@@ -143,7 +139,7 @@ def _temporary(path: Path) -> Iterator[Path]:
     while True:
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
-            held = lock(temporary)
+            held = flock.take(temporary)
         except OSError:  # a file system without locks
             held = -1
         if held is not None:  # else another process has just taken it for one that was left behind
@@ -152,7 +148,7 @@ def _temporary(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        unlock(held)
+        flock.release(held)
 
 
 def sweep(path: Path) -> None:
@@ -162,47 +158,12 @@ def sweep(path: Path) -> None:
         left = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     for directory in left:
         try:
-            held = lock(directory)
+            held = flock.take(directory)
         except OSError:  # gone, or a file system without locks
             continue
         if held is not None and held >= 0:
             shutil.rmtree(directory, ignore_errors=True)
-            unlock(held)
-
-
-def lock(path: Path, create: bool = False) -> int | None:
-    """Locks a file or directory until its descriptor is closed, or the last process that has it ends, however it ends.
-
-    Args:
-        path: what is locked.
-        create: make a file where there is none.
-
-    Returns:
-        The descriptor; None where another process has the lock, or has just deleted the file; -1 where the system has no locks.
-
-    Raises:
-        OSError: it is not there or cannot be made, or the file system has no locks.
-    """
-    if fcntl is None:
-        return -1
-    handle = os.open(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_ino == path.stat().st_ino:  # else this is a deleted file that locks nothing
-            return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except OSError:
-        os.close(handle)
-        raise
-    os.close(handle)
-    return None
-
-
-def unlock(held: int) -> None:
-    """Gives up what :func:`lock` took."""
-    if held >= 0:
-        os.close(held)
+            flock.release(held)
 
 
 def _umask() -> int:

@@ -327,6 +327,12 @@ def test_damaged_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(ls.open("sprites:n=64,size=32")) == 64
 
 
+def test_workers_of_a_build_do_not_import_pytorch() -> None:
+    """They are many, and it takes seconds and hundreds of megabytes."""
+    code = "import sys, labelspace.data.store; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_notes_of_a_build_that_are_damaged_only_cost_time(tmp_path: Path) -> None:
     for line in ("7\n", "[[0]]\n", "[[0, 64, []]]\n", "[" * 100_000 + "\n", '{"a": 1}\n', "\0\n", "[[0, 64, {}]]"):
         (tmp_path / "done.jsonl").write_text(line)

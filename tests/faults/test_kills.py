@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kills.py"
-
 
 @pytest.fixture(scope="module")
-def kills() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kills", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def kills(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("kills")
 
 
 def test_moments_are_spread_over_the_whole_life(kills: ModuleType) -> None:
