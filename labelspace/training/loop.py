@@ -146,6 +146,8 @@ class Loop:
             return
         self.notice.waits = False
         at = f"interrupted in epoch {place['epoch'] + 1} after step {place['position']} of {self.steps}"
+        if not place["position"]:
+            at = f"interrupted after epoch {place['epoch']}"
         if self.run is None:
             raise InterruptedTraining(f"{at}; nothing is kept of a training without a run directory", self.notice.received)
         if not written:
