@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow chromium lint format evidence clean
+.PHONY: demo test test-slow faults chromium lint format evidence clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
@@ -14,6 +14,10 @@ test: $(READY) chromium
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Kills at random moments, full and damaged disks, malicious files. Some need root, to mount a disk, and are skipped without it.
+faults: $(READY)
+	$(BIN)/python -m pytest -m "not slow" tests/faults
 
 # The explorer is tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
 # and say so.

@@ -19,12 +19,13 @@ _WHERE = {
     "LabelspaceTransformer": ("labelspace.sklearn", "LabelspaceTransformer"),
     "UserError": ("labelspace.errors", "UserError"),
     "DivergedError": ("labelspace.errors", "DivergedError"),
+    "InterruptedTraining": ("labelspace.errors", "InterruptedTraining"),
 }
 
 if TYPE_CHECKING:
     from labelspace import interventions
     from labelspace.data.sources import open
-    from labelspace.errors import DivergedError, UserError
+    from labelspace.errors import DivergedError, InterruptedTraining, UserError
     from labelspace.labels import Schema
     from labelspace.models import build
     from labelspace.saving import load, save
@@ -43,6 +44,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "DivergedError",
+    "InterruptedTraining",
     "LabelspaceTransformer",
     "Options",
     "Schema",

@@ -46,8 +46,10 @@ def lacks_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: Python's, numpy's, or PyTorch's on any device."""
     if isinstance(error, MemoryError):
         return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(said in text for said in ("out of memory", "not enough memory"))
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        text in said for text in ("out of memory", "not enough memory", "allocate memory")
+    )
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:

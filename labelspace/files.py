@@ -1,6 +1,6 @@
 """Files that are either whole or not there: written to a temporary name in the same directory and renamed.
 
-Temporary names are locked while they are written: what a killed process left is told from what is being written, and removed.
+What is written lies in a hidden directory that is locked: what a killed process left is told from it, and removed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from labelspace import flock
 from labelspace.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there, and what killed processes left is not removed
-    fcntl = None
 
 _DIGEST = "digest"  # name of the text in a safetensors file that tells whether the rest of it is as it was written
 
@@ -60,7 +56,9 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path, _new_file) as temporary:
+        with _temporary(path) as hidden:
+            temporary = hidden / path.name
+            temporary.touch()
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
@@ -98,7 +96,7 @@ def filling(path: Path, ours: Callable[[Path], Iterable[str]], overwrite: bool =
         raise UserError(f"{path} holds other files; name another directory, or add --overwrite to write beside them")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path, _new_directory) as temporary:
+        with _temporary(path) as temporary:
             yield temporary
             temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o777 & ~_umask())
             if not (there <= old and _swapped(temporary, path)):
@@ -118,7 +116,7 @@ def _swapped(new: Path, path: Path) -> bool:
         return True
     if Path.cwd().is_relative_to(path):
         return False
-    with _temporary(path, _new_directory) as old:
+    with _temporary(path) as old:
         try:
             os.rename(path, old)
         except OSError:
@@ -131,24 +129,17 @@ def _swapped(new: Path, path: Path) -> bool:
     return True
 
 
-def _new_file(path: Path) -> str:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    return name
-
-
-def _new_directory(path: Path) -> str:
-    return tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)
-
-
 @contextmanager
-def _temporary(path: Path, make: Callable[[Path], str]) -> Iterator[Path]:
-    """A hidden file or directory beside ``path``; it is deleted in the end, and by the next one if this process is killed."""
+def _temporary(path: Path) -> Iterator[Path]:
+    """A hidden directory beside ``path``; it is deleted in the end, and by the next one if this process is killed.
+
+    It is the directory that is locked, also where one file is written: some libraries lock what they write themselves.
+    """
     sweep(path)
     while True:
-        temporary = Path(make(path))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
-            held = lock(temporary)
+            held = flock.take(temporary)
         except OSError:  # a file system without locks
             held = -1
         if held is not None:  # else another process has just taken it for one that was left behind
@@ -156,65 +147,23 @@ def _temporary(path: Path, make: Callable[[Path], str]) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        _remove(temporary)
-        unlock(held)
+        shutil.rmtree(temporary, ignore_errors=True)
+        flock.release(held)
 
 
 def sweep(path: Path) -> None:
-    """Deletes the hidden files and directories that processes which were killed while writing ``path`` left beside it."""
+    """Deletes the hidden directories that processes which were killed while writing ``path`` left beside it."""
     pattern = re.compile(rf"\.{re.escape(path.name)}-[a-z0-9_]{{8}}")
     with os.scandir(path.parent) as entries:
         left = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
-    for file in left:
+    for directory in left:
         try:
-            held = lock(file)
+            held = flock.take(directory)
         except OSError:  # gone, or a file system without locks
             continue
         if held is not None and held >= 0:
-            _remove(file)
-            unlock(held)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def lock(path: Path, create: bool = False) -> int | None:
-    """Locks a file or directory until its descriptor is closed, or the last process that has it ends, however it ends.
-
-    Args:
-        path: what is locked.
-        create: make a file where there is none.
-
-    Returns:
-        The descriptor; None where another process has the lock, or has just deleted the file; -1 where the system has no locks.
-
-    Raises:
-        OSError: it is not there or cannot be made, or the file system has no locks.
-    """
-    if fcntl is None:
-        return -1
-    handle = os.open(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_ino == path.stat().st_ino:  # else this is a deleted file that locks nothing
-            return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except OSError:
-        os.close(handle)
-        raise
-    os.close(handle)
-    return None
-
-
-def unlock(held: int) -> None:
-    """Gives up what :func:`lock` took."""
-    if held >= 0:
-        os.close(held)
+            shutil.rmtree(directory, ignore_errors=True)
+            flock.release(held)
 
 
 def _umask() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -50,7 +51,9 @@ class Label:
         if self.kind not in ("binary", "categorical", "continuous"):
             raise UserError(f"label {self.name!r} has kind {self.kind!r}; expected binary, categorical or continuous")
         if self.kind == "categorical" and (len(self.classes) < 2 or len(set(self.classes)) != len(self.classes)):
-            raise UserError(f"categorical label {self.name!r} needs at least two different classes, got {self.classes}")
+            raise UserError(
+                f"categorical label {self.name!r} needs at least two different classes, got {reprlib.repr(self.classes)}"
+            )
         if self.kind == "continuous" and not (math.isfinite(self.mean) and 0 < self.scale < math.inf):
             raise UserError(
                 f"continuous label {self.name!r} needs a finite mean and a positive scale, "
@@ -227,7 +230,7 @@ class Schema:
             return cls(Label(str(r["name"]), r["kind"], tuple(r["classes"]), float(r["mean"]), float(r["scale"])) for r in rows)
         except UserError:
             raise
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"not a label schema: {type(error).__name__} {error}") from None
 
     # -- to what networks read ---------------------------------------------------------------------------------------

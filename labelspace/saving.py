@@ -101,7 +101,7 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
     except UserError:
         raise
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} does not fit model {name!r}: {said}") from None
 
 

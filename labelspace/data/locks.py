@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelspace import files
+from labelspace import flock
 
 _WAIT = 0.1  # seconds between two looks at another builder's lock
 
@@ -18,14 +18,14 @@ _WAIT = 0.1  # seconds between two looks at another builder's lock
 def locked(home: Path, waiting: Callable[[], object]) -> Iterator[int]:
     """Holds the lock of a store, once nobody else does; calls ``waiting`` until then. Yields the lock's file descriptor."""
     path = home.parent / f".{home.name}.lock"
-    while (held := files.lock(path, create=True)) is None:
+    while (held := flock.take(path, create=True)) is None:
         waiting()
         time.sleep(_WAIT)
     try:
         yield held
     finally:
         path.unlink(missing_ok=True)
-        files.unlock(held)
+        flock.release(held)
 
 
 def sweep(home: Path, age: float) -> None:
@@ -38,9 +38,9 @@ def sweep(home: Path, age: float) -> None:
             if time.time() - touched < age:
                 continue
             lock = home.parent / f".{match[1]}.lock"
-            if (held := files.lock(lock, create=True)) is not None:
+            if (held := flock.take(lock, create=True)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 lock.unlink(missing_ok=True)
-                files.unlock(held)
+                flock.release(held)
         except FileNotFoundError:
             continue  # another process was faster

@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 
-from labelspace import files
 from labelspace.data import locks
 from labelspace.errors import UserError
 
@@ -158,7 +157,7 @@ def discard(built: Built) -> None:
 
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
-        meta = files.from_json((home / "store.json").read_text())
+        meta = json.loads((home / "store.json").read_text())
         x = np.load(home / "x.npy", mmap_mode="r", allow_pickle=False)
         failures = {int(k): str(v) for k, v in meta["failures"].items()}
         shape = (shape[0] - len(failures), *shape[1:])
@@ -167,7 +166,7 @@ def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Bui
         if (size := (home / "x.npy").stat().st_size) != x.offset + x.nbytes:
             raise ValueError(f"x.npy has {size} bytes, expected {x.offset + x.nbytes}")
         return Built(x, home, failures, seconds, drawn)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"the store {home} is damaged ({error}); delete it and it will be built again") from None
 
 

@@ -297,14 +297,6 @@ def renew(generator: torch.Generator, seed: int, stream: int, rank: int, step: i
         generator.manual_seed(int(np.random.SeedSequence([seed, stream, rank, step]).generate_state(1, np.uint64)[0] >> 1))
 
 
-def restore(generator: torch.Generator, state: Tensor, fresh: int) -> None:
-    """Takes up a generator's state, or the seed ``fresh`` where the state is that of another kind of device."""
-    if len(state) == len(generator.get_state()):
-        generator.set_state(state.cpu())
-    else:
-        generator.manual_seed(fresh)
-
-
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([t.flatten() for t in tensors]) if tensors else torch.zeros(0)
 

@@ -159,6 +159,8 @@ class Loop:
             return
         self.notice.waits = False
         at = f"interrupted in epoch {place['epoch'] + 1} after step {place['position']} of {self.steps}"
+        if not place["position"]:
+            at = f"interrupted after epoch {place['epoch']}"
         if self.run is None:
             raise InterruptedTraining(f"{at}; nothing is kept of a training without a run directory", self.notice.received)
         if not written:
@@ -343,6 +345,7 @@ class Loop:
             "best_epoch": self.best_epoch,
             "rows": self.rows,
             "readers": self.readers,
+            "device": self.fabric.device.type,
             "reason": reason,
         }
         self.run.write_checkpoint(tensors, state)
@@ -379,7 +382,10 @@ class Loop:
                 restore_optimizer(f"optimizer.{name}.{i}", optimizer, tensors, state["groups"][f"{name}.{i}"])
         self.batches.load_state_dict(state["batches"])
         done = self.batches.epoch * self.steps + self.batches.position
-        engine.restore(self.generator, tensors["generator"], engine.seed(self.options.seed, _STREAM["train"], done))
+        if state.get("device", device.type) == device.type:
+            self.generator.set_state(tensors["generator"].cpu())
+        else:  # another kind of device has another kind of generator
+            self.generator.manual_seed(engine.seed(self.options.seed, _STREAM["train"], done))
         self.count, self.rows = int(state["count"]), int(state["rows"])
         self.best_epoch = int(state["best_epoch"])
         self.best_score = math.inf if state["best_score"] is None else float(state["best_score"])

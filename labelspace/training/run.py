@@ -31,7 +31,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from labelspace import files
+from labelspace import files, flock
 from labelspace.errors import UserError
 
 FORMAT = 1
@@ -80,7 +80,7 @@ class Run:
         """
         path = self.home / ".lock"
         try:
-            held = files.lock(path, create=True)
+            held = flock.take(path, create=True)
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise UserError(f"{path} cannot be written: {error.strerror}") from None
@@ -96,7 +96,7 @@ class Run:
             yield
         finally:
             path.unlink(missing_ok=True)
-            files.unlock(held)
+            flock.release(held)
 
     def write_config(self, config: dict[str, Any]) -> None:
         files.write(self.home / "config.yaml", yaml.safe_dump(config, sort_keys=False))

@@ -43,7 +43,8 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
                 raise ValueError("it is a single array")
             with archive:
                 arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # Beside what is damaged: more than the memory holds, ways of packing that Python does not know, passwords.
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError) as error:
         raise UserError(f"{file} cannot be read as a NumPy archive of plain arrays: {error}") from None
     if "x" not in arrays:
         raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")

@@ -1,0 +1,72 @@
+"""A trained run to damage, made once and copied for every test; and the programs in benchmarks/."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import labelspace as ls
+from labelspace.data.dataset import Dataset
+from labelspace.training.fit import Fitted
+
+OPTIONS = {"epochs": 3, "batch_size": 64}
+
+
+def train(data: Dataset, home: Path, **options) -> Fitted:
+    """A small training, the same every time."""
+    torch.manual_seed(0)
+    return ls.fit(ls.build("csvae", data), data, out=home, **{**OPTIONS, **options})
+
+
+@pytest.fixture(scope="session")
+def roll() -> Dataset:
+    return ls.open("swiss-roll:n=300")
+
+
+@pytest.fixture(scope="session")
+def whole(roll: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run; nobody writes to it."""
+    home = tmp_path_factory.mktemp("whole") / "run"
+    train(roll, home)
+    return home
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the uninterrupted run."""
+    return Path(shutil.copytree(whole, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """:func:`train`: tests are no package that it could be imported from."""
+    return train
+
+
+@pytest.fixture(scope="session")
+def benchmark() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a program of benchmarks/ by its name."""
+    loaded = []
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(
+            f"benchmarks_{name}", Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look there
+        loaded.append(spec.name)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    for name in loaded:
+        del sys.modules[name]

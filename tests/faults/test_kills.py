@@ -1,0 +1,29 @@
+"""benchmarks/kills.py: whatever is killed, the next call ends with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def kills(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("kills")
+
+
+def test_moments_are_spread_over_the_whole_life(kills: ModuleType) -> None:
+    found = kills.moments(0, 30, 10.0)
+    assert found == kills.moments(0, 30, 10.0) != kills.moments(1, 30, 10.0)
+    assert [int(at * 3) for at in found] == list(range(30))
+    assert sum(kills.numbers(50).values()) == 50
+    assert max(kills.numbers(50), key=kills.numbers(50).get) == "train"
+
+
+@pytest.mark.faults
+def test_kills_at_random_moments(kills: ModuleType, tmp_path: Path) -> None:
+    failed = []
+    kills.run(50, 1, tmp_path, lambda kind, moment, said: failed.append((kind, moment, said)) if said else None)
+    assert failed == []

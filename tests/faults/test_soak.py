@@ -1,0 +1,43 @@
+"""benchmarks/soak.py: growth is noticed, and what only goes up and down is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def soak(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("soak")
+
+
+def test_growth_is_noticed(soak: ModuleType, tmp_path: Path) -> None:
+    phase = soak.Phase("one", tmp_path, 100.0, lambda: None)
+    leak = {"memory": 0.1, "files": 0.02}  # more a second
+    phase.samples = [
+        {"seconds": float(i), **{name: 100 + (i % 2) + leak.get(name, 0) * i for name in soak.ALLOWED}} for i in range(100)
+    ]
+    found = phase.judged()
+    assert {name for name, judged in found.items() if judged["grew"]} == set(leak)
+    assert found["memory"]["last"] > found["memory"]["second"]
+    assert soak.table([phase]).count("grew") == 2
+
+
+def test_a_sample_is_of_this_process(soak: ModuleType, tmp_path: Path) -> None:
+    phase = soak.Phase("one", tmp_path, 100.0, lambda: None)
+    phase.steps, phase.epochs = 10, 2
+    before = phase.sample()
+    held = [bytearray(b"x" * 30_000_000), (tmp_path / "a").open("wb")]
+    held[1].write(b"y" * 5000)
+    held[1].flush()
+    (tmp_path / "metrics.jsonl").write_text("z" * 700)
+    phase.steps = 20
+    after = phase.sample()
+    assert after["memory"] - before["memory"] > 25
+    assert after["files"] - before["files"] == 1
+    assert after["directory"] - before["directory"] == 5
+    assert after["metrics"] == 350
+    held[1].close()
