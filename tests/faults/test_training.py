@@ -152,6 +152,15 @@ def test_a_checkpoint_of_another_run_is_refused(run: Path, roll, trained) -> Non
         assert "\n" not in str(error.value)
 
 
+def test_the_noise_of_another_kind_of_device_begins_anew(run: Path, roll, trained) -> None:
+    tensors, metadata = files.read_tensors(Run(run).checkpoint_file)
+    state = {**json.loads(metadata["state"]), "device": "cuda"}
+    elsewhere = {**tensors, "generator": torch.zeros(16, dtype=torch.uint8)}
+    files.write_tensors(Run(run).checkpoint_file, elsewhere, {**metadata, "state": json.dumps(state)})
+    trained(roll, run, resume=True)
+    assert len(Run(run).metrics()) == 3
+
+
 def test_damaged_metrics_are_set_aside(run: Path, roll, trained) -> None:
     rows = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text(rows[0] + "\0" * 20 + "\n" + rows[2])

@@ -212,12 +212,6 @@ def test_noise_of_other_processes_is_a_function_of_seed_rank_and_step() -> None:
     assert draw(0, 1) != draw(0, 1, drawn=100), "the first goes on with its stream"
 
 
-def test_a_generator_of_another_device_is_seeded_anew() -> None:
-    generator = torch.Generator()
-    engine.restore(generator, torch.zeros(16, dtype=torch.uint8), 11)
-    assert generator.initial_seed() == 11
-
-
 @pytest.fixture
 def unlaunched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in _LAUNCHED:
