@@ -5,13 +5,16 @@
 Of the kills (SIGKILL), 60 % hit ``labelspace train``, 16 % the building of a store, 24 % ``export --to hub``,
 ``export --to onnx`` and ``embed``, a third each. The moments are spread over the whole life of the command, from the start of
 the interpreter to the last write, by a seeded draw: one in every equal part of the time that the uninterrupted command took.
+Where the command had ended before its moment came, it is started anew and killed a tenth earlier.
+
 What was killed is called again: training with ``--resume``, or anew where it had not begun. A killed training has succeeded
 when ``model.safetensors`` has the bits of the uninterrupted run, ``metrics.jsonl`` too but for the timings, no temporary file
 is left, and no epoch that had a checkpoint was trained again. A store, when the next build has the same bytes. An export, when
 what the kill left at the destination is nothing, or the whole older one, and the next call has the same bytes as an
 uninterrupted one.
 
-Writes OUT.json and OUT.md, after every kill; the exit code is 1 if one of them failed.
+Writes OUT.json, with the place at which each training was killed, and OUT.md, after every kill; the exit code is 1 if one
+of them failed.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import labelspace as ls
 from labelspace import files
@@ -76,6 +80,13 @@ def killed(arguments: list[str], cache: Path, delay: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
+def surely_killed(arguments: list[str], cache: Path, delay: float, clear: Callable[[], None]) -> None:
+    """Kills a command after so many seconds, or earlier if it would have ended by then; ``clear`` makes its start anew."""
+    while not killed(arguments, cache, delay):
+        clear()
+        delay *= 0.9
+
+
 def content(home: Path) -> dict[str, str]:
     """Digests of all files in a directory, or of a file."""
     found = sorted(home.rglob("*")) if home.is_dir() else [home]
@@ -96,6 +107,7 @@ class Trials:
     def __init__(self, home: Path) -> None:
         self.home, self.cache = home, home / "cache"
         self.seconds: dict[str, float] = {}
+        self.place = ""  # where the last training was killed
         self.whole: dict[str, dict[str, str]] = {}
         self.trained = home / "whole"
         self.seconds["train"] = finished(["train", *TRAIN, "--out", str(self.trained)], self.cache)
@@ -129,9 +141,10 @@ class Trials:
     def train(self, number: int, delay: float) -> str:
         home = self.home / f"train-{number}"
         arguments = ["train", *TRAIN, "--out", str(home)]
-        killed(arguments, self.cache, delay)
+        surely_killed(arguments, self.cache, delay, lambda: shutil.rmtree(home))
         run = Run(home)
         before = run.read_checkpoint()
+        self.place = _place(before[1] if before else None, run.exists)
         done = before[1]["batches"]["epoch"] if before else 0
         rows = run.metrics()[:done]
         if run.exists:
@@ -150,7 +163,7 @@ class Trials:
 
     def store(self, number: int, delay: float) -> str:
         cache = self.home / f"cache-{number}"
-        killed(STORE, cache, delay)
+        surely_killed(STORE, cache, delay, lambda: shutil.rmtree(cache))
         finished(STORE, cache)
         if self.stores(cache) != self.whole["store"]:
             return "other bytes"
@@ -159,15 +172,29 @@ class Trials:
     def exported(self, kind: str, number: int, delay: float) -> str:
         """Every second destination holds an older export."""
         out = self.destination(kind, str(number))
-        if number % 2:
-            shutil.copytree(self.destination(kind, "whole").parent, out.parent)
-        killed(self.export(kind, out), self.cache, delay)
+
+        def clear() -> None:
+            shutil.rmtree(out.parent, ignore_errors=True)
+            if number % 2:
+                shutil.copytree(self.destination(kind, "whole").parent, out.parent)
+
+        clear()
+        surely_killed(self.export(kind, out), self.cache, delay, clear)
         if self.named(kind, out) not in ({}, self.whole[kind]) or (number % 2 and not out.exists()):
             return "not whole"
         finished(self.export(kind, out), self.cache)
         if self.named(kind, out) != self.whole[kind]:
             return "other bytes"
         return f"left behind: {hidden(out.parent)}" if hidden(out.parent) else ""
+
+
+def _place(state: dict[str, Any] | None, begun: bool) -> str:
+    """How far a training had come, by its checkpoint."""
+    if state is None:
+        return "before its first checkpoint" if begun else "before it wrote anything"
+    if state["reason"]:
+        return "after its last epoch"
+    return f"after epoch {state['batches']['epoch']}, step {state['batches']['position']}"
 
 
 def moments(seed: int, n: int, seconds: float) -> list[float]:
@@ -182,8 +209,8 @@ def numbers(kills: int) -> dict[str, int]:
     return {**found, "train": max(1, kills - sum(found.values()))}
 
 
-def run(kills: int, seed: int, home: Path, each: Callable[[str, float, str], None]) -> None:
-    """All kills; ``each`` is told the kind, the moment as a share of the command's life, and what failed, if anything."""
+def run(kills: int, seed: int, home: Path, each: Callable[[str, float, str, str], None]) -> None:
+    """All kills; ``each`` is told the kind, the moment as a share of the command's life, the place, and what failed."""
     trials = Trials(home)
     for place, (kind, n) in enumerate(numbers(kills).items()):
         for number, delay in enumerate(moments(seed * 1000 + place, n, trials.seconds[kind])):
@@ -191,7 +218,8 @@ def run(kills: int, seed: int, home: Path, each: Callable[[str, float, str], Non
                 failed = trials.exported(kind, number, delay)
             else:
                 failed = getattr(trials, kind)(number, delay)
-            each(kind, delay / trials.seconds[kind], failed)
+            each(kind, delay / trials.seconds[kind], trials.place, failed)
+            trials.place = ""
 
 
 def main() -> int:
@@ -203,8 +231,8 @@ def main() -> int:
     found: list[dict[str, str | float]] = []
     line = f"python benchmarks/kills.py --kills {given.kills} --seed {given.seed}"
 
-    def each(kind: str, share: float, failed: str) -> None:
-        found.append({"kind": kind, "moment": round(share, 3), "failed": failed})
+    def each(kind: str, share: float, place: str, failed: str) -> None:
+        found.append({"kind": kind, "moment": round(share, 3), "place": place, "failed": failed})
         counts, well = Counter(str(f["kind"]) for f in found), Counter(str(f["kind"]) for f in found if not f["failed"])
         files.write_json(given.out.with_suffix(".json"), {"command": line, "labelspace": ls.__version__, "kills": found})
         rows = [[kind, str(n), str(well[kind])] for kind, n in counts.items()]
