@@ -1,5 +1,6 @@
 """Other libraries that train such models: pythae 0.1.2, with the networks of our models."""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import contextlib
