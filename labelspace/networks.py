@@ -46,8 +46,6 @@ class Network:
     activation: str = "silu"
 
     def __post_init__(self) -> None:
-        if self.kind not in ("auto", "mlp", "conv"):
-            raise unknown("kind of network", self.kind, ("auto", "mlp", "conv"))
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if self.kind not in get_args(Kind):

@@ -111,6 +111,14 @@ def test_files_that_are_not_matlab_are_refused(tmp_path: Path):
         refused(f"tfd:{file}", str(file), part)
 
 
+def test_a_reader_that_crashes_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tfd(tmp_path / "TFD.mat")
+    (tmp_path / "scipy").mkdir()  # found first by the process that reads
+    (tmp_path / "scipy" / "__init__.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    refused(f"tfd:{file}", "cannot be read as a MATLAB file: it is damaged")
+
+
 BYTES = io.BytesIO()
 savemat(
     BYTES,
@@ -118,7 +126,7 @@ savemat(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=8)  # each starts a process
 @given(st.data())
 def test_damaged_files_are_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
     raw = bytearray(BYTES.getvalue())

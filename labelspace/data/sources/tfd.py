@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelspace.data import matlab
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import Schema, categorical
@@ -30,7 +31,7 @@ def open(address: str, seed: int, path: str, progress=None, fold: int = 1) -> Da
         UserError: not such a file, or an entry that cannot be (array and row named).
     """
     file = Path(path)
-    arrays = _load(file)
+    arrays = matlab.read(file, _ARRAYS)
     x = arrays["images"]
     if x.ndim != 3 or x.dtype != np.uint8 or not all(8 <= side <= 256 for side in x.shape[1:]) or not len(x):
         raise UserError(f"{file}: images is {x.dtype} {x.shape}; expected uint8 (n, height, width) with sides of 8 to 256")
@@ -59,26 +60,6 @@ def open(address: str, seed: int, path: str, progress=None, fold: int = 1) -> Da
         ids=np.arange(1, len(x) + 1).astype(str),
         keys={"identity": np.where(identity < 0, "", identity.astype(str))},
     )
-
-
-def _load(file: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-
-    if not file.is_file():
-        raise UserError(f"no such file: {file}")
-    try:
-        found = loadmat(file, appendmat=False, variable_names=_ARRAYS)
-    except NotImplementedError:
-        raise UserError(f"{file} is a MATLAB file of version 7.3; save it again with save -v7") from None
-    except Exception as error:  # what is raised for a damaged file depends on where it is damaged
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{file} cannot be read as a MATLAB file: {why}") from None
-    for name in _ARRAYS:
-        if name not in found:
-            raise UserError(f"{file} has no array {name!r}")
-        if not isinstance(found[name], np.ndarray) or found[name].dtype.kind not in "iufb":
-            raise UserError(f"{file}: {name} is not an array of numbers")
-    return {name: found[name] for name in _ARRAYS}
 
 
 def _column(file: Path, array: np.ndarray, name: str, n: int) -> np.ndarray:
