@@ -28,6 +28,7 @@ from labelspace.training import launcher
 from labelspace.training.options import Options
 
 T = TypeVar("T")
+STREAM = {"train": 1, "val": 2}  # of noise, see seed
 
 
 class ToldError(UserError):

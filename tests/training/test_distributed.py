@@ -147,7 +147,7 @@ def test_without_noise_two_processes_are_one_with_the_whole_batch(
     loop = shares.Loop(alone, shares.model(name, data), data, shares.OPTIONS, None, shares.Silent(), False)
     loop._train_epoch()
     for key, term in of(found, "sum").items():
-        assert torch.allclose(term, loop.sums[key], rtol=1e-4, atol=1e-4), key
+        assert torch.allclose(term, loop.state.sums[key], rtol=1e-4, atol=1e-4), key
     terms, score = loop.validate()
     assert float(found["score"]) == pytest.approx(score, rel=1e-4)
     for key, term in of(found, "val").items():
