@@ -186,7 +186,7 @@ class Loop:
                 )
 
     def _diverged(self, terms: dict[str, Tensor], player: str, step: int) -> None:
-        # A gradient that is not finite on one process is not finite on any after averaging; all of them come here.
+        # A gradient or an objective that is not finite on one process makes the average so on all: all of them come here.
         bad = [name for name, term in terms.items() if not bool(torch.isfinite(term).all())]
         if self.fabric.device.type == "cpu":  # elsewhere it is looked at later, when terms are those of all processes
             bad = engine.from_all(self.fabric, bad)

@@ -57,7 +57,7 @@ class Recorder:
         self.buffers: list[dict[str, Tensor]] = []
         self.average, self.keep = engine.average_gradients, engine.Kept.average
 
-    def average_gradients(self, fabric: Any, parameters: list[nn.Parameter], share: float) -> None:
+    def average_gradients(self, fabric: Any, parameters: list[nn.Parameter], share: Tensor) -> None:
         self.average(fabric, parameters, share)
         self.gradients.append(torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]))
 
