@@ -20,7 +20,7 @@ from labelspace.errors import DivergedError, LostError, UserError
 from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.training import engine, launcher
-from labelspace.training.fit import WHERE, Fitted, configuration, fit
+from labelspace.training.fit import WHERE, Fitted, check, configuration, fit
 from labelspace.training.options import Options
 from labelspace.training.progress import Terminal
 from labelspace.training.run import Run, read_config
@@ -66,6 +66,7 @@ def train(given: argparse.Namespace) -> None:
         model.started_from = source  # the checkpoint has all weights
     elif source:
         taken = saving.warm_start(model, source)
+    check(model, data, config.options)
     # What a user can get wrong has been met by now, before there are other processes to meet it again.
     if not engine.launch(config.options, data.is_image, launcher.this_command(given.words)).is_global_zero:
         _take_part(given, model, data, config.options, home)

@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -86,6 +89,7 @@ class Erasure(nn.Module):
     def __init__(self, size: int, features: int) -> None:
         super().__init__()
         self.starts = True  # until then batches are only measured
+        self._count: int | None = None  # what ``updates`` holds; to read that waits for a GPU
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("covariance", torch.eye(size))
         self.register_buffer("cross", torch.zeros(size, features))
@@ -98,6 +102,17 @@ class Erasure(nn.Module):
         with torch.autocast(code.device.type, enabled=False):
             return code - (code - self.center) @ self.projection.T
 
+    @property
+    def count(self) -> int:
+        """Batches that were taken in."""
+        if self._count is None:
+            self._count = round(float(self.updates))
+        return self._count
+
+    def _load_from_state_dict(self, *args: Any, **rest: Any) -> None:
+        super()._load_from_state_dict(*args, **rest)
+        self._count = None
+
     @torch.no_grad()
     def update(self, code: Tensor, labels: Tensor, share: Tensor | float = 1.0, every: int = 4) -> None:
         """Takes in one batch.
@@ -108,8 +123,8 @@ class Erasure(nn.Module):
             share: ``(features,)`` how many of the samples have each label.
             every: batches from one projection to the next.
         """
+        self._count = step = self.count + 1
         self.updates += 1
-        step = int(self.updates)
         self._take(code, labels, share, 1 / min(step, max(50, step / 10)))
         if self.starts and step % every == 0:
             self._project()
@@ -162,13 +177,13 @@ class SubspaceBalance(nn.Module):
         self.erasure = Erasure(blocks[0].size, schema.width)
         # One small adversary per w block, for the *other* labels: what z may not carry must not move there.
         self.readers = nn.ModuleList(networks.mlp(block.size, [64, 64], schema.parameters) for block in blocks[1:])
-        self.register_buffer("others", ~torch.eye(n, dtype=torch.bool), persistent=False)
+        self.register_buffer("others", (~torch.eye(n, dtype=torch.bool)).flatten().nonzero()[:, 0], persistent=False)
         self.leak = Multipliers(n, allowed=0.02, start=leak, most=1500.0)
         self.block_leak = Multipliers(n * (n - 1), allowed=0.03, start=2.0, most=1500.0)
 
     def clock(self, progress: float) -> None:
         """Takes the time of a training batch, from the batches seen and the fraction of training that is over."""
-        self.time = max(float(self.erasure.updates) / 1000, progress)
+        self.time = max(self.erasure.count / 1000, progress)
         self.erasure.starts = self.time >= _ERASURE_STARTS
 
     def opening(self) -> float:
@@ -188,10 +203,15 @@ class SubspaceBalance(nn.Module):
         strength = torch.rand(len(part.mean), 1, generator=generator, device=part.mean.device)
         return DiagonalGaussian(part.mean, part.scale * strength).sample(generator)
 
+    def crossed(self, rows: Sequence[Tensor]) -> Tensor:
+        """Of rows ``(labels,)``, one a block, the entries about other labels than the block's, ``(labels * (labels - 1),)``."""
+        # by place: a mask would have to be counted, which waits for a GPU
+        return torch.cat(list(rows)).index_select(0, self.others)
+
     def update(self, entropy: Tensor, terms: dict[str, Tensor], seen: Tensor) -> None:
         """Moves the weights of the labels that a batch had: ``seen (labels,)`` bool."""
         self.leak.update(entropy - terms["adversary"], seen)
-        entropies, pairs_seen = (part.expand(len(part), -1)[self.others] for part in (entropy, seen))
+        entropies, pairs_seen = (self.crossed([part] * len(part)) for part in (entropy, seen))
         self.block_leak.update(entropies - terms["block_adversary"], pairs_seen)
 
     def weights(self) -> dict[str, float | Tensor]:

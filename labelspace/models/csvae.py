@@ -261,7 +261,7 @@ class CSVAE(Model):
             crossed = [read(reader(near[b.name])) for reader, b in zip(balance.readers, self.blocks[1:], strict=True)]
             return {
                 "adversary": read(on_z(near["z"])),
-                "block_adversary": torch.stack(crossed)[balance.others],
+                "block_adversary": balance.crossed(crossed),
             }
 
         def model() -> dict[str, Tensor]:
@@ -294,7 +294,7 @@ class CSVAE(Model):
                     self._leak(reader(torch.cat([codes[b.name], posterior[b.name].mode])))
                     for reader, b in zip(balance.readers, self.blocks[1:], strict=True)
                 ]
-                terms["block_leak"] = torch.stack(crossed)[balance.others]
+                terms["block_leak"] = balance.crossed(crossed)
             if balance.is_consistent_now:
                 terms |= self._consistency(batch.x, posterior, codes, values, generator)
             return terms

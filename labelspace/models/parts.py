@@ -49,8 +49,13 @@ def together(parts: Latents[DiagonalGaussian], names: Sequence[str]) -> Diagonal
 
 def in_order(found: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
     """One entry per label, ``(labels,)``, from those of groups of labels, ``(labels of the group,)`` each."""
-    places = torch.tensor([i for group in groups for i in group], device=found[0].device)
-    return torch.cat(list(found))[places.argsort()]
+    places = [i for group in groups for i in group]
+    entries = torch.cat(list(found))
+    if places == sorted(places):
+        return entries
+    # entry by entry: a list of places would have to be copied to a GPU, which waits for it
+    single = dict(zip(places, entries.unbind(), strict=True))
+    return torch.stack([single[i] for i in range(len(single))])
 
 
 def split(blocks: Sequence[Block], gaussian: DiagonalGaussian) -> dict[str, DiagonalGaussian]:

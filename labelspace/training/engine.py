@@ -28,6 +28,7 @@ from labelspace.training import launcher
 from labelspace.training.options import Options
 
 T = TypeVar("T")
+STREAM = {"train": 1, "val": 2}  # of noise, see seed
 
 
 class ToldError(UserError):
@@ -180,7 +181,7 @@ def same_weights(fabric: Fabric, model: nn.Module) -> None:
         _unflatten(flat, tensors)
 
 
-def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter], share: float = 1.0) -> None:
+def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter], share: float | Tensor = 1.0) -> None:
     """Averages gradients over processes, in one message.
 
     A model's objectives are functions of one shared forward pass that several backward passes go through, which torch's

@@ -62,12 +62,7 @@ def fit(
         InterruptedTraining: a KeyboardInterrupt: SIGINT or SIGTERM asked training to end; a checkpoint was written first.
     """
     options = resolve(model, data, options, changes)
-    if model.shape != data.shape or model.schema != data.schema:
-        raise UserError(
-            f"the model was built for {model.shape} and {model.schema}, the data have {data.shape} and {data.schema}"
-        )
-    if options.patience and "val" not in data.splits:
-        raise UserError("patience waits for a better validation score, but the data have no validation split")
+    check(model, data, options)
     watcher = watcher or Silent()
     if out is None and (resume or tensorboard):
         raise UserError("resuming and TensorBoard need a run directory (out)")
@@ -91,6 +86,16 @@ def fit(
 
         engine.on_first(fabric, take)  # of several processes, one holds the run for all
         return Loop(fabric, model, data, options, run, watcher, tensorboard).run_to_the_end()
+
+
+def check(model: Model, data: Dataset, options: Options) -> None:
+    """Raises UserError where model, data and options do not go together."""
+    if model.shape != data.shape or model.schema != data.schema:
+        raise UserError(
+            f"the model was built for {model.shape} and {model.schema}, the data have {data.shape} and {data.schema}"
+        )
+    if options.patience and "val" not in data.splits:
+        raise UserError("patience waits for a better validation score, but the data have no validation split")
 
 
 def _check_resumable(run: Run, options: Options) -> None:

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -17,14 +16,12 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory
 from labelspace.models.base import Model
-from labelspace.training import engine, launcher
+from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher, tell
-from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
+from labelspace.training.run import Run
 from labelspace.training.signals import Notice
 from labelspace.training.step import Stepper
-
-_STREAM = {"train": 1, "val": 2}
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,6 @@ class Loop:
         self.watcher = watcher if self.fabric.is_global_zero else Silent()
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
         engine.same_weights(fabric, self.model)  # nothing makes sure that all processes started from the same
-        self.readers: list[str] = []
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
         # Gathering ahead pays where another device computes; on the CPU it would only take cores away from the computation.
         ahead = 2 if on_gpu else 0
@@ -85,10 +81,8 @@ class Loop:
         self.stepper = Stepper(self.fabric, self.model, options, self.steps, self._diverged)
         self.validates = "val" in data.splits
         # Each device draws its own noise; the first rank's generator is what a single device uses (engine.renew).
-        self.generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(options.seed, _STREAM["train"], rank))
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-        self.best_score, self.best_epoch, self.rows = math.inf, 0, 0
+        noise = torch.Generator(self.fabric.device).manual_seed(engine.seed(options.seed, engine.STREAM["train"], rank))
+        self.state = checkpoint.State(self.model, self.stepper.optimizers, self.batches, noise)
         self.best_weights: dict[str, Tensor] | None = None
         self.rates: list[float] = []
         self.seconds = 0.0
@@ -99,7 +93,9 @@ class Loop:
 
     def run_to_the_end(self) -> Fitted:
         began = time.monotonic()
-        reason = self._restore()
+        reason = ""
+        if self.run is not None:
+            reason = checkpoint.restore(self.fabric, self.run, self.state, self.options, self._tell)
         self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
         try:
             with self.notice, engine.held_memory(self.fabric.device):
@@ -119,9 +115,8 @@ class Loop:
             raise
         self.watcher.stop(reason)
         rate = sorted(self.rates)[len(self.rates) // 2] if self.rates else 0.0
-        return Fitted(
-            self.model, reason, self.best_epoch, self.best_score if self.validates else math.nan, time.monotonic() - began, rate
-        )
+        score = self.state.best_score if self.validates else math.nan
+        return Fitted(self.model, reason, self.state.best_epoch, score, time.monotonic() - began, rate)
 
     def _train_epoch(self) -> None:
         self.model.train()
@@ -132,11 +127,10 @@ class Loop:
             position = self.batches.position
             batch = batch.to(self.fabric.device)
             step, size = epoch * self.steps + position - 1, self.batches.size
-            engine.renew(self.generator, self.options.seed, _STREAM["train"], self.fabric.global_rank, step)
-            losses = self.stepper.step(batch, self.generator, step, self.batches.own / size)
-            self.readers = self.stepper.readers(losses)
+            engine.renew(self.state.generator, self.options.seed, engine.STREAM["train"], self.fabric.global_rank, step)
+            losses = self.stepper.step(batch, self.state.generator, step, self.batches.own / size)
+            self.state.readers = self.stepper.readers(losses)
             self._add(losses.terms, size)
-            self.count += size
             seen += size
             now = time.monotonic()
             if now - shown > 0.2:
@@ -192,7 +186,7 @@ class Loop:
                 )
 
     def _diverged(self, terms: dict[str, Tensor], player: str, step: int) -> None:
-        # A gradient that is not finite on one process is not finite on any after averaging; all of them come here.
+        # A gradient or an objective that is not finite on one process makes the average so on all: all of them come here.
         bad = [name for name, term in terms.items() if not bool(torch.isfinite(term).all())]
         if self.fabric.device.type == "cpu":  # elsewhere it is looked at later, when terms are those of all processes
             bad = engine.from_all(self.fabric, bad)
@@ -203,13 +197,18 @@ class Loop:
             "try a lower learning_rate or a smaller clip"
         )
 
+    def _tell(self, text: str) -> None:
+        tell(self.watcher, text)
+
     def _add(self, terms: dict[str, Tensor], n: int) -> None:
         """Adds a batch's terms, each the mean over so many samples, to the epoch's sums."""
-        if self.sums.keys() == terms.keys():
-            torch._foreach_add_(list(self.sums.values()), [terms[name] for name in self.sums], alpha=n)  # pyright: ignore
+        sums = self.state.sums
+        self.state.count += n
+        if sums.keys() == terms.keys():
+            torch._foreach_add_(list(sums.values()), [terms[name] for name in sums], alpha=n)  # pyright: ignore
             return
         for name, term in terms.items():
-            self.sums[name] = self.sums[name] + term * n if name in self.sums else term * n
+            sums[name] = sums[name] + term * n if name in sums else term * n
 
     # -- validation ---------------------------------------------------------------------------------------------------
 
@@ -228,7 +227,7 @@ class Loop:
             prefetch=self.batches.prefetch,
         )
         # The same noise every time, so that scores of epochs can be compared.
-        generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(self.options.seed, _STREAM["val"], rank))
+        generator = torch.Generator(self.fabric.device).manual_seed(engine.seed(self.options.seed, engine.STREAM["val"], rank))
         sums: dict[str, Tensor] = {}
         count = 0
         for batch in batches:
@@ -247,12 +246,12 @@ class Loop:
 
     def _end_epoch(self) -> str:
         """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
-        epoch = self.batches.epoch
+        epoch, state = self.batches.epoch, self.state
         val, score = self.validate() if self.validates else ({}, None)
         self._check_weights()
-        best = score is None or (math.isfinite(score) and score < self.best_score)
+        best = score is None or (math.isfinite(score) and score < state.best_score)
         if best:
-            self.best_score, self.best_epoch = (self.best_score if score is None else score), epoch
+            state.best_score, state.best_epoch = (state.best_score if score is None else score), epoch
             if self.run is None:
                 self.best_weights = copy.deepcopy(self.model.state_dict())
             elif self.fabric.is_global_zero:
@@ -260,17 +259,17 @@ class Loop:
         names = self.model.term_names()
         row = {
             "epoch": epoch,
-            "train": _plain({name: s / self.count for name, s in self.sums.items()}, names),
+            "train": _plain({name: s / state.count for name, s in state.sums.items()}, names),
             "val": _plain(val, names),
             "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
-            "readers": self.readers,  # terms that only players which read codes minimise: the model does not feel them
+            "readers": state.readers,  # terms that only players which read codes minimise: the model does not feel them
             "score": score,
             "best": best,
             "samples_per_second": self.rates[-1],
             "seconds": self.seconds,
         }
-        self.sums, self.count = {}, 0
-        self.rows += 1
+        state.sums, state.count = {}, 0
+        state.rows += 1
         if self.run is not None and self.fabric.is_global_zero:
             self.run.append_metrics(row)
         if self.events is not None:
@@ -283,11 +282,11 @@ class Loop:
         if epoch >= self.options.epochs:
             if not self.validates:
                 return f"stopped after all {epoch} epochs; the data have no validation split, so the last weights are kept"
-            return f"stopped after all {epoch} epochs; best validation score {self.best_score:.6g} in epoch {self.best_epoch}"
-        if self.options.patience and epoch - self.best_epoch >= self.options.patience:
+            return f"stopped after all {epoch} epochs; best validation score {state.best_score:.6g} in epoch {state.best_epoch}"
+        if self.options.patience and epoch - state.best_epoch >= self.options.patience:
             return (
                 f"stopped early after epoch {epoch}: no better validation score in {self.options.patience} epochs "
-                f"(best {self.best_score:.6g} in epoch {self.best_epoch})"
+                f"(best {state.best_score:.6g} in epoch {state.best_epoch})"
             )
         return ""
 
@@ -316,103 +315,13 @@ class Loop:
             saving.save(self.model, self.run.home)
         launcher.over()
 
-    # -- checkpoints --------------------------------------------------------------------------------------------------
-
     def _checkpoint(self, reason: str, place: dict[str, int] | None = None) -> None:
-        """Writes all that resuming needs.
-
-        Args:
-            reason: why training stopped, empty where it goes on.
-            place: the state of the batches, as it is by default.
-        """
+        """Writes a checkpoint, if what would be in it is finite; arguments as of :func:`checkpoint.write`."""
         if self.run is None or not self.fabric.is_global_zero:
             return
         self.stepper.look()
         self._check_weights()
-        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
-        tensors |= {f"sum.{name}": t for name, t in self.sums.items()}
-        tensors["generator"] = self.generator.get_state()
-        groups: dict[str, Any] = {}
-        for name, built in self.stepper.optimizers.items():
-            for i, optimizer in enumerate(built):
-                found, groups[f"{name}.{i}"] = flatten_optimizer(f"optimizer.{name}.{i}", optimizer)
-                tensors |= found
-        state = {
-            "batches": place or self.batches.state_dict(),
-            "groups": groups,
-            "count": self.count,
-            "best_score": self.best_score if math.isfinite(self.best_score) else None,
-            "best_epoch": self.best_epoch,
-            "rows": self.rows,
-            "readers": self.readers,
-            "device": self.fabric.device.type,
-            "reason": reason,
-        }
-        self.run.write_checkpoint(tensors, state)
-
-    def _restore(self) -> str:
-        """Takes up the last checkpoint, if there is one; returns why that run stopped, if it had."""
-        run = self.run
-        if run is None:
-            return ""
-        found = engine.on_first(self.fabric, lambda: run.read_checkpoint(self._tell))
-        if found is None:
-            if self.fabric.is_global_zero and run.metrics_file.exists():
-                run.keep_metrics(0, self._tell)
-            return ""
-        tensors, state = found
-        try:
-            self._take_up(tensors, state)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__} {error}"
-            raise UserError(f"{run.checkpoint_file} does not belong to this run: {said}") from None
-        engine.on_first(self.fabric, self._check_best)
-        if self.fabric.is_global_zero:
-            run.keep_metrics(self.rows, self._tell)
-        return state["reason"]
-
-    def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        assert self.run is not None
-        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        files.load_strictly(self.model, model, self.run.checkpoint_file)
-        device = self.fabric.device
-        self.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
-        for name, built in self.stepper.optimizers.items():
-            for i, optimizer in enumerate(built):
-                restore_optimizer(f"optimizer.{name}.{i}", optimizer, tensors, state["groups"][f"{name}.{i}"])
-        self.batches.load_state_dict(state["batches"])
-        done = self.batches.epoch * self.steps + self.batches.position
-        if state.get("device", device.type) == device.type:
-            self.generator.set_state(tensors["generator"].cpu())
-        else:  # another kind of device has another kind of generator
-            self.generator.manual_seed(engine.seed(self.options.seed, _STREAM["train"], done))
-        self.count, self.rows = int(state["count"]), int(state["rows"])
-        self.best_epoch = int(state["best_epoch"])
-        self.best_score = math.inf if state["best_score"] is None else float(state["best_score"])
-        self.readers = list(state.get("readers", []))  # absent in checkpoints of older versions
-        # Where the last step was: validation, too, needs it, and may be the first thing to be done.
-        step = self.batches.epoch * self.steps + self.batches.position - 1
-        self.model.epoch, self.model.progress = step / self.steps, step / (self.options.epochs * self.steps)
-
-    def _check_best(self) -> None:
-        """Sees now, not after hours, that the best model can be read; writes it again where the checkpoint has it."""
-        assert self.run is not None
-        path = self.run.home / "model.safetensors"
-        if not self.best_epoch:
-            return
-        try:
-            files.read_tensors(path)
-        except UserError as error:
-            if (self.batches.epoch, self.batches.position) != (self.best_epoch, 0):
-                raise UserError(
-                    f"{error}; it is the best model, of epoch {self.best_epoch}, which the checkpoint does not hold; remove "
-                    f"{self.run.checkpoint_file.parent} and resume to train this run from its beginning"
-                ) from None
-            saving.save(self.model, self.run.home)
-            self._tell(f"{error}; written again from the checkpoint")
-
-    def _tell(self, text: str) -> None:
-        tell(self.watcher, text)
+        checkpoint.write(self.run, self.state, reason, place)
 
 
 def _plain(terms: dict[str, Tensor], names: dict[str, tuple[str, ...]]) -> dict[str, float]:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from labelspace.errors import UserError, unknown
 
+_WEEK = 7 * 24 * 60  # minutes
+
 
 @dataclass(frozen=True)
 class Options:
@@ -74,8 +76,8 @@ class Options:
             )
         if self.strategy not in ("auto", "ddp"):
             raise unknown("strategy", self.strategy, ("auto", "ddp"))
-        if not self.timeout > 0:
-            raise UserError(f"timeout must be positive, got {self.timeout}")
+        if not 0 < self.timeout <= _WEEK:
+            raise UserError(f"timeout must be positive, and at most a week ({_WEEK} minutes), got {self.timeout}")
         if self.optimizer not in ("adam", "adagrad"):
             raise unknown("optimizer", self.optimizer, ("adam", "adagrad"))
         if not (
@@ -84,11 +86,13 @@ class Options:
             and self.matrix_rate >= 0
             and self.clip >= 0
             and 0 <= self.decay <= 1
+            and 0 <= self.floor <= 1
+            and self.checkpoint_minutes >= 0
             and 0 <= self.labelled < 1
         ):
             raise UserError(
-                "learning_rate and reader_rate must be positive, matrix_rate and clip at least 0, decay between 0 and 1, "
-                "labelled at least 0 and below 1"
+                "learning_rate and reader_rate must be positive, matrix_rate, clip and checkpoint_minutes at least 0, "
+                "decay and floor between 0 and 1, labelled at least 0 and below 1"
             )
 
     def pace(self, step: int, steps: int) -> float:

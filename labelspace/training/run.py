@@ -39,7 +39,7 @@ _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second
 
 
 class Run:
-    """The files of one run. Make one with :meth:`create` or :meth:`resume`.
+    """The files of one run. Make a new one with :meth:`create`.
 
     Args:
         home: the run directory.

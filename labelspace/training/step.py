@@ -97,7 +97,9 @@ class Stepper:
                 with self.fabric.autocast():
                     objective = sum((losses.objective(name) for name in names[1:]), losses.objective(names[0]))
                 self.fabric.backward(objective)
-                engine.average_gradients(self.fabric, parameters, share)
+                # Where an objective is not finite on one process, no gradient may be on any: they must not part here.
+                felt = share * (1 + 0 * objective.detach()) if self.fabric.world_size > 1 else share
+                engine.average_gradients(self.fabric, parameters, felt)
                 self._bound(parameters, objective, losses, names[0], step)
                 for optimizer in self.optimizers[turn.name]:
                     optimizer.step()

@@ -233,6 +233,21 @@ def test_running_statistics_of_erasure_approach_the_exact_ones() -> None:
     assert torch.allclose(running.projection, exact.projection, atol=0.1)
 
 
+def test_an_erasure_that_is_loaded_goes_on_counting_where_it_was() -> None:
+    data = torch.Generator().manual_seed(0)
+    codes, labels = torch.randn(8, 40, 4, generator=data), torch.randn(8, 40, 1, generator=data)
+    whole, loaded = Erasure(4, 1), Erasure(4, 1)
+    for i in range(3):
+        whole.update(codes[i], labels[i])
+    assert loaded.count == 0
+    loaded.load_state_dict(whole.state_dict())
+    assert loaded.count == 3
+    for erasure in (whole, loaded):
+        for i in range(3, 8):
+            erasure.update(codes[i], labels[i])
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
 def test_erasure_leaves_a_code_alone_that_does_not_tell_the_label() -> None:
     g = torch.Generator().manual_seed(0)
     erasure = Erasure(4, 1)

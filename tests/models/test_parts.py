@@ -25,6 +25,7 @@ from labelspace.models.parts import (
     cross_entropy,
     evidence,
     hinge,
+    in_order,
     valued_blocks,
     valued_points,
 )
@@ -479,3 +480,9 @@ def test_the_hinge_loss_counts_only_what_is_inside_the_margin() -> None:
     assert float(hinge(torch.tensor([0.5, -2.0]), torch.tensor([-0.5, -2.0]))) == pytest.approx((0.5 + 3) / 2 + 0.25)
     fakes = torch.tensor([0.0, 1.0]), torch.tensor([-1.5, 2.0])
     assert float(hinge(torch.tensor([1.0, 1.0]), *fakes)) == pytest.approx(1.5 + 1.5)
+
+
+@pytest.mark.parametrize("groups", [[[0, 1, 2]], [[0, 2], [1]], [[1], [2, 0]]])
+def test_entries_of_groups_come_in_the_order_of_the_labels(groups: list[list[int]]) -> None:
+    found = [torch.tensor([10.0 * i for i in group]) for group in groups]
+    assert in_order(found, groups).tolist() == [0.0, 10.0, 20.0]

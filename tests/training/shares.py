@@ -57,7 +57,7 @@ class Recorder:
         self.buffers: list[dict[str, Tensor]] = []
         self.average, self.keep = engine.average_gradients, engine.Kept.average
 
-    def average_gradients(self, fabric: Any, parameters: list[nn.Parameter], share: float) -> None:
+    def average_gradients(self, fabric: Any, parameters: list[nn.Parameter], share: Tensor) -> None:
         self.average(fabric, parameters, share)
         self.gradients.append(torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]))
 
@@ -84,7 +84,7 @@ def train(fabric: Any, name: str, missing: float, batch_size: int) -> dict[str, 
     found |= {f"gradient.{i}": gradient for i, gradient in enumerate(recorder.gradients[:calls])}
     found |= {f"term.{key}": value for key, value in recorder.terms[0].items()}
     found |= {f"buffer.{key}": value for key, value in recorder.buffers[0].items()}
-    found |= {f"sum.{key}": value for key, value in loop.sums.items()}
+    found |= {f"sum.{key}": value for key, value in loop.state.sums.items()}
     terms, score = loop.validate()
     return found | {f"val.{key}": value for key, value in terms.items()} | {"score": torch.tensor(score)}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import json
+import math
 import os
 import socket
 import subprocess
@@ -21,8 +23,9 @@ import labelspace as ls
 from labelspace import files
 from labelspace.data.batches import Batches
 from labelspace.distributions import DiagonalGaussian
-from labelspace.errors import UserError
+from labelspace.errors import DivergedError, UserError
 from labelspace.models import MODELS
+from labelspace.models.base import Losses
 from labelspace.training import Options, engine, launcher
 from labelspace.training.fit import fit
 from labelspace.training.step import Stepper
@@ -147,7 +150,7 @@ def test_without_noise_two_processes_are_one_with_the_whole_batch(
     loop = shares.Loop(alone, shares.model(name, data), data, shares.OPTIONS, None, shares.Silent(), False)
     loop._train_epoch()
     for key, term in of(found, "sum").items():
-        assert torch.allclose(term, loop.sums[key], rtol=1e-4, atol=1e-4), key
+        assert torch.allclose(term, loop.state.sums[key], rtol=1e-4, atol=1e-4), key
     terms, score = loop.validate()
     assert float(found["score"]) == pytest.approx(score, rel=1e-4)
     for key, term in of(found, "val").items():
@@ -228,11 +231,40 @@ def unlaunched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ({"strategy": "horovod"}, "unknown strategy"),
         ({"precision": "16-mixed"}, "use bf16-mixed"),
         ({"timeout": 0.0}, "timeout must be positive"),
+        ({"timeout": 1e12}, "at most a week"),
+        ({"floor": -0.1}, "floor between 0 and 1"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes at least 0"),
     ],
 )
 def test_what_is_not_there_is_refused(options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Options(**options)
+
+
+def test_an_objective_that_is_not_finite_on_one_process_is_felt_by_all(
+    shares: ModuleType, unlaunched: pytest.MonkeyPatch
+) -> None:
+    monkeypatch = unlaunched
+    model = shares.model("vae", shares.data(0.0))
+    fabric = engine.launch(Options(accelerator="cpu"), images=False)
+    felt: list[float] = []
+    monkeypatch.setattr(type(fabric), "world_size", 2)
+    monkeypatch.setattr(engine.Kept, "remember", lambda kept: None)
+    monkeypatch.setattr(engine.Kept, "average", lambda kept, losses, share: None)
+    monkeypatch.setattr(engine, "average_gradients", lambda fabric, parameters, share: felt.append(float(share)))
+
+    def diverged(*_: object) -> None:
+        raise DivergedError("here")
+
+    stepper = Stepper(fabric, model, Options(), 1, diverged)
+    weight = next(p for p in model.parameters() if p.requires_grad)
+    batch = next(iter(Batches(shares.data(0.0), "train", 7, prefetch=0)))
+    for addend in (0.0, torch.inf):  # its gradient is finite all the same
+        model.losses = lambda batch, generator, addend=addend: Losses({"model": lambda: {"term": weight.sum() + addend}})
+        with contextlib.suppress(DivergedError):
+            stepper.step(batch, torch.Generator(), 0, 0.25)
+    assert felt[0] == 0.25
+    assert math.isnan(felt[1])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

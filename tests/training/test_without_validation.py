@@ -14,6 +14,7 @@ import labelspace as ls
 from labelspace.cli import main
 from labelspace.errors import UserError
 from labelspace.networks import Network
+from labelspace.training import launcher
 from labelspace.training.run import Run
 
 
@@ -184,6 +185,11 @@ def test_the_command_line_trains_shows_and_reads_such_a_run(home: Path, tmp_path
     with np.load("codes.npz") as codes:
         assert set(codes["split"]) == {"train", "test"}
     assert main(["train", f"mnist:{home},val=0", *TRAIN, "--out", "other", "--set", "patience=3"]) == 2
+    assert "patience" in capsys.readouterr().err.strip().splitlines()[-1]
+    # with several processes, too, it is said once: before the others are started
+    several = ["--set", "patience=3", "--devices", "2", "--accelerator", "cpu"]
+    monkeypatch.setattr(launcher, "start", lambda *_: pytest.fail("processes were started"))
+    assert main(["train", f"mnist:{home},val=0", *TRAIN, "--out", "third", *several]) == 2
     assert "patience" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
