@@ -208,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
     c.add_argument("--rounds", type=int, default=0, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
-    c.add_argument("--out", help="directory of bench.json and bench.md, written after every workload")
+    c.add_argument("--out", help="directory of bench.json and bench.md; with --only, others measured there alike are kept")
 
     c = add(
         "reproduce", "run a published claim as a recipe; without a name, list them and their results", "reproduce:reproduce"

@@ -76,8 +76,13 @@ class Losses:
         terms = self.objectives[player]()
         self.terms.update({name: term.detach() for name, term in terms.items()})
         self.owners.update(dict.fromkeys(terms, player))
-        weighted = [(term * self.weights.get(name, 1.0)).sum() for name, term in terms.items()]
-        return functools.reduce(torch.add, weighted)
+        return functools.reduce(torch.add, [_weighted(term, self.weights.get(name, 1.0)) for name, term in terms.items()])
+
+
+def _weighted(term: Tensor, weight: float | Tensor) -> Tensor:
+    if not (isinstance(weight, float) and weight == 1.0):  # small models spend their time on calls
+        term = term * weight
+    return term.sum() if term.ndim else term
 
 
 @dataclass(frozen=True)

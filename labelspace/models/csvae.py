@@ -34,7 +34,7 @@ objective is exactly the one above.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,15 @@ _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y), under balance
 _TRIED_EXACT, _WORSE = 2000, 1.25  # training samples on which the exact erasure is tried, and how much error it may add
 _TYPICAL_FROM, _CANDIDATES, _TRIED_ON = 4000, 24, 96  # typical points: found among, points tried, samples tried on
+
+
+class _Encoded(NamedTuple):
+    """What the encoders make of a batch: p(w | y) side by side, too, the mean of z before erasure, and w's features of x."""
+
+    posterior: Latents[DiagonalGaussian]
+    w_prior: DiagonalGaussian
+    raw: Tensor
+    features: Tensor
 
 
 class CSVAE(Model):
@@ -160,21 +169,20 @@ class CSVAE(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z) and p(w_i | y_i); for a missing label, the prior at its prior mean."""
-        mean, scale = self._w_prior(self.schema.features(values, observed, self.label_features))
         standard = self.free_prior(values)
-        return self._latents(standard, DiagonalGaussian(mean, scale))
+        return self._latents(standard, self._w_prior(self.schema.features(values, observed, self.label_features)))
 
-    def _w_prior(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of every w coordinate, ``(n, width)``, from label features."""
+    def _w_prior(self, features: Tensor) -> DiagonalGaussian:
+        """p(w | y), all blocks side by side, ``(n, width)``, from label features."""
         if self.prior_network is not None:
             mean, raw = self.prior_network(features).float().chunk(2, dim=-1)
-            return mean, nn.functional.softplus(raw) + 1e-3
+            return DiagonalGaussian(mean, nn.functional.softplus(raw) + 1e-3)
         means, scales = [], []
         for label, part in zip(self.schema, features.split(self.schema.feature_widths, dim=-1), strict=True):
             on = 1 - part if self.flip and label.kind == "binary" else part
             means.append(ON_MEAN * on)
             scales.append(OFF_SCALE + (ON_SCALE - OFF_SCALE) * on if label.discrete else torch.full_like(on, CONTINUOUS_SCALE))
-        return tuple(torch.cat(parts, -1).repeat_interleave(self.subspace, -1) for parts in (means, scales))  # type: ignore[return-value]
+        return DiagonalGaussian(*(torch.cat(parts, -1).repeat_interleave(self.subspace, -1) for parts in (means, scales)))
 
     def decode(self, codes: Latents[Tensor]) -> DataDistribution:
         code = concatenate(codes)
@@ -186,28 +194,27 @@ class CSVAE(Model):
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
         """q(z | x) and q(w | x, y)."""
-        return self._posterior(x, values)[0]
+        return self._encoded(x, values).posterior
 
-    def _posterior(self, x: Tensor, values: Tensor) -> tuple[Latents[DiagonalGaussian], Tensor, Tensor]:
-        """The posterior, the mean of z before erasure, and the features that w's encoder and the label head read."""
+    def _encoded(self, x: Tensor, values: Tensor) -> _Encoded:
         x = self.likelihood.inputs(x)
         z = self.head(self.trunk(x))
         raw = z.mean
         if self.balance is not None:
             z = DiagonalGaussian(self.balance.erasure(raw), z.scale)
-        features = self.label_trunk(x)
-        return self._latents(z, self._w_posterior(features, values)), raw, features
+        features, y = self.label_trunk(x), self.schema.features(values)
+        w_prior = self._w_prior(y)
+        return _Encoded(self._latents(z, self._w_posterior(features, y, w_prior)), w_prior, raw, features)
 
-    def _w_posterior(self, features: Tensor, values: Tensor) -> DiagonalGaussian:
-        """q(w | x, y), all blocks side by side."""
-        y = self.schema.features(values)
-        prior_mean, prior_scale = self._w_prior(y)
+    def _w_posterior(self, features: Tensor, y: Tensor, w_prior: DiagonalGaussian) -> DiagonalGaussian:
+        """q(w | x, y), all blocks side by side, from label features and p(w | y)."""
         # Relative to the prior: at initialisation q(w | x, y) is near p(w | y), whatever its mean and scale.
         shift, spread = self.label_head(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
         if self.balance is not None:  # near enough to the prior that the values of a label stay apart
             shift = _NEAR * torch.tanh(shift / _NEAR)
-        floor = 1e-3 if self.balance is None else 0.08 + 0.22 * (prior_scale <= OFF_SCALE)
-        return DiagonalGaussian(prior_mean + prior_scale * shift, prior_scale * (floor + nn.functional.softplus(spread - 1)))
+        floor = 1e-3 if self.balance is None else 0.08 + 0.22 * (w_prior.scale <= OFF_SCALE)
+        scale = w_prior.scale * (floor + nn.functional.softplus(spread - 1))
+        return DiagonalGaussian(w_prior.mean + w_prior.scale * shift, scale)
 
     def _latents(self, z: DiagonalGaussian, w: DiagonalGaussian) -> Latents[DiagonalGaussian]:
         return Latents(self.blocks, {"z": z, **split(self.blocks[1:], w)})
@@ -236,8 +243,8 @@ class CSVAE(Model):
                 answer = self.label_distribution(batch.x)
                 every = Completions.of(batch, answer, generator, _COMPLETIONS)
                 values = torch.where(batch.observed, batch.values, answer.sample(generator))
-        posterior, raw, features = self._posterior(batch.x, values)
-        prior, codes = self.prior(values), sample(posterior, generator)
+        posterior, w_prior, raw, features = self._encoded(batch.x, values)
+        prior, codes = self._latents(self.free_prior(values), w_prior), sample(posterior, generator)
         if balance is not None and self.training:
             known = self.schema.features(batch.values, batch.observed, self.label_features)
             balance.clock(self.progress)
@@ -268,8 +275,10 @@ class CSVAE(Model):
             # the posterior of w, its prior and its codes, one row per way of filling missing labels
             q, p, drawn, x = posterior, prior, codes, batch.x
             if every is not None:
-                rows, p, x = every.rows, self.prior(every.values), batch.x[every.rows]
-                q = self._latents(posterior["z"][rows], self._w_posterior(features[rows], every.values))
+                rows, x, y = every.rows, batch.x[every.rows], self.schema.features(every.values)
+                given = self._w_prior(y)
+                p = self._latents(self.free_prior(every.values), given)
+                q = self._latents(posterior["z"][rows], self._w_posterior(features[rows], y, given))
                 drawn = sample(q, generator).replace({"z": codes["z"][rows]})
             if balance is not None:
                 drawn = drawn.replace({"z": balance.opening() * drawn["z"]})
@@ -340,7 +349,7 @@ class CSVAE(Model):
         # The decoder is in this graph: it must draw pictures that show the w that it was given.
         picture = self.decode(made).mean_like(x[:n])
         picture = picture.clamp(0, 1) if len(self.shape) == 3 else picture
-        again, _, _ = self._posterior(picture, new_values)
+        again = self._encoded(picture, new_values).posterior
         distance = (again["z"].mean - made["z"]) / posterior["z"].scale[:n].detach()
         return {
             # logarithmic, so that a picture that went wrong does not outvote the rest

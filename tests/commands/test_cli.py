@@ -263,4 +263,9 @@ def test_bench_measures_and_writes_what_it_prints(capsys, fails) -> None:
     assert found == json.loads(Path("speed/bench.json").read_text())
     assert found["workloads"]["f"]["models"]["csvae"]["median"] > 0
     assert "one edit of one face" in Path("speed/bench.md").read_text()
+    kept = {**found, "workloads": {"z": {**found["workloads"]["f"], "title": "an earlier one"}}}
+    Path("speed/bench.json").write_text(json.dumps(kept))
+    assert main(["bench", "--quick", "--only", "f", "--rounds", "1", "--out", "speed"]) == 0
+    assert list(json.loads(Path("speed/bench.json").read_text())["workloads"]) == ["f", "z"]
+    capsys.readouterr()
     fails(["bench", "--only", "z"], "unknown workload 'z'")

@@ -137,6 +137,7 @@ def test_two_processes_train_as_one_does(whole: tuple[Path, str, str], tmp_path:
             assert two["train"][term] == pytest.approx(one["train"][term], rel=0.03), term
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_two_resume_to_the_same_bits(
     killed: Path, whole: tuple[Path, str, str], place: Path
 ) -> None:
