@@ -5,7 +5,7 @@
 Of the kills (SIGKILL), 60 % hit ``labelspace train``, 16 % the building of a store, 24 % ``export --to hub``,
 ``export --to onnx`` and ``embed``, a third each. The moments are spread over the whole life of the command, from the start of
 the interpreter to the last write, by a seeded draw: one in every equal part of the time that the uninterrupted command took.
-Where the command had ended before its moment came, it is started anew and killed a tenth earlier.
+Where the command had ended before its moment came, it is started anew, and its life is what it took this time.
 
 What was killed is called again: training with ``--resume``, or anew where it had not begun. A killed training has succeeded
 when ``model.safetensors`` has the bits of the uninterrupted run, ``metrics.jsonl`` too but for the timings, no temporary file
@@ -80,13 +80,6 @@ def killed(arguments: list[str], cache: Path, delay: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
-def surely_killed(arguments: list[str], cache: Path, delay: float, clear: Callable[[], None]) -> None:
-    """Kills a command after so many seconds, or earlier if it would have ended by then; ``clear`` makes its start anew."""
-    while not killed(arguments, cache, delay):
-        clear()
-        delay *= 0.9
-
-
 def content(home: Path) -> dict[str, str]:
     """Digests of all files in a directory, or of a file."""
     found = sorted(home.rglob("*")) if home.is_dir() else [home]
@@ -118,6 +111,21 @@ class Trials:
         self.seconds["store"] = finished(STORE, self.cache)
         self.whole["store"] = self.stores(self.cache)
 
+    def killed(self, kind: str, arguments: list[str], cache: Path, share: float, clear: Callable[[], None]) -> None:
+        """Kills a command after a share of its life. One that had ended by then says how long that is now, and is started anew.
+
+        Args:
+            kind: whose life.
+            arguments, cache: of the command.
+            share: of the seconds that it takes uninterrupted.
+            clear: removes what a command that had ended has left.
+        """
+        began = time.monotonic()
+        while not killed(arguments, cache, share * self.seconds[kind]):
+            self.seconds[kind] = 0.97 * min(self.seconds[kind], time.monotonic() - began)
+            clear()
+            began = time.monotonic()
+
     def destination(self, kind: str, name: str) -> Path:
         return self.home / f"{kind}-{name}" / ("codes.npz" if kind == "embed" else kind)
 
@@ -138,10 +146,10 @@ class Trials:
     def stores(self, cache: Path) -> dict[str, str]:
         return {name: digest for name, digest in content(cache).items() if "sprites" in name}
 
-    def train(self, number: int, delay: float) -> str:
+    def train(self, number: int, share: float) -> str:
         home = self.home / f"train-{number}"
         arguments = ["train", *TRAIN, "--out", str(home)]
-        surely_killed(arguments, self.cache, delay, lambda: shutil.rmtree(home))
+        self.killed("train", arguments, self.cache, share, lambda: shutil.rmtree(home))
         run = Run(home)
         before = run.read_checkpoint()
         self.place = _place(before[1] if before else None, run.exists)
@@ -161,15 +169,15 @@ class Trials:
             return "a finished epoch was lost"
         return f"left behind: {hidden(home)}" if hidden(home) else ""
 
-    def store(self, number: int, delay: float) -> str:
+    def store(self, number: int, share: float) -> str:
         cache = self.home / f"cache-{number}"
-        surely_killed(STORE, cache, delay, lambda: shutil.rmtree(cache))
+        self.killed("store", STORE, cache, share, lambda: shutil.rmtree(cache))
         finished(STORE, cache)
         if self.stores(cache) != self.whole["store"]:
             return "other bytes"
         return f"left behind: {hidden(cache)}" if hidden(cache) else ""
 
-    def exported(self, kind: str, number: int, delay: float) -> str:
+    def exported(self, kind: str, number: int, share: float) -> str:
         """Every second destination holds an older export."""
         out = self.destination(kind, str(number))
 
@@ -179,7 +187,7 @@ class Trials:
                 shutil.copytree(self.destination(kind, "whole").parent, out.parent)
 
         clear()
-        surely_killed(self.export(kind, out), self.cache, delay, clear)
+        self.killed(kind, self.export(kind, out), self.cache, share, clear)
         if self.named(kind, out) not in ({}, self.whole[kind]) or (number % 2 and not out.exists()):
             return "not whole"
         finished(self.export(kind, out), self.cache)
@@ -197,10 +205,10 @@ def _place(state: dict[str, Any] | None, begun: bool) -> str:
     return f"after epoch {state['batches']['epoch']}, step {state['batches']['position']}"
 
 
-def moments(seed: int, n: int, seconds: float) -> list[float]:
-    """One moment in each of n equal parts of a time, in seconds."""
+def moments(seed: int, n: int) -> list[float]:
+    """One moment in each of n equal parts of a life, as shares of it."""
     generator = random.Random(seed)
-    return [(i + generator.random()) / n * seconds for i in range(n)]
+    return [(i + generator.random()) / n for i in range(n)]
 
 
 def numbers(kills: int) -> dict[str, int]:
@@ -213,12 +221,12 @@ def run(kills: int, seed: int, home: Path, each: Callable[[str, float, str, str]
     """All kills; ``each`` is told the kind, the moment as a share of the command's life, the place, and what failed."""
     trials = Trials(home)
     for place, (kind, n) in enumerate(numbers(kills).items()):
-        for number, delay in enumerate(moments(seed * 1000 + place, n, trials.seconds[kind])):
+        for number, share in enumerate(moments(seed * 1000 + place, n)):
             if kind in ("hub", "onnx", "embed"):
-                failed = trials.exported(kind, number, delay)
+                failed = trials.exported(kind, number, share)
             else:
-                failed = getattr(trials, kind)(number, delay)
-            each(kind, delay / trials.seconds[kind], trials.place, failed)
+                failed = getattr(trials, kind)(number, share)
+            each(kind, share, trials.place, failed)
             trials.place = ""
 
 
