@@ -207,7 +207,7 @@ def parser() -> argparse.ArgumentParser:
     c = add("bench", "measure how fast training and use are here, beside hand-written loops and pythae", "bench:bench")
     c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
-    c.add_argument("--rounds", type=int, default=0, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
+    c.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
     c.add_argument("--out", help="directory of bench.json and bench.md; with --only, others measured there alike are kept")
 
     c = add(

@@ -105,7 +105,7 @@ def encoder(
         width = network.width_for(shape)
         body = mlp(math.prod(shape), [width] * (network.depth - 1), width, network.activation)
         return nn.Sequential(nn.Flatten(), body, activation()), width
-    plan = _Plan.of(shape, network.width_for(shape), network.resolve(shape) == "strided")
+    plan = _Plan.of(shape, network)
     if plan.strided:
         return _strided_encoder(shape[0], plan, activation, edges), 2 * plan.channels[-1]
     layers: list[nn.Module] = [
@@ -127,7 +127,7 @@ def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
     if network.resolve(shape) == "mlp":
         width = network.width_for(shape)
         return nn.Sequential(mlp(inputs, [width] * network.depth, math.prod(shape), network.activation), nn.Unflatten(1, shape))
-    plan = _Plan.of(shape, network.width_for(shape), network.resolve(shape) == "strided")
+    plan = _Plan.of(shape, network)
     if plan.strided:
         return _strided_decoder(inputs, shape, plan, activation)
     layers: list[nn.Module] = [
@@ -183,7 +183,8 @@ class _Plan:
         return self.grid[0] * self.grid[1]
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], width: int, strided: bool = False) -> _Plan:
+    def of(cls, shape: tuple[int, ...], network: Network) -> _Plan:
+        width, strided = network.width_for(shape), network.resolve(shape) == "strided"
         _, height, breadth = shape
         side = max(height, breadth)
         patch = 1 if strided else min(max(2 ** int(math.log2(side / 16)), 2), 8)
@@ -226,12 +227,8 @@ class _Fold(nn.Module):
         return x.reshape(n, h // s, s, w // s, s, c).transpose(2, 3).reshape(n, h // s, w // s, s * s * c)
 
 
-class _Unfold(nn.Module):
-    """The inverse of :class:`_Fold`."""
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
+class _Unfold(_Fold):
+    """The inverse: ``(n, h, w, c)`` to ``(n, h * side, w * side, c / side / side)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         n, h, w, c = x.shape

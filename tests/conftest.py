@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -38,11 +39,27 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def fonts() -> ModuleType:
-    """``tests/fonts.py``: tests are no package that it could be imported from."""
-    spec = importlib.util.spec_from_file_location("fonts", Path(__file__).with_name("fonts.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def program() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a file of the repository, "benchmarks/letters.py" say, that is in no package."""
+    loaded = []
+
+    def load(path: str) -> ModuleType:
+        name = path.removesuffix(".py").replace("/", "_")
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look there
+        loaded.append(name)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def fonts(program: Callable[[str], ModuleType]) -> ModuleType:
+    """``tests/fonts.py``."""
+    return program("tests/fonts.py")

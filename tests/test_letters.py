@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,17 +13,10 @@ import torch
 
 import labelspace as ls
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "letters.py"
-
 
 @pytest.fixture(scope="module")
-def letters() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("letters", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def letters(program: Callable[[str], ModuleType]) -> ModuleType:
+    return program("benchmarks/letters.py")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from labelspace import files, terminal
-from labelspace.errors import unknown
+from labelspace.errors import UserError, unknown
 from labelspace.report.tables import markdown
 from labelspace.speed import floor, memory, peers, table, using
 from labelspace.speed.training import TRAINING
@@ -24,7 +24,9 @@ _LARGE = 200_000  # faces of 64x64: a store of 2.4 GB
 
 def bench(given: argparse.Namespace) -> None:
     """Measures how fast training and use are on this machine, beside what else a person could run."""
-    rounds = given.rounds or (2 if given.quick else 7)
+    rounds = (2 if given.quick else 7) if given.rounds is None else given.rounds
+    if rounds < 1:
+        raise UserError(f"--rounds must be at least 1, got {rounds}")
     workloads = _workloads(rounds, given.quick)
     chosen = [key.strip() for key in given.only.split(",")] if given.only else list(workloads)
     for key in chosen:
@@ -75,9 +77,7 @@ def _workloads(rounds: int, quick: bool) -> dict[str, Callable[[Callable[[str], 
 def _keep(file: Path, found: dict[str, Any]) -> None:
     """Takes over the other workloads of an earlier call in the same place, if it measured alike."""
     before = files.read_json(file) if file.exists() else {}
-    if {name: before.get(name) for name in ("machine", "rounds", "quick")} == {
-        n: found[n] for n in ("machine", "rounds", "quick")
-    }:
+    if all(before.get(name) == found[name] for name in ("machine", "rounds", "quick")):
         found["workloads"] |= before["workloads"]
         found["multiply_rate"] |= before["multiply_rate"]
 

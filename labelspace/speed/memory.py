@@ -106,7 +106,7 @@ def of_stores(sizes: tuple[int, ...], tell: Callable[[str], None]) -> dict[str, 
         found.append(json.loads(done.stdout.splitlines()[-1]))
         own = found[-1]["most_while_training_mb"]["RssAnon"]
         tell(f"(h) {n:,} images, store of {found[-1]['store_mb']:,.0f} MB: {own:,.0f} MB of its own while training")
-    return {"title": "memory of training on a store", "unit": "MB", "stores": found}
+    return {"title": "memory of training on a store", "unit": "MB", "held": found}
 
 
 if __name__ == "__main__":

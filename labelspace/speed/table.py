@@ -33,12 +33,13 @@ def _rows(key: str, each: dict[str, Any], multiply: dict[str, float]) -> Iterato
                     yield title, f"{model}: {what}", f"{one['rate']['median']:,.0f} {each['unit']}", ratio, ""
                     title = ""
             title = ""
-    else:
-        for one in each["stores"] if isinstance(each["stores"], list) else ():
+    elif "held" in each:
+        for one in each["held"]:
             held = f"{one['most_while_training_mb']['RssAnon']:,.0f} MB at most"
             yield title, f"{one['images']:,} images, {one['store_mb']:,.0f} MB", held, "", ""
             title = ""
-        for what, one in each["stores"].items() if isinstance(each["stores"], dict) else ():
+    else:
+        for what, one in each["stores"].items():
             yield title, what, f"{one['rate']:,.0f} {each['unit']}", "", ""
             title = ""
 

@@ -26,9 +26,6 @@ class Spread:
     def plain(self) -> dict[str, float]:
         return {"min": self.minimum, "median": self.median, "max": self.maximum}
 
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.minimum:.2f}-{self.maximum:.2f})"
-
 
 def interleaved(
     contestants: Mapping[str, Contestant], rounds: int, tell: Callable[[str], None] = lambda text: None

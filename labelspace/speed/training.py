@@ -24,6 +24,16 @@ HAND = "hand-written loop"
 PUBLISHED = Network("strided", width=32, activation="relu")  # Joy et al. 2021, at 64x64
 
 
+def noise(shape: tuple[int, ...], labels: int, n: int) -> Dataset:
+    """Noise with binary labels: what is in samples does not matter for time. All are training samples."""
+    random = np.random.default_rng(0)
+    images = len(shape) == 3
+    x = random.integers(0, 256, (n, *shape), np.uint8) if images else random.normal(size=(n, *shape)).astype("f4")
+    values = random.integers(0, 2, (n, labels)).astype(np.float32)
+    schema = Schema([binary(f"label{i}") for i in range(labels)])
+    return Dataset("generated", x, values, np.ones(values.shape, bool), schema, {"train": np.arange(n)})
+
+
 @dataclass(frozen=True)
 class Training:
     """A model on data of a shape.
@@ -56,13 +66,8 @@ class Training:
         return replace(self, steps=max(2, self.steps // by))
 
     def dataset(self) -> Dataset:
-        """Noise of the shape, with labels: what is in samples does not matter for time. All are training samples."""
-        random, n = np.random.default_rng(0), self.batch_size * self.steps
-        images = len(self.shape) == 3
-        x = random.integers(0, 256, (n, *self.shape), np.uint8) if images else random.normal(size=(n, *self.shape)).astype("f4")
-        values = random.integers(0, 2, (n, self.labels)).astype(np.float32)
-        schema = Schema([binary(f"label{i}") for i in range(self.labels)])
-        return Dataset("generated", x, values, np.ones(values.shape, bool), schema, {"train": np.arange(n)})
+        """What a round goes through."""
+        return noise(self.shape, self.labels, self.batch_size * self.steps)
 
     def new(self, data: Dataset) -> Model:
         torch.manual_seed(0)
@@ -105,7 +110,7 @@ class Training:
             if "pythae 0.1.2" in rates
             else {},
             "operations_per_sample": per_sample,  # of the hand-written step
-            "bfloat16": len(self.shape) == 3 and precision_for(Options()) != "32-true",  # what "auto" means here
+            "bfloat16": precision_for(Options(), data.is_image) == "bf16-mixed",  # what "auto" means here
         }
 
     def _fit(self, data: Dataset, **changes: Any) -> float:

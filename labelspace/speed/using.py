@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,21 @@ from PIL import Image
 from labelspace import interventions
 from labelspace.blocks import modes
 from labelspace.data import sources, store
+from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.results.samples import CHUNK, chunks
 from labelspace.speed import timing
-from labelspace.speed.training import Training
+from labelspace.speed.training import noise
 from labelspace.training.fit import fit
 
 _MODELS = ("csvae", "vae")
 
 
 def _faces(n: int) -> Dataset:
-    """Noise in the shape of faces with three labels; times do not depend on what is in samples."""
-    return replace(Training("", "", "", (3, 64, 64), 3, n, 1).dataset(), splits={"train": np.arange(n)})
+    """Noise in the shape of faces with three labels."""
+    return noise((3, 64, 64), 3, n)
 
 
 def throughput(rounds: int, n: int, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -87,8 +87,6 @@ def latency(rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
 
 def _batches(data: Dataset):
     """A data set's training split as batches, in order."""
-    from labelspace.data.batches import Batches
-
     return iter(Batches(data, "train", 256, shuffle=False, prefetch=0))
 
 

@@ -35,10 +35,12 @@ class ToldError(UserError):
     """A mistake that the first process has met; it tells the user, the others only end."""
 
 
-def precision_for(options: Options) -> str:
-    """The precision that "auto" means on this machine."""
+def precision_for(options: Options, images: bool = True) -> str:
+    """The precision that "auto" means on this machine for images or vectors."""
     if options.precision != "auto":
         return options.precision
+    if not images:  # vectors go through small networks, where casting costs more than bfloat16 saves
+        return "32-true"
     on_gpu = options.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
     if on_gpu:
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
@@ -59,8 +61,7 @@ def launch(options: Options, images: bool, command: Sequence[str] | None = None)
     Raises:
         UserError: such devices are not there, or other processes than were asked for.
     """
-    # Vectors go through small networks, where casting costs more than bfloat16 saves.
-    precision = precision_for(options) if images or options.precision != "auto" else "32-true"
+    precision = precision_for(options, images)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what is to be said
     devices, nodes = launcher.wanted(options)
     several = devices * nodes > 1

@@ -119,7 +119,7 @@ class Stepper:
     def _bound(self, parameters: list[nn.Parameter], objective: Tensor, losses: Losses, player: str, step: int) -> None:
         """Clips the gradient, and looks whether it and the objective are finite: at once where that costs nothing."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # pyright: ignore[reportPrivateImportUsage]
+        norm = nn.utils.get_total_norm(gradients)
         both = objective.detach() + norm
         most = self.options.clip
         if self._waits:

@@ -269,3 +269,4 @@ def test_bench_measures_and_writes_what_it_prints(capsys, fails) -> None:
     assert list(json.loads(Path("speed/bench.json").read_text())["workloads"]) == ["f", "z"]
     capsys.readouterr()
     fails(["bench", "--only", "z"], "unknown workload 'z'")
+    fails(["bench", "--rounds", "0"], "--rounds must be at least 1, got 0")

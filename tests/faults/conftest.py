@@ -1,13 +1,9 @@
-"""A trained run to damage, made once and copied for every test; and the programs in benchmarks/."""
+"""A trained run to damage, made once and copied for every test."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -48,25 +44,3 @@ def run(whole: Path, tmp_path: Path) -> Path:
 def trained():
     """:func:`train`: tests are no package that it could be imported from."""
     return train
-
-
-@pytest.fixture(scope="session")
-def benchmark() -> Iterator[Callable[[str], ModuleType]]:
-    """Imports a program of benchmarks/ by its name."""
-    loaded = []
-
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(
-            f"benchmarks_{name}", Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look there
-        loaded.append(spec.name)
-        spec.loader.exec_module(module)
-        return module
-
-    yield load
-    for name in loaded:
-        del sys.modules[name]

@@ -10,8 +10,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def kills(benchmark: Callable[[str], ModuleType]) -> ModuleType:
-    return benchmark("kills")
+def kills(program: Callable[[str], ModuleType]) -> ModuleType:
+    return program("benchmarks/kills.py")
 
 
 def test_moments_are_spread_over_the_whole_life(kills: ModuleType) -> None:

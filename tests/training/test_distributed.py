@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.util
 import json
 import math
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -35,13 +35,8 @@ _LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTAS
 
 
 @pytest.fixture(scope="module")
-def shares() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shares", _PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def shares(program: Callable[[str], ModuleType]) -> ModuleType:
+    return program("tests/training/shares.py")
 
 
 @pytest.fixture(scope="module")
