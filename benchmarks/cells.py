@@ -24,13 +24,13 @@ import torch
 from matplotlib.figure import Figure
 
 import labelspace as ls
-from labelspace import files
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation.leakage import strong_probe
 from labelspace.evaluation.probing import posterior
+from labelspace.metrics.leakage import strong_probe
 from labelspace.models.base import Model
 from labelspace.report.figures import COLOURS, write
 from labelspace.report.figures.base import label, styled
+from labelspace.storage import files
 
 LABEL = "bulk_labels"
 LEAST = 15  # cells of a type that is probed

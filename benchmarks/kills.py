@@ -36,9 +36,9 @@ from pathlib import Path
 from typing import Any
 
 import labelspace as ls
-from labelspace import files
 from labelspace.errors import UserError
 from labelspace.report.tables import markdown
+from labelspace.storage import files
 from labelspace.training.run import Run
 
 TRAIN = ["swiss-roll:n=600", "--epochs", "6", "--set", "checkpoint_minutes=0.0005", "--set", "batch_size=16", "--no-report"]

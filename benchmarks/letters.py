@@ -24,18 +24,19 @@ import torch
 from torch import Tensor
 
 import labelspace as ls
-from labelspace import files, interventions
+from labelspace import interventions
 from labelspace.data import store
 from labelspace.data.dataset import Dataset, as_float
-from labelspace.evaluation.morphology import measure
-from labelspace.evaluation.prediction import r_squared
+from labelspace.metrics.morphology import measure
+from labelspace.metrics.prediction import r_squared
 from labelspace.models.base import Model
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 from labelspace.report import figures
 from labelspace.report.tables import markdown
+from labelspace.storage import files
 
 READING = {"weight": "thickness", "width": "width", "slant": "slant"}
-"""Axis -> the measure of :mod:`labelspace.evaluation.morphology` that shows it."""
+"""Axis -> the measure of :mod:`labelspace.metrics.morphology` that shows it."""
 AREAS = {
     "gap": "weights that were never seen (500 to 600)",
     "corner": "bold and narrow at once, each seen alone",

@@ -24,10 +24,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import labelspace as ls
-from labelspace import files
 from labelspace.data.batches import Batch
 from labelspace.labels import Schema, binary
 from labelspace.models import model_class
+from labelspace.storage import files
 from labelspace.training import Options, engine, launcher
 from labelspace.training.run import Run
 from labelspace.training.step import Stepper

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from labelspace import files
 from labelspace.data.batches import Batches
 from labelspace.errors import DivergedError
 from labelspace.report.tables import markdown
 from labelspace.speed.training import TRAINING, Training
+from labelspace.storage import files
 from labelspace.training import engine
 from labelspace.training.options import Options
 from labelspace.training.step import Stepper

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from labelspace import files
 from labelspace.report.tables import markdown
+from labelspace.storage import files
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 PASSES, BATCH, HIDDEN, RATE, SEED = 51, 100, 500, 0.01, 1

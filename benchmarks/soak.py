@@ -32,8 +32,8 @@ from typing import Any
 import torch
 
 import labelspace as ls
-from labelspace import files
 from labelspace.report.tables import markdown
+from labelspace.storage import files
 from labelspace.training.progress import Silent
 
 SAMPLES = 120  # a phase

@@ -27,13 +27,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import labelspace as ls
-from labelspace import files
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation.leakage import strong_probe
 from labelspace.evaluation.probing import posterior
+from labelspace.metrics.leakage import strong_probe
 from labelspace.models.base import Model
 from labelspace.report.figures import COLOURS, write
 from labelspace.report.figures.base import label, styled
+from labelspace.storage import files
 
 LABELS = ["species", "body_mass_g"]
 MODEL = "csvae"

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from labelspace.errors import UserError, unknown
 from labelspace.models import model_class
-from labelspace.networks import revive
+from labelspace.models.networks import revive
 from labelspace.training.options import Options
 
 _FROM_DATA: set[str | int] = {"shape", "schema", "frequencies"}

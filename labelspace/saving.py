@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from labelspace import files, hub, variables
+from labelspace import variables
 from labelspace.errors import UserError
 from labelspace.labels import Schema
 from labelspace.models import MODELS, model_class, name_of
 from labelspace.models.base import Model
-from labelspace.networks import Network, revive
+from labelspace.models.networks import Network, revive
+from labelspace.storage import files, hub
 
 FORMAT = 1
 
@@ -216,7 +217,7 @@ def load(directory: str | Path) -> Model:
     """Reads a model that :func:`save` or a training run wrote; it is in evaluation mode, on the CPU.
 
     Args:
-        directory: where it is, or its address on the Hugging Face hub (``hf:OWNER/NAME``, see :mod:`labelspace.hub`).
+        directory: where it is, or its address on the Hugging Face hub (``hf:OWNER/NAME``, see :mod:`labelspace.storage.hub`).
 
     Raises:
         UserError: a file is absent, truncated, foreign or of a newer format; or the hub cannot be reached.

@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from labelspace import files
 from labelspace.data.store import Progress as Report
+from labelspace.storage import files
 
 err = Console(stderr=True)
 

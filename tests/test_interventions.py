@@ -15,7 +15,7 @@ from labelspace.data.dataset import Dataset, random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical
 from labelspace.models.base import Model
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
 

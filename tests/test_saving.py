@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import labelspace as ls
-from labelspace import files
 from labelspace.errors import UserError
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 from labelspace.saving import warm_start
+from labelspace.storage import files
 
 
 @pytest.fixture

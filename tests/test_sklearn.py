@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import labelspace as ls
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 from labelspace.sklearn import LabelspaceTransformer
 
 SMALL: dict[str, Any] = {"arguments": {"latent": 2, "network": Network(width=8, depth=1)}, "epochs": 2, "random_state": 0}

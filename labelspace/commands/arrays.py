@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from labelspace import __version__, files, saving, terminal
+from labelspace import __version__, saving, terminal
 from labelspace.commands.data import open_like
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
@@ -18,6 +18,7 @@ from labelspace.errors import UserError
 from labelspace.models import name_of
 from labelspace.models.base import Model
 from labelspace.results import annotated, samples, writers
+from labelspace.storage import files
 
 
 def embed(given: argparse.Namespace) -> None:

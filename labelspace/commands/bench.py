@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from labelspace import files, terminal
+from labelspace import terminal
 from labelspace.errors import UserError, unknown
 from labelspace.report.tables import markdown
 from labelspace.speed import floor, memory, peers, table, using
 from labelspace.speed.training import TRAINING
+from labelspace.storage import files
 from labelspace.training.engine import precision_for
 from labelspace.training.options import Options
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from labelspace import files, interventions, terminal
+from labelspace import interventions, terminal
 from labelspace.commands.data import open_data
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
@@ -19,6 +19,7 @@ from labelspace.evaluation.manipulation import errors_to_styles
 from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.report.figures import Sheet, sheets
+from labelspace.storage import files
 from labelspace.training.fit import fit, resolve
 from labelspace.training.progress import Terminal
 from labelspace.training.run import Run

@@ -6,13 +6,14 @@ import argparse
 import time
 from pathlib import Path
 
-from labelspace import files, saving, terminal
+from labelspace import saving, terminal
 from labelspace.commands.data import open_like
 from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
 from labelspace.evaluation.whole import evaluate as measure
 from labelspace.report.evaluation import figures, page, tables
 from labelspace.report.figures import write as write_figure
+from labelspace.storage import files
 from labelspace.training.run import Run
 
 

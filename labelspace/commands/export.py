@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from labelspace import hub, saving, terminal
+from labelspace import saving, terminal
 from labelspace.errors import UserError
 from labelspace.export import folder, onnx
 from labelspace.models.base import Model
+from labelspace.storage import hub
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 

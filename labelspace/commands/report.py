@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from labelspace import files, terminal
+from labelspace import terminal
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.models.base import Model
 from labelspace.report import comparison, page, runs
+from labelspace.storage import files
 
 
 def report(given: argparse.Namespace) -> None:

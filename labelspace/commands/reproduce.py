@@ -6,11 +6,12 @@ import argparse
 import time
 from pathlib import Path
 
-from labelspace import files, terminal
+from labelspace import terminal
 from labelspace.errors import UserError
 from labelspace.experiments import evidence, grid
 from labelspace.experiments.recipe import Recipe, Scale
 from labelspace.experiments.recipes import RECIPES, load
+from labelspace.storage import files
 
 
 def reproduce(given: argparse.Namespace) -> None:

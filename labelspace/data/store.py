@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.data import locks
 from labelspace.errors import UserError
+from labelspace.storage import locks
 
 FORMAT = 1
 _CHUNK = 64  # rows that a worker draws between two looks at the clock

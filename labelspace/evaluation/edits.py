@@ -19,9 +19,9 @@ from labelspace.errors import UserError
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.leakage import probe, strong_probe
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
-from labelspace.evaluation.scores import Score, mean
+from labelspace.metrics.leakage import probe, strong_probe
+from labelspace.metrics.scores import Score, mean
 from labelspace.models.base import Model
 
 MODES = {"plain": False, "keep_detail": True}

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labelspace import files
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
 from labelspace.data.store import Progress, cache_directory
 from labelspace.errors import UserError
 from labelspace.evaluation.probing import chunks
-from labelspace.evaluation.scores import Score, balanced, statistic
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
-from labelspace.networks import mlp
+from labelspace.metrics.scores import Score, balanced, statistic
+from labelspace.models.networks import mlp
+from labelspace.storage import files
 
 FORMAT = 2
 _MEASURED = 1000  # of images, which may be more than memory holds, some are enough to learn their scale from

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.scores import _RESAMPLES, Score, _score, mean
 from labelspace.labels import Schema
+from labelspace.metrics.scores import _RESAMPLES, Score, _score, mean
 
 
 def hit_rate(judge: Judge, edited: Tensor, label: str, wanted: Tensor) -> Score:

@@ -16,7 +16,7 @@ from labelspace.blocks import Blocks, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
-from labelspace.evaluation import leakage
+from labelspace.metrics import leakage
 from labelspace.models.base import Model
 
 _CHUNK = 500

@@ -19,13 +19,14 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset, Split
 from labelspace.distributions import Point
 from labelspace.errors import UserError
-from labelspace.evaluation import disentanglement, diversity, edits, generation, leakage, prediction
+from labelspace.evaluation import edits
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import Edited, changed_region, identity_cost, side_effect_matrix
 from labelspace.evaluation.probing import chosen, chunks, posterior, probes, reconstructed
-from labelspace.evaluation.scores import Score, mean
 from labelspace.labels import LabelDistribution
+from labelspace.metrics import disentanglement, diversity, generation, leakage, prediction
+from labelspace.metrics.scores import Score, mean
 from labelspace.models.base import Model
 
 Tell = Callable[[str], None]

@@ -13,8 +13,8 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution
 from labelspace.likelihoods import build_likelihood
+from labelspace.models.networks import Network, encoder
 from labelspace.models.parts import cross_entropy
-from labelspace.networks import Network, encoder
 
 
 class Classifier(nn.Module):

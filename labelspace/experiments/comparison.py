@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from labelspace import config, files
+from labelspace import config
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.scores import mean
 from labelspace.experiments import classifier, jobs, measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import spread
 from labelspace.labels import LabelDistribution
+from labelspace.metrics.scores import mean
 from labelspace.models import MODELS
 from labelspace.report.tables import markdown
+from labelspace.storage import files
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import labelspace
-from labelspace import files
 from labelspace.evaluation.diagnosis import TRUSTED
 from labelspace.experiments.grid import as_plain, failure, without_path
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict, spread
 from labelspace.report.figures import write as write_figure
 from labelspace.report.tables import markdown
+from labelspace.storage import files
 
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from labelspace import files
 from labelspace.data import sources
 from labelspace.errors import UserError
 from labelspace.evaluation import judge
 from labelspace.evaluation.diagnosis import TRUSTED
 from labelspace.experiments import jobs
 from labelspace.experiments.recipe import Recipe, Result, Scale
+from labelspace.storage import files
 from labelspace.training.run import Run
 
 Report = Callable[[float, str], None]  # the share that is done, and what is being done

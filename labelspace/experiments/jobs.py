@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import labelspace
-from labelspace import config, files, saving
+from labelspace import config, saving
 from labelspace.config import Config
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
@@ -19,6 +19,7 @@ from labelspace.errors import UserError
 from labelspace.experiments import source
 from labelspace.models import build
 from labelspace.models.base import Model
+from labelspace.storage import files
 from labelspace.training.fit import configuration, fit
 from labelspace.training.progress import Silent, Watcher
 from labelspace.training.run import Run

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace import files, interventions
+from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.data.store import cache_directory
-from labelspace.evaluation import diversity, edits, morphology
+from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
 from labelspace.evaluation.probing import best_probe, chosen, probes, reconstructed
-from labelspace.evaluation.scores import mean
+from labelspace.metrics import diversity, morphology
+from labelspace.metrics.scores import mean
 from labelspace.models.base import Model
+from labelspace.storage import files
 
 
 def reconstruction_error(model: Model, data: Dataset, rows: np.ndarray) -> float:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelspace import files
 from labelspace.errors import DivergedError, UserError
 from labelspace.experiments import jobs, source
 from labelspace.experiments.recipes import load
+from labelspace.storage import files
 
 
 def work(task: dict) -> None:

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from labelspace import files, interventions
+from labelspace import interventions
 from labelspace.errors import UserError
 from labelspace.explorer import script
 from labelspace.explorer.steps import Drawn, MoveBlock, Sample, SetLabel, Step, TakeFrom, blocks_of, perform, short
 from labelspace.explorer.workbench import Workbench
 from labelspace.interventions import Intervention
 from labelspace.report import pictures
+from labelspace.storage import files
 
 _MOST_DRAWN = 64
 _MOST_UNDO = 200

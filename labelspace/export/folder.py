@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from labelspace import __version__, files, hub, saving
+from labelspace import __version__, saving
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
@@ -17,6 +17,7 @@ from labelspace.models.base import Model
 from labelspace.report import words
 from labelspace.report.evaluation import tables
 from labelspace.report.runs import shown_address, shown_text
+from labelspace.storage import files, hub
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 

@@ -31,12 +31,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labelspace import __version__, files
+from labelspace import __version__
 from labelspace.blocks import Latents, sample
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.models import name_of
 from labelspace.models.base import Model
+from labelspace.storage import files
 
 OPSET = 20
 TOLERANCE = 1e-4  # of an output, relative to its size where that is above 1

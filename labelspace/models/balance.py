@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labelspace import networks
 from labelspace.blocks import Blocks
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
+from labelspace.models import networks
 
 # Times are in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
 _Z_OPENS = (0.14, 0.24)

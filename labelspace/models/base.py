@@ -17,13 +17,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from labelspace import schedules
 from labelspace.blocks import Blocks, Latents, concatenate, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, Likelihood
+from labelspace.models import schedules
 from labelspace.models.spread import CodeSpread
 from labelspace.variables import Variable
 
@@ -107,7 +107,7 @@ class Model(nn.Module):
         frequencies: label frequencies of the training data (:func:`labelspace.labels.frequencies`); None is uniform.
         blocks: the model's latent blocks.
         likelihood: p(x | codes), as a module that reads the decoder's raw output.
-        weights: term name -> weight (a number, or the text of a schedule, see :mod:`labelspace.schedules`).
+        weights: term name -> weight (a number, or the text of a schedule, see :mod:`labelspace.models.schedules`).
     """
 
     about: ClassVar[About]

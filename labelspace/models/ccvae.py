@@ -46,13 +46,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from labelspace import networks
 from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
+from labelspace.models import networks
 from labelspace.models.base import About, Head, Losses, Model
 from labelspace.models.parts import LabelPrior, LabelReaders, evidence, in_order, split, together
 

@@ -31,12 +31,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labelspace import networks, schedules
 from labelspace.blocks import Block, Blocks, Latents, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
+from labelspace.models import networks, schedules
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import by_bounds, cross_entropy, valued_blocks, valued_points
 

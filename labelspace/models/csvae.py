@@ -39,13 +39,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from labelspace import networks
 from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.models import networks
 from labelspace.models.balance import Erasure, SubspaceBalance, by_density
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import Completions, cross_entropy, split

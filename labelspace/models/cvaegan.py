@@ -29,11 +29,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labelspace import networks, schedules
 from labelspace.blocks import Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
+from labelspace.models import networks, schedules
 from labelspace.models.base import About, Losses, Player, frozen
 from labelspace.models.condvae import CondVAE
 from labelspace.models.parts import Discriminator, SpectralFeatures, cross_entropy, needs_numbers

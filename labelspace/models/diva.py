@@ -26,12 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labelspace import networks
 from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
+from labelspace.models import networks
 from labelspace.models.base import About, Head, Losses, Model
 from labelspace.models.parts import LabelPrior, LabelReaders, cross_entropy, evidence, in_order, split, together
 

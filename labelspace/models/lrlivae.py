@@ -41,13 +41,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from labelspace import networks, schedules
 from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
+from labelspace.models import networks, schedules
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import Discriminator, cross_entropy, hinge, needs_numbers
 

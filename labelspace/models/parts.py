@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from labelspace import networks
 from labelspace.blocks import Block, Latents
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import Likelihood
+from labelspace.models import networks
 
 # -- labels as blocks -------------------------------------------------------------------------------------------------
 

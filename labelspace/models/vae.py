@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from labelspace import networks
 from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
 from labelspace.likelihoods import build_likelihood
+from labelspace.models import networks
 from labelspace.models.base import About, Head, Losses, Model, kl_terms
 from labelspace.models.parts import AttributeVectors
 

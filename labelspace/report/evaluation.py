@@ -13,8 +13,8 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.diagnosis import Finding
-from labelspace.evaluation.diversity import variance_map
 from labelspace.evaluation.probing import best_probe
+from labelspace.metrics.diversity import variance_map
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
 from labelspace.report.tables import markdown

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from labelspace import files
 from labelspace.errors import UserError
+from labelspace.storage import files
 from labelspace.variables import Variable
 
 _WRITABLE = {

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labelspace import files, saving
+from labelspace import saving
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.data.store import Progress
@@ -19,6 +19,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation import probing, whole
 from labelspace.evaluation.diagnosis import Finding, diagnose
 from labelspace.models.base import Model
+from labelspace.storage import files
 from labelspace.training.fit import open_data
 from labelspace.training.run import Run
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from labelspace import files
 from labelspace.errors import UserError
+from labelspace.storage import files
 
 KEY = "X_labelspace"  # in obsm, of all blocks side by side; with _BLOCK of each; uns holds the record under "labelspace"
 

@@ -24,12 +24,12 @@ import numpy as np
 from numpy.lib import format as npy
 from torch import Tensor
 
-from labelspace import files
 from labelspace.errors import UserError
 from labelspace.labels import Schema
 from labelspace.models.base import Model
 from labelspace.report import pictures
 from labelspace.results import samples
+from labelspace.storage import files
 
 RECORDS, RECORD = "records.csv", "record.json"
 _LONGEST = 120  # bytes of a file's name

@@ -69,7 +69,7 @@ def measure(n: int) -> dict[str, Any]:
     from labelspace.data.dataset import Dataset, random_splits
     from labelspace.labels import Schema, binary
     from labelspace.models import build
-    from labelspace.networks import Network
+    from labelspace.models.networks import Network
     from labelspace.training.fit import fit
 
     torch.manual_seed(0)

@@ -13,8 +13,8 @@ from labelspace.data.dataset import Dataset, as_float
 from labelspace.labels import Schema, binary
 from labelspace.models import build, model_class
 from labelspace.models.base import Model
+from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
-from labelspace.networks import Network
 from labelspace.speed import floor, loops, peers, timing
 from labelspace.training.engine import precision_for
 from labelspace.training.fit import fit

@@ -11,10 +11,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from labelspace import files, saving
+from labelspace import saving
 from labelspace.data.batches import Batches
 from labelspace.errors import UserError
 from labelspace.models.base import Model
+from labelspace.storage import files
 from labelspace.training import engine
 from labelspace.training.options import Options
 from labelspace.training.run import Run, flatten_optimizer, restore_optimizer

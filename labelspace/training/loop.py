@@ -11,11 +11,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from labelspace import files, saving
+from labelspace import saving
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory
 from labelspace.models.base import Model
+from labelspace.storage import files
 from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
 from labelspace.training.progress import Silent, Watcher, tell

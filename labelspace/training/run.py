@@ -31,8 +31,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from labelspace import files, flock
 from labelspace.errors import UserError
+from labelspace.storage import files, flock
 
 FORMAT = 1
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has

@@ -13,10 +13,11 @@ import torch
 import yaml
 
 import labelspace as ls
-from labelspace import hub, saving
+from labelspace import saving
 from labelspace.cli import main
 from labelspace.export import folder
-from labelspace.networks import Network
+from labelspace.models.networks import Network
+from labelspace.storage import hub
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from labelspace.export import onnx as exporting
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

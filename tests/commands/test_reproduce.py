@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from labelspace import files
 from labelspace.cli import main
 from labelspace.experiments import grid
 from labelspace.experiments.recipes import RECIPES, load
+from labelspace.storage import files
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import labelspace as ls
 from labelspace import interventions, saving
 from labelspace.cli import main
 from labelspace.interventions import Intervention
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 from labelspace.results import samples
 
 

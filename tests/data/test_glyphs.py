@@ -18,7 +18,7 @@ import labelspace
 from labelspace.data.dataset import Dataset
 from labelspace.data.synthetic.glyphs import Typeface, axes_of, characters_of, draw, glyphs, read
 from labelspace.data.truth import FactorGrid
-from labelspace.evaluation.morphology import measure
+from labelspace.metrics.morphology import measure
 
 SIZE = 64
 

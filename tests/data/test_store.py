@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelspace.data import locks, store
+from labelspace.data import store
 from labelspace.errors import UserError
+from labelspace.storage import locks
 
 SHAPE = (1, 8, 8)
 ARGUMENTS: dict[str, Any] = {"size": [8, 8], "channels": 1}
@@ -379,7 +380,8 @@ import sys
 
 import numpy as np
 
-from labelspace.data import locks, store
+from labelspace.data import store
+from labelspace.storage import locks
 
 rows = np.load(sys.argv[1])
 sys.stdin.readline()

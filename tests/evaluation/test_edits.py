@@ -13,7 +13,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
 from labelspace.models.base import Model
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 pytest.importorskip("skia")
 pytest.importorskip("python_avatars")

@@ -9,10 +9,10 @@ import torch
 import labelspace as ls
 from labelspace.errors import UserError
 from labelspace.evaluation import judge as judges
-from labelspace.evaluation import scores
-from labelspace.evaluation.leakage import probe
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
 from labelspace.labels import Schema, binary
+from labelspace.metrics import scores
+from labelspace.metrics.leakage import probe
 
 
 def test_a_mean_has_an_interval_that_covers_it() -> None:

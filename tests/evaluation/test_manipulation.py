@@ -10,8 +10,8 @@ import torch
 
 from labelspace.errors import UserError
 from labelspace.evaluation.manipulation import Edited, changed_region, identity_cost, side_effect_matrix
-from labelspace.evaluation.scores import mean
 from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.metrics.scores import mean
 
 SCHEMA = Schema([binary("a"), categorical("c", "xyz"), continuous("v", 10, 2), binary("b")])
 

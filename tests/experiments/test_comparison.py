@@ -7,7 +7,7 @@ import pytest
 import labelspace as ls
 from labelspace.errors import UserError
 from labelspace.experiments import classifier, comparison
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 from labelspace.report.tables import markdown
 
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from labelspace import files
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.experiments import grid, jobs, worker
@@ -21,6 +20,7 @@ from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale
 from labelspace.experiments.recipes import load
 from labelspace.models.base import Model
+from labelspace.storage import files
 
 # A process in the place of labelspace.experiments.worker, which would take seconds to import PyTorch.
 STAND_IN = """

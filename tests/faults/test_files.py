@@ -18,9 +18,10 @@ import torch
 import yaml
 
 import labelspace as ls
-from labelspace import cli, files, saving
+from labelspace import cli, saving
 from labelspace.data import store
 from labelspace.errors import UserError
+from labelspace.storage import files
 from labelspace.training.fit import open_run
 from labelspace.training.run import Run, read_config
 

@@ -20,9 +20,9 @@ import pytest
 import torch
 
 import labelspace as ls
-from labelspace import cli, files
-from labelspace.data import locks
+from labelspace import cli
 from labelspace.errors import DivergedError, InterruptedTraining, UserError
+from labelspace.storage import files, locks
 from labelspace.training.loop import Loop
 from labelspace.training.progress import Silent
 from labelspace.training.run import Run

@@ -16,7 +16,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.ccvae import CCVAE
 from labelspace.models.diva import DIVA
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 ONE = Schema([binary("a")])
 TWO = Schema([binary("a"), binary("b")])

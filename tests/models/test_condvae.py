@@ -15,7 +15,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import parts
 from labelspace.models.condvae import CondVAE, CondVAEInfo
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
 FREQUENCIES = [[0.8, 0.2], [0.5, 0.3, 0.2]]

@@ -17,7 +17,7 @@ from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.balance import Erasure, Multipliers
 from labelspace.models.csvae import CSVAE
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
 FREQUENCIES = [[0.8, 0.2], [0.5, 0.3, 0.2]]

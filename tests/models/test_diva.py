@@ -14,7 +14,7 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.diva import DIVA
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z"))])
 FREQUENCIES = [[0.8, 0.2], [0.5, 0.3, 0.2]]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from labelspace.blocks import Block, Blocks
 from labelspace.data.batches import Batch
 from labelspace.labels import LabelDistribution, Schema, binary, categorical, continuous
+from labelspace.models.networks import Network
 from labelspace.models.parts import (
     AttributeVectors,
     Completions,
@@ -29,7 +30,6 @@ from labelspace.models.parts import (
     valued_blocks,
     valued_points,
 )
-from labelspace.networks import Network
 
 DISCRETE = Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")])
 MIXED = Schema([binary("a"), categorical("k", ("x", "y", "z")), continuous("c", 2.0, 3.0)])

@@ -13,8 +13,8 @@ from labelspace.data.dataset import Dataset, random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.base import Head
+from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
-from labelspace.networks import Network
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z")), continuous("c", 1.0, 2.0)])
 

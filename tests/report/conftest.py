@@ -14,7 +14,7 @@ import torch
 
 import labelspace as ls
 from labelspace.models import model_class
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 
 # Names come from users' files: this one is a program in a page that does not escape, and mathematics in a careless figure.
 WICKED = '<script>alert("$x_$")'

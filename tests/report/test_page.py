@@ -12,10 +12,11 @@ import pytest
 import torch
 import yaml
 
-from labelspace import files, saving
+from labelspace import saving
 from labelspace.evaluation import whole
 from labelspace.models import MODELS
 from labelspace.report import page, runs
+from labelspace.storage import files
 
 SECTIONS = ["overview", "diagnosis", "curves", "reconstructions", "labels", "maps", "samples", "leakage", "side-effects"]
 # Models meet images and vectors in turn; tables are vectors with a likelihood of their own, for which one model is enough.

@@ -92,7 +92,7 @@ def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeyp
     from labelspace.commands import arrays
     from labelspace.data.dataset import Dataset, random_splits
     from labelspace.labels import Schema, binary
-    from labelspace.networks import Network
+    from labelspace.models.networks import Network
 
     rng = np.random.default_rng(0)
     values = np.array([0, 1, 0, 1, 0, 1], np.float32)[:, None]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import labelspace as ls
-from labelspace import files
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, categorical
 from labelspace.models import MODELS
 from labelspace.models.base import Losses, Model
-from labelspace.networks import Network
+from labelspace.models.networks import Network
+from labelspace.storage import files
 from labelspace.training import Options, engine
 from labelspace.training.loop import Loop
 from labelspace.training.progress import Silent

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 import labelspace as ls
-from labelspace import files
 from labelspace.data.batches import Batches
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import DivergedError, UserError
 from labelspace.models import MODELS
 from labelspace.models.base import Losses
+from labelspace.storage import files
 from labelspace.training import Options, engine, launcher
 from labelspace.training.fit import fit
 from labelspace.training.step import Stepper

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 import labelspace as ls
-from labelspace import files, saving
+from labelspace import saving
 from labelspace.data import sources
+from labelspace.storage import files
 from labelspace.training import Options
 from labelspace.training.run import Run
 

@@ -11,10 +11,10 @@ import torch
 import yaml
 
 import labelspace as ls
-from labelspace import files
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, UserError
 from labelspace.models.base import Model
+from labelspace.storage import files
 from labelspace.training.options import Options
 from labelspace.training.run import Run
 

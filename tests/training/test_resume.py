@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import labelspace as ls
-from labelspace import files
 from labelspace.errors import UserError
+from labelspace.storage import files
 from labelspace.training.run import Run
 
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -13,7 +13,7 @@ import torch
 import labelspace as ls
 from labelspace.cli import main
 from labelspace.errors import UserError
-from labelspace.networks import Network
+from labelspace.models.networks import Network
 from labelspace.training import launcher
 from labelspace.training.run import Run
 

@@ -17,15 +17,16 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation import diversity, edits, judge
+from labelspace.evaluation import edits, judge
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import Edited, changed_region, side_effect_matrix
 from labelspace.evaluation.probing import encoded
-from labelspace.evaluation.scores import mean
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, plain, spread
 from labelspace.experiments.recipes.csvae_faces import face_jobs, styles_shown
+from labelspace.metrics import diversity
+from labelspace.metrics.scores import mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
 

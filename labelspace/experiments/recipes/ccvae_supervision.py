@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation import prediction
 from labelspace.experiments import classifier, comparison
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, by_seed, paired, pick, spread
 from labelspace.experiments.recipes.csvae_faces import FACES
+from labelspace.metrics import prediction
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, lines
 

@@ -21,7 +21,6 @@ from labelspace.blocks import Latents
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.scores import mean
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import (
     Conclusion,
@@ -38,6 +37,7 @@ from labelspace.experiments.recipe import (
     spread,
 )
 from labelspace.experiments.recipes.csvae_faces import face_jobs
+from labelspace.metrics.scores import mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
 

@@ -19,7 +19,6 @@ from labelspace.blocks import sample
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
-from labelspace.evaluation import leakage
 from labelspace.evaluation.probing import posterior, reconstructed
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import (
@@ -35,6 +34,7 @@ from labelspace.experiments.recipe import (
     pick,
     spread,
 )
+from labelspace.metrics import leakage
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, scatters
 

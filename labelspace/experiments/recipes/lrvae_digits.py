@@ -19,9 +19,8 @@ from torch import Tensor
 from labelspace import interventions
 from labelspace.blocks import concatenate
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation import diversity, generation, judge
+from labelspace.evaluation import judge
 from labelspace.evaluation.probing import chosen, encoded
-from labelspace.evaluation.scores import mean
 from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import (
@@ -40,6 +39,8 @@ from labelspace.experiments.recipe import (
     spread,
 )
 from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
+from labelspace.metrics import diversity, generation
+from labelspace.metrics.scores import mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, Sheet, scatters, sheets
 

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from labelspace import files, interventions
+from labelspace import interventions
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation import diversity, generation
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import (
@@ -38,8 +37,10 @@ from labelspace.experiments.recipe import (
     pick,
     spread,
 )
+from labelspace.metrics import diversity, generation
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, scatters
+from labelspace.storage import files
 from labelspace.training.progress import Silent, Watcher
 
 PUBLISHED = (

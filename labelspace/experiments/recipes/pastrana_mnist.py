@@ -20,11 +20,11 @@ from torch import Tensor
 
 from labelspace.blocks import Latents, sample
 from labelspace.data.dataset import Dataset
-from labelspace.evaluation import alignment, disentanglement
 from labelspace.evaluation.probing import encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick, setting
+from labelspace.metrics import alignment, disentanglement
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
 

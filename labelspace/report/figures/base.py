@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from labelspace import files
 from labelspace.errors import UserError
 from labelspace.report.colours import INK
+from labelspace.storage import files
 
 P = ParamSpec("P")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelspace import flock
+from labelspace.storage import flock
 
 _WAIT = 0.1  # seconds between two looks at another builder's lock
 

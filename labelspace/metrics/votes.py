@@ -1,6 +1,6 @@
 """Scores by vote: groups of rows share a factor, and the codes have to tell which (Higgins et al. 2017; Kim and Mnih 2018).
 
-What the scores are good for is said in :mod:`~labelspace.evaluation.disentanglement`, which also offers them.
+What the scores are good for is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from labelspace.evaluation.scores import Score
-from labelspace.evaluation.scoring import CodedSample, Metric, interval, logistic_reader, measure
+from labelspace.metrics.scores import Score
+from labelspace.metrics.scoring import CodedSample, Metric, interval, logistic_reader, measure
 
 _AT_ONCE = 1000  # votes that are drawn together
 
@@ -32,7 +32,7 @@ def beta_vae(
     the rest. Resampled: the scored votes.
 
     Args:
-        codes, factors, discrete, bins, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
         group: pairs per vote.
         votes: for fitting and for scoring.
     """
@@ -74,7 +74,7 @@ def factor_vae(
     replacement. Zero if no latent survives pruning. Resampled: the scored votes.
 
     Args:
-        codes, factors, discrete, bins, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
         group: rows per vote.
         votes: for assigning latents and for scoring.
         prune: latents with a smaller standard deviation, in units of the codes, do not vote.

@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.evaluation.leakage import _r_squared, entropy
-from labelspace.evaluation.scores import Score, balanced, mean, statistic
 from labelspace.labels import LabelDistribution
+from labelspace.metrics.leakage import _r_squared, entropy
+from labelspace.metrics.scores import Score, balanced, mean, statistic
 
 _TINY = float(np.finfo(np.float64).tiny)
 _LEVELS = (0.5, 0.9)
@@ -64,7 +64,7 @@ def majority_rate(truth: np.ndarray) -> Score:
 def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> Score:
     """Mean of -log p(truth) in nats; best is 0.
 
-    Who only knows how frequent the classes are has :func:`labelspace.evaluation.leakage.entropy`.
+    Who only knows how frequent the classes are has :func:`labelspace.metrics.leakage.entropy`.
     A probability of zero counts as the smallest normal double, 708 nats, so that one sample cannot make the score infinite.
     """
     p, y = _checked(probabilities, truth)

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 import labelspace
 from labelspace.errors import UserError
-from labelspace.evaluation.morphology import NAMES, Morphology, measure, skeletons, squared_distances
+from labelspace.metrics.morphology import NAMES, Morphology, measure, skeletons, squared_distances
 
 # The first training image of MNIST, a "5".
 _FIVE = (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from labelspace.errors import UserError
-from labelspace.evaluation import prediction
 from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.metrics import prediction
 
 
 def drawn(n: int, classes: int, seed: int = 0, power: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

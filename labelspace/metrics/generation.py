@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.evaluation.diversity import as_matrix, squared_distances
-from labelspace.evaluation.prediction import as_probabilities
-from labelspace.evaluation.scores import _RESAMPLES, Score, _score, mean, statistic
+from labelspace.metrics.diversity import as_matrix, squared_distances
+from labelspace.metrics.prediction import as_probabilities
+from labelspace.metrics.scores import _RESAMPLES, Score, _score, mean, statistic
 
 Result = TypeVar("Result")
 

@@ -43,12 +43,12 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.evaluation.agreement import udr
-from labelspace.evaluation.independence import gaussian_total_correlation, gaussian_wasserstein, irs
-from labelspace.evaluation.information import mig, modularity, modularity_of, mutual_information, mutual_information_score
-from labelspace.evaluation.readers import completeness_of, dci, disentanglement_of, explicitness, sap
-from labelspace.evaluation.scoring import Metric
-from labelspace.evaluation.votes import beta_vae, factor_vae
+from labelspace.metrics.agreement import udr
+from labelspace.metrics.independence import gaussian_total_correlation, gaussian_wasserstein, irs
+from labelspace.metrics.information import mig, modularity, modularity_of, mutual_information, mutual_information_score
+from labelspace.metrics.predictability import completeness_of, dci, disentanglement_of, explicitness, sap
+from labelspace.metrics.scoring import Metric
+from labelspace.metrics.votes import beta_vae, factor_vae
 
 __all__ = [
     "Metric",

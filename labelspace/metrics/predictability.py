@@ -1,7 +1,7 @@
 """Scores by readers, trained on a random two thirds of the rows and, unless said otherwise, scored on the other third.
 
 D, C and I are those of Eastwood and Williams 2018, SAP that of Kumar et al. 2018, explicitness that of Ridgeway and Mozer 2018.
-What the scores are good for is said in :mod:`~labelspace.evaluation.disentanglement`, which also offers them.
+What the scores are good for is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelspace.evaluation.boosting import boost
-from labelspace.evaluation.scores import Score
-from labelspace.evaluation.scoring import (
+from labelspace.metrics.boosting import boost
+from labelspace.metrics.scores import Score
+from labelspace.metrics.scoring import (
     TINY,
     CodedSample,
     Metric,
@@ -41,7 +41,7 @@ def dci(
 ) -> tuple[Metric, Metric, Metric]:
     """Disentanglement, completeness and informativeness, from gradient boosted trees that read factors off codes.
 
-    The importances of latents for factors (:mod:`~labelspace.evaluation.boosting`) give D, one minus the entropy of a latent's
+    The importances of latents for factors (:mod:`~labelspace.metrics.boosting`) give D, one minus the entropy of a latent's
     importances over factors, and C, one minus that of a factor's over latents, both weighted by importance. I is the mean
     accuracy on held-out rows, with R^2 (not below zero) in place of accuracy for a continuous factor.
 
@@ -49,7 +49,7 @@ def dci(
     to the importances.
 
     Args:
-        codes, factors, discrete, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
         stages: trees per class.
         depth: of a tree.
         rate: learning rate.
@@ -123,7 +123,7 @@ def sap(
     one. Resampled: those rows.
 
     Args:
-        codes, factors, discrete, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
         cost: C of the machine; codes are not standardised, so their scale matters.
         bins: of no influence here.
     """
@@ -228,7 +228,7 @@ def explicitness(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[b
     influence on it).
 
     Args:
-        codes, factors, discrete, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
         bins: of no influence here.
     """
     return measure(_explicitness, CodedSample.of(codes, factors, discrete, bins, seed))

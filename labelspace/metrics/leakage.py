@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from labelspace.errors import UserError
-from labelspace.evaluation.diversity import as_matrix
-from labelspace.evaluation.scores import Score, balanced, mean, statistic
+from labelspace.metrics.diversity import as_matrix
+from labelspace.metrics.scores import Score, balanced, mean, statistic
 
 _LEAST_NATS = 0.01  # a block with a smaller KL carries nothing
 _LEAST_VARIANCE = 0.01  # a coordinate whose mean varies less is inactive (Burda et al. 2016)

@@ -12,7 +12,7 @@ A latent that is named by both carries the property. Neither sees a curved relat
 neither says anything about properties that hang together in the data themselves: a code with one latent for each of two
 correlated properties is not what a factorised code looks like.
 
-Codes are posterior means, properties are what a measure gave, such as :func:`labelspace.evaluation.morphology.measure`.
+Codes are posterior means, properties are what a measure gave, such as :func:`labelspace.metrics.morphology.measure`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from labelspace.errors import UserError
-from labelspace.evaluation.scores import Score
+from labelspace.metrics.scores import Score
 
 _RESAMPLES = 1000
 _FLAT = 1e-20  # a column whose sum of squares about its mean is below this share of that about zero does not vary

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelspace.errors import UserError
-from labelspace.evaluation.leakage import (
+from labelspace.metrics.leakage import (
     active_units,
     block_use,
     entropy,

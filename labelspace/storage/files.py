@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from labelspace import flock
 from labelspace.errors import UserError
+from labelspace.storage import flock
 
 _DIGEST = "digest"  # name of the text in a safetensors file that tells whether the rest of it is as it was written
 

@@ -1,6 +1,6 @@
 """Agreement of several models on their latents: the unsupervised disentanglement ranking (Duan et al. 2020).
 
-What it is good for is said in :mod:`~labelspace.evaluation.disentanglement`, which also offers it.
+What it is good for is said in :mod:`~labelspace.metrics.disentanglement`, which also offers it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from labelspace.errors import UserError, unknown
-from labelspace.evaluation.scoring import (
+from labelspace.metrics.scoring import (
     RESAMPLES,
     TINY,
     Metric,

@@ -1,7 +1,7 @@
 """Scores by information, in nats: counted after latents and continuous factors are cut into bins of equal width.
 
 The mutual information gap is that of Chen et al. 2018, modularity that of Ridgeway and Mozer 2018. What the scores are good for
-is said in :mod:`~labelspace.evaluation.disentanglement`, which also offers them.
+is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from labelspace.evaluation.scores import Score
-from labelspace.evaluation.scoring import TINY, CodedSample, Metric, by_rows, cut, lead, measure, measure_codes
+from labelspace.metrics.scores import Score
+from labelspace.metrics.scoring import TINY, CodedSample, Metric, by_rows, cut, lead, measure, measure_codes
 
 
 def mig(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bins: int = 20, seed: int = 0) -> Metric:
@@ -24,7 +24,7 @@ def mig(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bin
     Resampled: rows.
 
     Args:
-        codes, factors, discrete, bins, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
     """
     sample = CodedSample.of(codes, factors, discrete, bins, seed, least_latents=2)
     once = np.ones((1, sample.n))
@@ -47,7 +47,7 @@ def modularity(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[boo
     Resampled: rows.
 
     Args:
-        codes, factors, discrete, bins, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
     """
     return measure(_modularity, CodedSample.of(codes, factors, discrete, bins, seed, least_factors=2))
 
@@ -73,7 +73,7 @@ def mutual_information(
     """Mutual information of every latent with every factor in nats, ``(d, k)``: what MIG and modularity summarise.
 
     Args:
-        codes, factors, discrete, bins: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, bins: as in :func:`~labelspace.metrics.disentanglement.suite`.
         seed: of no influence here.
     """
     sample = CodedSample.of(codes, factors, discrete, bins, seed)

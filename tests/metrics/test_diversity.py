@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from labelspace.errors import UserError
-from labelspace.evaluation.diversity import (
+from labelspace.metrics.diversity import (
     intra_class,
     mean_distance,
     mean_squared_distance,
@@ -43,7 +43,7 @@ def test_blocks_of_distances_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> N
     a, b = rng.normal(5, 1, size=(11, 3)), rng.normal(5, 1, size=(7, 3))
     expected = ((a[:, None] - b) ** 2).sum(2)
     for block in (1, 20, 2**20):
-        monkeypatch.setattr("labelspace.evaluation.diversity._BLOCK", block)
+        monkeypatch.setattr("labelspace.metrics.diversity._BLOCK", block)
         found = np.empty((11, 7))
         for place, part in squared_distances(a, b):
             found[place] = part

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from labelspace.errors import UserError
-from labelspace.networks import Network, decoder, encoder, mlp, revive
+from labelspace.models.networks import Network, decoder, encoder, mlp, revive
 
 SIDES = st.integers(8, 256)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelspace.errors import UserError
-from labelspace.evaluation import alignment
-from labelspace.evaluation.alignment import measure_traversal, traversal, within_class
-from labelspace.evaluation.morphology import measure
+from labelspace.metrics import alignment
+from labelspace.metrics.alignment import measure_traversal, traversal, within_class
+from labelspace.metrics.morphology import measure
 
 
 def made(n: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

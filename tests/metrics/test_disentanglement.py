@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelspace.errors import UserError
-from labelspace.evaluation import disentanglement as dis
-from labelspace.evaluation.agreement import _correlations, _lasso, _ranks
-from labelspace.evaluation.boosting import boost
-from labelspace.evaluation.independence import _total_correlation
-from labelspace.evaluation.readers import _separate
-from labelspace.evaluation.scoring import lead
-from labelspace.evaluation.votes import _Groups
+from labelspace.metrics import disentanglement as dis
+from labelspace.metrics.agreement import _correlations, _lasso, _ranks
+from labelspace.metrics.boosting import boost
+from labelspace.metrics.independence import _total_correlation
+from labelspace.metrics.predictability import _separate
+from labelspace.metrics.scoring import lead
+from labelspace.metrics.votes import _Groups
 
 DSPRITES = (3, 6, 40, 32, 32)
 

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 import labelspace as ls
 from labelspace.errors import UserError
 from labelspace.evaluation import judge as judges
-from labelspace.evaluation.generation import frechet, inception_style_score, kernel_distance, precision_recall, real_halves
 from labelspace.labels import Schema, binary
+from labelspace.metrics.generation import frechet, inception_style_score, kernel_distance, precision_recall, real_halves
 
 
 def gaussian(n: int, mean: np.ndarray, covariance: np.ndarray, seed: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_the_interval_of_frechet_is_that_of_fits_to_resampled_data(monkeypatch: 
     rng = np.random.default_rng(0)
     real, made = rng.normal(size=(800, 3)), rng.normal(0.5, [1.0, 1.5, 0.7], size=(600, 3))
     score = frechet(real, made)
-    monkeypatch.setattr("labelspace.evaluation.generation._RESAMPLES", 2)  # the fits' own intervals are not needed
+    monkeypatch.setattr("labelspace.metrics.generation._RESAMPLES", 2)  # the fits' own intervals are not needed
     fits = [frechet(real[rng.integers(0, 800, 800)], made[rng.integers(0, 600, 600)]).value for _ in range(200)]
     assert (score.high - score.low) / 3.92 == pytest.approx(np.std(fits), rel=0.15)
 
@@ -145,7 +145,7 @@ def test_precision_and_recall_are_the_textbook_loops(k: int, monkeypatch: pytest
     real, made = rng.normal(size=(60, 4)), rng.normal(0.4, 0.8, size=(45, 4))
     expected = by_loops(real, made, k)
     assert {name: s.value for name, s in precision_recall(real, made, k).items()} == pytest.approx(expected)
-    monkeypatch.setattr("labelspace.evaluation.diversity._BLOCK", 100)  # one or two rows at a time
+    monkeypatch.setattr("labelspace.metrics.diversity._BLOCK", 100)  # one or two rows at a time
     assert {name: s.value for name, s in precision_recall(real, made, k).items()} == pytest.approx(expected)
 
 

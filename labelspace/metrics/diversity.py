@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.evaluation.scores import Score, mean, statistic
+from labelspace.metrics.scores import Score, mean, statistic
 
 _BLOCK = 2**20  # distances that are held at once: 8 MB, so that they stay in the cache
 

@@ -1,4 +1,4 @@
-"""What the scores of :mod:`~labelspace.evaluation.disentanglement` share: samples, floors, ceilings, intervals, binning.
+"""What the scores of :mod:`~labelspace.metrics.disentanglement` share: samples, floors, ceilings, intervals, binning.
 
 A score is a function of a :class:`CodedSample`, or of codes alone. :func:`measure` and :func:`measure_codes` apply it to what
 was given and to noise, and for a ceiling to the factors themselves.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelspace.errors import UserError
-from labelspace.evaluation.scores import Score
+from labelspace.metrics.scores import Score
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

@@ -1,7 +1,7 @@
 """Scores of independence: of latents from each other, and of a latent from factors other than its own.
 
 The two of a Gaussian are those of the study of Locatello et al. 2019, the interventional robustness score that of Suter et al.
-2019. What the scores are good for is said in :mod:`~labelspace.evaluation.disentanglement`, which also offers them.
+2019. What the scores are good for is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.evaluation.scores import Score
-from labelspace.evaluation.scoring import TINY, CodedSample, Metric, covariances, cut, interval, measure, measure_codes
+from labelspace.metrics.scores import Score
+from labelspace.metrics.scoring import TINY, CodedSample, Metric, covariances, cut, interval, measure, measure_codes
 
 
 def gaussian_total_correlation(codes: np.ndarray, *, seed: int = 0) -> Metric:
@@ -85,7 +85,7 @@ def irs(
     latter, and constant ones are left out. Zero if none is left. Resampled: rows, 100 times.
 
     Args:
-        codes, factors, discrete, bins, seed: as in :func:`~labelspace.evaluation.disentanglement.suite`.
+        codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
         quantile: of the distance; the paper takes the largest (1).
     """
     return measure(_irs, CodedSample.of(codes, factors, discrete, bins, seed), quantile=quantile)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelspace.errors import UserError
-from labelspace.schedules import Schedule, parse
+from labelspace.models.schedules import Schedule, parse
 
 WEIGHTS = st.floats(0, 1e6)
 SCHEDULES = st.builds(Schedule, st.sampled_from(["linear", "cosine", "cyclic"]), WEIGHTS, WEIGHTS, st.floats(1e-3, 1e6))
