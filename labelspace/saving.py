@@ -106,8 +106,14 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
         raise UserError(f"{path} does not fit model {name!r}: {said}") from None
 
 
-_ABOUT_DATA = ("trunk.", "head.", "label_trunk.", "decoder.", "likelihood.")  # parts that do not speak of certain labels
-_MEASURED = ("spread.", "points", "balance.erasure.", "balance.leak.", "balance.block_leak.", "attributes.")
+_ABOUT_DATA = (
+    "trunk.",
+    "head.",
+    "label_trunk.",
+    "w_trunk.",
+    "decoder.",
+    "likelihood.",
+)  # parts that do not speak of certain labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +158,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     for name, tensor in model.state_dict().items():
         if name in settings:
             left[name] = "a setting"
-        elif name.startswith(_MEASURED):
+        elif name.startswith(model.measured):
             left[name] = "measured in training"
         elif not same_labels and not name.startswith(_ABOUT_DATA):
             left[name] = "the labels there are others"

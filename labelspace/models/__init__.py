@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # name -> module and class; imported when asked for
 MODELS = {
+    "lsvae": ("labelspace.models.lsvae", "LSVAE"),
     "vae": ("labelspace.models.vae", "VAE"),
     "condvae": ("labelspace.models.condvae", "CondVAE"),
     "condvae-info": ("labelspace.models.condvae", "CondVAEInfo"),

@@ -114,6 +114,7 @@ class Model(nn.Module):
     takes: ClassVar[tuple[Kind, ...]] = ("binary", "categorical", "continuous")  # label kinds that it is defined for
     labelled: ClassVar[bool] = True  # whether it is a model of labels at all: they take part in training and in p(codes | y)
     completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
+    measured: ClassVar[tuple[str, ...]] = ("spread.",)  # tensors that training measures: a warm start leaves them as they are
     arguments: dict[str, Any]
     decoder: nn.Module
     label_features: Tensor

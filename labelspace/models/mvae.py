@@ -21,7 +21,7 @@ Blocks: ``z``, free. ``prior(y)`` is the product of p(z) and the experts of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,7 @@ class MVAE(Model):
         paper="Wu & Goodman 2018",
     )
     completes_labels = False
+    measured: ClassVar[tuple[str, ...]] = (*Model.measured, "attributes.")
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ Blocks: ``z``, free. ``beta = 1`` is the VAE; a larger beta trades reconstructio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,6 +53,7 @@ class VAE(Model):
         paper="Kingma & Welling 2014; Higgins et al. 2017 (beta)",
     )
     labelled = completes_labels = False
+    measured: ClassVar[tuple[str, ...]] = (*Model.measured, "attributes.")
 
     def __init__(
         self,

@@ -1,0 +1,66 @@
+"""Parts that models are made of, one a file, each usable by any model.
+
+=====================  ============================================================================================
+``value_blocks``       labels as blocks that hold the label's own value
+``label_prior``        p(block | label) and q(label | block), learned, label by label
+``subspace_prior``     p(w | y) of a label's subspace, as Klys et al. 2018 fix it
+``missing_labels``     every way of filling in labels that are missing, and Bayes' rule with a bound of log p(x | y)
+``adversary``          what an adversary reads off a code, and what that costs the model; one per label's block
+``dual_ascent``        a weight per constraint that grows while the constraint is violated
+``erasure``            a code without what a linear classifier reads of the labels, in closed form
+``consistency``        a model's own counterfactuals must be encoded as what they were made from
+``typical_points``     where in its block a label has a value: a point for edits
+``attribute_vectors``  directions along which labels change, where no block is a label's own
+``discriminator``      spectrally normalised discriminators of samples
+``stacking``           blocks side by side, and labels that are alike at once
+=====================  ============================================================================================
+"""
+
+from labelspace.models.parts.adversary import (
+    BlockAdversaries,
+    between_mean_and_draw,
+    cross_entropy,
+    divergence,
+    negative_entropy,
+)
+from labelspace.models.parts.attribute_vectors import AttributeVectors
+from labelspace.models.parts.consistency import counterfactual_consistency
+from labelspace.models.parts.discriminator import Discriminator, SpectralFeatures, hinge, needs_numbers
+from labelspace.models.parts.dual_ascent import DualAscent
+from labelspace.models.parts.erasure import Erasure
+from labelspace.models.parts.label_prior import LabelPrior, LabelReaders, evidence
+from labelspace.models.parts.missing_labels import Completions, by_bounds
+from labelspace.models.parts.stacking import in_order, split, together
+from labelspace.models.parts.subspace_prior import OFF_SCALE, SubspacePrior, subspace_blocks
+from labelspace.models.parts.typical_points import TypicalPoints
+from labelspace.models.parts.value_blocks import valued_blocks, valued_points
+
+__all__ = [
+    "OFF_SCALE",
+    "AttributeVectors",
+    "BlockAdversaries",
+    "Completions",
+    "Discriminator",
+    "DualAscent",
+    "Erasure",
+    "LabelPrior",
+    "LabelReaders",
+    "SpectralFeatures",
+    "SubspacePrior",
+    "TypicalPoints",
+    "between_mean_and_draw",
+    "by_bounds",
+    "counterfactual_consistency",
+    "cross_entropy",
+    "divergence",
+    "evidence",
+    "hinge",
+    "in_order",
+    "needs_numbers",
+    "negative_entropy",
+    "split",
+    "subspace_blocks",
+    "together",
+    "valued_blocks",
+    "valued_points",
+]

@@ -1,0 +1,48 @@
+"""p(w | y): every label with a subspace of its own (Klys et al. 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from labelspace.blocks import Block
+from labelspace.distributions import DiagonalGaussian
+from labelspace.labels import Schema
+
+OFF_SCALE, ON_MEAN, ON_SCALE, CONTINUOUS_SCALE = 0.1, 3.0, 1.0, 0.3  # of p(w | y), per coordinate
+
+
+def subspace_blocks(schema: Schema, subspace: int) -> list[Block]:
+    """Blocks ``w.<label>``: ``subspace`` coordinates for a binary or continuous label, as many for each class of another."""
+    return [Block(f"w.{label.name}", subspace * label.features, label.name) for label in schema]
+
+
+class SubspacePrior(nn.Module):
+    """p(w | y), all labels' blocks side by side.
+
+    Where a label, or a class, is off: N(0, 0.1^2 I); where it is on: N(3, I). A continuous label: N(3 y, 0.3^2 I) with y
+    standardised.
+
+    Args:
+        schema: the labels.
+        subspace: coordinates as in :func:`subspace_blocks`.
+        flip: turn binary labels round: on is the compact point, off the wide one.
+        learned: learn mean and scale from y instead (an ablation of the paper).
+    """
+
+    def __init__(self, schema: Schema, subspace: int, *, flip: bool = False, learned: bool = False) -> None:
+        super().__init__()
+        self.schema, self.subspace, self.flip = schema, subspace, flip
+        self.network = nn.Linear(schema.width, 2 * subspace * schema.width) if learned else None
+
+    def forward(self, features: Tensor) -> DiagonalGaussian:
+        """p(w | y), ``(n, width)``, from label features (:meth:`Schema.features`)."""
+        if self.network is not None:
+            mean, raw = self.network(features).float().chunk(2, dim=-1)
+            return DiagonalGaussian(mean, nn.functional.softplus(raw) + 1e-3)
+        means, scales = [], []
+        for label, part in zip(self.schema, features.split(self.schema.feature_widths, dim=-1), strict=True):
+            on = 1 - part if self.flip and label.kind == "binary" else part
+            means.append(ON_MEAN * on)
+            scales.append(OFF_SCALE + (ON_SCALE - OFF_SCALE) * on if label.discrete else torch.full_like(on, CONTINUOUS_SCALE))
+        return DiagonalGaussian(*(torch.cat(parts, -1).repeat_interleave(self.subspace, -1) for parts in (means, scales)))
