@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
     sample = "an image file, or SPLIT:INDEX of the run's data (test:0)"
 
-    c = add("demo", "draw faces, train a CSVAE, edit faces, and print what was achieved", "demo:demo")
+    c = add("demo", "draw faces, train an LSVAE, edit faces, and print what was achieved", "demo:demo")
     c.add_argument("--out", default="demo", help="run directory (default: demo)")
     c.add_argument("--seed", type=int, default=0)
     c.add_argument("--quick", action="store_true", help="a small fraction of the training, to see that it runs")
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add("train", "train a model on a data set", "train:train")
     c.add_argument("data", nargs="?", help="data address; labelspace data list prints all")
-    c.add_argument("--model", help="model name; labelspace models prints all (default: csvae)")
+    c.add_argument("--model", help="model name; labelspace models prints all (default: lsvae)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
     c.add_argument("--out", help="run directory (default: runs/MODEL-DATA)")
     c.add_argument("--epochs", type=int)

@@ -4,8 +4,10 @@ the entries of vectors have names. No pickle is read, ever."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -18,12 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from labelspace import variables
 from labelspace.errors import UserError
 from labelspace.labels import Schema
-from labelspace.models import MODELS, model_class, name_of
+from labelspace.models import MODELS, legacy, model_class, name_of
 from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub
 
-FORMAT = 1
+FORMAT = 2
 
 
 def configuration(model: Model) -> dict[str, Any]:
@@ -87,6 +89,11 @@ def _construct_for(tensors: dict[str, torch.Tensor], config: Any, schema: Schema
         raise _named(error, path) from None
 
 
+@functools.cache
+def _say_once(text: str) -> None:
+    logging.getLogger("labelspace").warning(text)
+
+
 def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
     """A new model from :func:`configuration`. Raises UserError when it is of a newer format or not one."""
     try:
@@ -95,6 +102,10 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
         raise UserError(f"{path} is not the configuration of a labelspace model") from None
     if not isinstance(version, int) or version > FORMAT:
         raise UserError(f"{path} has format {version!r}, newer than this version reads ({FORMAT}); update labelspace")
+    if version < 2 and isinstance(name, str):
+        name, arguments, note = legacy.model(name, arguments)
+        if note:
+            _say_once(f"{path}: {note}")
     if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"{path} is of model {name!r}, which this version does not have")
     try:
@@ -106,14 +117,22 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
         raise UserError(f"{path} does not fit model {name!r}: {said}") from None
 
 
-_ABOUT_DATA = (
-    "trunk.",
-    "head.",
-    "label_trunk.",
-    "w_trunk.",
-    "decoder.",
-    "likelihood.",
-)  # parts that do not speak of certain labels
+def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a saved model, by their names of today."""
+    tensors, _ = files.read_tensors(home / "model.safetensors")
+    try:
+        if config["format"] >= FORMAT:
+            return tensors
+        name, *_ = legacy.model(config["model"], config["arguments"])
+    except UserError as error:
+        raise _named(error, home / "config.json") from None
+    except (TypeError, KeyError, ValueError):
+        raise UserError(f"{home / 'config.json'} is not the configuration of a labelspace model") from None
+    return legacy.tensors(tensors, model_class(name).former)
+
+
+# parts that do not speak of certain labels
+_ABOUT_DATA = ("trunk.", "head.", "label_trunk.", "w_trunk.", "decoder.", "likelihood.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +170,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     home = Path(directory)
     if not (home / "model.safetensors").exists():
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
-    theirs, _ = files.read_tensors(home / "model.safetensors")
+    theirs = _tensors(home, files.read_json(home / "config.json"))
     same_labels = _schema(home) == model.schema
     settings = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     taken, left = [], {}
@@ -235,7 +254,7 @@ def load(directory: str | Path) -> Model:
         raise UserError(f"{home} holds no model (no config.json)")
     config = files.read_json(home / "config.json")
     schema = _schema(home)
-    tensors, _ = files.read_tensors(home / "model.safetensors")
+    tensors = _tensors(home, config)
     model = _construct_for(tensors, config, schema, home / "config.json")
     files.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)

@@ -60,7 +60,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "csvae",
+        model: str = "lsvae",
         *,
         kinds: Mapping[str, str] | None = None,
         blocks: Sequence[str] | None = None,

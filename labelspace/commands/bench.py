@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +16,7 @@ from labelspace.report.tables import markdown
 from labelspace.speed import floor, memory, peers, table, using
 from labelspace.speed.training import TRAINING
 from labelspace.storage import files
-from labelspace.training.engine import precision_for
+from labelspace.training.engine import precision_for, processor
 from labelspace.training.options import Options
 
 _LARGE = 200_000  # faces of 64x64: a store of 2.4 GB
@@ -37,7 +36,7 @@ def bench(given: argparse.Namespace) -> None:
         terminal.say("pythae is not installed and is left out (pip install 'labelspace[bench]')")
     found: dict[str, Any] = {
         "machine": {
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor(),
             "threads": torch.get_num_threads(),
             "torch": version("torch"),
             "precision auto": precision_for(Options()),

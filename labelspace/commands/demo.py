@@ -28,14 +28,14 @@ LABELS = ("Eyeglasses", "Beard", "Smiling")
 
 
 def demo(given: argparse.Namespace) -> None:
-    """Draws faces, trains a CSVAE and a judge, edits test faces, and prints what was achieved."""
+    """Draws faces, trains an LSVAE and a judge, edits test faces, and prints what was achieved."""
     began = time.monotonic()
     address = "faces:n=1500" if given.quick else "faces"
     terminal.say("1/4 drawing faces (kept for next time)")
     data = open_data(address, ",".join(LABELS), given.seed)
-    terminal.say("2/4 training a CSVAE")
+    terminal.say("2/4 training an LSVAE")
     torch.manual_seed(given.seed)
-    model = build("csvae", data)
+    model = build("lsvae", data)
     options = resolve(model, data, None, {"seed": given.seed, **({"epochs": 2} if given.quick else {})})
     resume = given.resume and Run(given.out).exists
     fitted = fit(model, data, options, out=given.out, resume=resume, watcher=Terminal())

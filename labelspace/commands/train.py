@@ -40,7 +40,7 @@ def train(given: argparse.Namespace) -> None:
     labels = given.labels
     if labels is None and address == saved.get("address"):
         labels = ",".join(saved["labels"])
-    name = given.model or file.get("model", {}).get("name") or "csvae"
+    name = given.model or file.get("model", {}).get("name") or "lsvae"
     seed = given.seed if given.seed is not None else int(saved.get("seed", 0))
     home = given.out or f"runs/{name}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', address).strip('-')}"
     if not given.resume and Run(home).exists:

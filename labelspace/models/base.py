@@ -115,6 +115,7 @@ class Model(nn.Module):
     labelled: ClassVar[bool] = True  # whether it is a model of labels at all: they take part in training and in p(codes | y)
     completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
     measured: ClassVar[tuple[str, ...]] = ("spread.",)  # tensors that training measures: a warm start leaves them as they are
+    former: ClassVar[dict[str, str]] = {}  # beginnings of the names of tensors in files of format 1 -> those of today
     arguments: dict[str, Any]
     decoder: nn.Module
     label_features: Tensor
@@ -205,7 +206,13 @@ class Model(nn.Module):
         epochs = -(-1000 * 128 // max(1, n))
         if len(shape) == 1:
             return {"epochs": max(20, epochs)}
-        return {"epochs": max(8, epochs), "learning_rate": 3e-3, "reader_rate": 3e-3, "matrix_rate": 1e-2, "decay": 0.75}
+        return {
+            "epochs": max(8, epochs),
+            "learning_rate": 3e-3,
+            "auxiliary_learning_rate": 3e-3,
+            "muon_learning_rate": 1e-2,
+            "decay": 0.75,
+        }
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 

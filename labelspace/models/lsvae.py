@@ -99,6 +99,17 @@ class LSVAE(Model):
         adversaries="one on z, one per w block",
         paper="ours, after Klys, Snell, Zemel 2018",
     )
+    former: ClassVar[dict[str, str]] = {
+        "label_trunk.": "w_trunk.",
+        "label_head.": "w_head.",
+        "labeller.": "label_head.",
+        "prior_network.": "w_prior.network.",
+        "balance.erasure.": "erasure.",
+        "balance.readers.": "block_adversaries.",
+        "balance.leak.": "leak_weight.",
+        "balance.block_leak.": "block_leak_weight.",
+        "points": "typical.points",
+    }
     measured: ClassVar[tuple[str, ...]] = (*Model.measured, "typical.", "erasure.", "leak_weight.", "block_leak_weight.")
 
     def __init__(

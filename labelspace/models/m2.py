@@ -22,7 +22,7 @@ Blocks: ``z``, free; ``y.<label>``, the label's value (0/1, one-hot or standardi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -65,6 +65,7 @@ class M2(Model):
         adversaries="none",
         paper="Kingma, Rezende, Mohamed, Welling 2014",
     )
+    former: ClassVar[dict[str, str]] = {"labeller.": "label_head."}
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class M2(Model):
         self.mix = networks.mlp(features + schema.width, [256], 256)
         self.head = Head(256, latent)
         self.label_trunk, features = networks.encoder(described.input_shape, network)
-        self.labeller = torch.nn.Linear(features, schema.parameters)
+        self.label_head = torch.nn.Linear(features, schema.parameters)
         self.decoder = networks.decoder(blocks.size, described.output_shape, network)
 
     @classmethod
@@ -108,7 +109,7 @@ class M2(Model):
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The classifier q(y | x)."""
-        return self.schema.distribution(self.labeller(self.label_trunk(self.likelihood.inputs(x))).float())
+        return self.schema.distribution(self.label_head(self.label_trunk(self.likelihood.inputs(x))).float())
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
         """q(z | x, y), with y itself."""

@@ -128,30 +128,28 @@ def _ccvae(model: CCVAE) -> Step:
 
 def _csvae(model: CSVAE) -> Step:
     """The objective of Klys et al. 2018 with its weights, its adversary, and a label head beside it."""
-    named = (model.trunk, model.head.linear, model.label_trunk, model.label_head, model.decoder)
-    trunk, head, label_trunk, label_head, decoder = _copies(*named)
+    named = (model.trunk, model.head.linear, model.w_trunk, model.w_hidden, model.w_head.linear, model.decoder)
+    trunk, head, w_trunk, w_hidden, w_head, decoder = networks = _copies(*named)
     assert model.adversary is not None
-    adversary, labeller = _copies(model.adversary, model.labeller)
-    optimizer = _adam(trunk, head, label_trunk, label_head, decoder)
-    readers = _adam(adversary, labeller)
-    size = model.subspace
+    adversary, label_head = _copies(model.adversary, model.label_head)
+    optimizer = _adam(*networks)
+    auxiliary = _adam(adversary, label_head)
+    size = model.w_prior.subspace
 
     def step(x: Tensor, y: Tensor) -> Tensor:
         mean, scale = _gaussian(head(trunk(x)))
-        features = label_trunk(x)
+        features = w_trunk(x)
         on = y.repeat_interleave(size, 1)
         p_mean, p_scale = 3 * on, 0.1 + 0.9 * on
-        w_mean, w_scale = _gaussian(label_head(torch.cat([features, y], 1)))
+        w_mean, w_scale = _gaussian(w_head(F.silu(w_hidden(torch.cat([features, y], 1)))))
         z = mean + scale * torch.randn_like(scale)
         w = w_mean + w_scale * torch.randn_like(w_scale)
         read = F.binary_cross_entropy_with_logits(adversary(z.detach()), y) * y.shape[1]
-        read = read + F.binary_cross_entropy_with_logits(labeller(features.detach()), y) * y.shape[1]
-        readers.zero_grad()
+        read = read + F.binary_cross_entropy_with_logits(label_head(features.detach()), y) * y.shape[1]
+        auxiliary.zero_grad()
         read.backward()
-        readers.step()
-        reconstruction = (
-            -_log_normal(x, decoder(torch.cat([z, w, torch.tanh(w / 0.1)], 1)), torch.ones(())).flatten(1).sum(1).mean()
-        )
+        auxiliary.step()
+        reconstruction = -_log_normal(x, decoder(torch.cat([z, w], 1)), torch.ones(())).flatten(1).sum(1).mean()
         ratio = w_scale / p_scale
         kl_w = (0.5 * (ratio**2 + ((w_mean - p_mean) / p_scale) ** 2 - 1) - ratio.log()).sum(1).mean()
         answer = adversary(z)

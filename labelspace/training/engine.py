@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,10 +43,28 @@ def precision_for(options: Options, images: bool = True) -> str:
     if not images:  # vectors go through small networks, where casting costs more than bfloat16 saves
         return "32-true"
     on_gpu = options.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    if on_gpu:
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if multiplies_bfloat16(torch.device("cuda" if on_gpu else "cpu")) else "32-true"
+
+
+def processor() -> str:
+    """The processor's name and what it multiplies with, such as "AMD EPYC (avx2)"."""
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    name = found.get("cpu_name") or platform.processor() or platform.machine()
+    widest = [kind for kind in ("amx_bf16", "avx512_bf16", "avx512_f", "avx2", "sve", "neon") if found.get(kind)]
+    return f"{name} ({widest[0]})" if widest else str(name)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 natively; where it does not, that is several times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     native = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return "bf16-mixed" if any(check() for check in native if check) else "32-true"
+    return device.type == "cpu" and any(check() for check in native if check)
+
+
+def muon_dtype(device: torch.device) -> torch.dtype:
+    """What Muon multiplies in on a device."""
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
 
 
 def launch(options: Options, images: bool, command: Sequence[str] | None = None) -> Fabric:

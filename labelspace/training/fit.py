@@ -82,7 +82,13 @@ def fit(
                 Run.create(out)  # again: another process may have been quicker
                 run.write_config(configuration(model, data, options))
             if not (run.home / "environment.json").exists():
-                run.write_environment(options.seed, fabric.world_size)
+                run.write_environment(
+                    seed=options.seed,
+                    processes=fabric.world_size,
+                    processor=engine.processor(),
+                    precision=engine.precision_for(options, data.is_image),
+                    muon=str(engine.muon_dtype(fabric.device)).removeprefix("torch."),
+                )
 
         engine.on_first(fabric, take)  # of several processes, one holds the run for all
         return Loop(fabric, model, data, options, run, watcher, tensorboard).run_to_the_end()

@@ -22,10 +22,15 @@ class Muon(torch.optim.Optimizer):
         parameters: tensors of two or more dimensions.
         lr: learning rate; an update has root mean square ``0.2 * lr`` whatever the matrix's shape, as Adam's have.
         momentum: of the gradient average, Nesterov form.
+        dtype: what updates are orthogonalised in. bfloat16 is exact enough and halves the time, but only where the device
+            multiplies it natively: elsewhere it is several times slower than float32.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure=None) -> None:  # type: ignore[override]
@@ -39,13 +44,13 @@ class Muon(torch.optim.Optimizer):
                 average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
                 ahead = torch.lerp(parameter.grad, average, group["momentum"])
                 matrix = ahead.reshape(len(ahead), -1)
-                update = orthogonalise(matrix) * (0.2 * max(matrix.shape) ** 0.5)
+                update = orthogonalise(matrix, self.dtype) * (0.2 * max(matrix.shape) ** 0.5)
                 parameter.add_(update.view_as(parameter), alpha=-group["lr"])
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly: singular values between 0.7 and 1.2. Computed in bfloat16."""
-    x = matrix.bfloat16()
+def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int = 5) -> Tensor:
+    """The nearest (semi-)orthogonal matrix, roughly: singular values between 0.7 and 1.2. Computed in ``dtype``."""
+    x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
@@ -61,10 +66,14 @@ def reader(parameters: list[nn.Parameter], rate: float) -> list[torch.optim.Opti
 
 
 def build(
-    parameters: list[nn.Parameter], learning_rate: float, matrix_rate: float, kind: str = "adam"
+    parameters: list[nn.Parameter],
+    learning_rate: float,
+    muon_learning_rate: float,
+    kind: str = "adam",
+    dtype: torch.dtype = torch.float32,
 ) -> list[torch.optim.Optimizer]:
-    """The optimisers of one player's parameters; ``kind`` is "adam" or "adagrad"."""
-    matrices = [p for p in parameters if p.ndim >= 2 and _SMALL <= p.numel() <= _LARGE and matrix_rate > 0]
+    """The optimisers of one player's parameters; ``kind`` is "adam" or "adagrad", ``dtype`` that of Muon's products."""
+    matrices = [p for p in parameters if p.ndim >= 2 and _SMALL <= p.numel() <= _LARGE and muon_learning_rate > 0]
     taken = {id(p) for p in matrices}
     others = [p for p in parameters if id(p) not in taken]
     optimizers: list[torch.optim.Optimizer] = []
@@ -74,5 +83,5 @@ def build(
     elif others:
         optimizers.append(torch.optim.Adam(others, lr=learning_rate, betas=(0.9, 0.99), fused=True))
     if matrices:
-        optimizers.append(Muon(matrices, lr=matrix_rate))
+        optimizers.append(Muon(matrices, lr=muon_learning_rate, dtype=dtype))
     return optimizers

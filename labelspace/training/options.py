@@ -19,9 +19,9 @@ class Options:
         epochs: passes over the training split.
         batch_size: samples a step, over all devices.
         learning_rate: peak learning rate of the optimiser.
-        reader_rate: constant learning rate of players that only read codes: adversaries and label heads.
+        auxiliary_learning_rate: constant learning rate of players that only read codes: adversaries and label heads.
         optimizer: "adam", or "adagrad" for results that were published with it; players that read codes keep Adam.
-        matrix_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
+        muon_learning_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
         warmup: steps over which learning rates rise to their peak.
         decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
         floor: see ``decay``.
@@ -42,9 +42,9 @@ class Options:
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
-    reader_rate: float = 1e-3
+    auxiliary_learning_rate: float = 1e-3
     optimizer: Literal["adam", "adagrad"] = "adam"
-    matrix_rate: float = 0.0
+    muon_learning_rate: float = 0.0
     warmup: int = 100
     decay: float = 0.6
     floor: float = 0.02
@@ -82,8 +82,8 @@ class Options:
             raise unknown("optimizer", self.optimizer, ("adam", "adagrad"))
         if not (
             self.learning_rate > 0
-            and self.reader_rate > 0
-            and self.matrix_rate >= 0
+            and self.auxiliary_learning_rate > 0
+            and self.muon_learning_rate >= 0
             and self.clip >= 0
             and 0 <= self.decay <= 1
             and 0 <= self.floor <= 1
@@ -91,8 +91,8 @@ class Options:
             and 0 <= self.labelled < 1
         ):
             raise UserError(
-                "learning_rate and reader_rate must be positive, matrix_rate, clip and checkpoint_minutes at least 0, "
-                "decay and floor between 0 and 1, labelled at least 0 and below 1"
+                "learning_rate and auxiliary_learning_rate must be positive, muon_learning_rate, clip and checkpoint_minutes "
+                "at least 0, decay and floor between 0 and 1, labelled at least 0 and below 1"
             )
 
     def pace(self, step: int, steps: int) -> float:

@@ -7,7 +7,7 @@
 ``config.json``              what makes the model again
 ``model.safetensors``        the best model
 ``metrics.jsonl``            one line an epoch: every term, training and validation
-``environment.json``         versions, machine, threads, seed
+``environment.json``         versions, machine, threads, what is multiplied in what precision, seed
 ``checkpoint/last.safetensors``  all that resuming needs, weights to batch position
 ``checkpoint/previous.safetensors``  the checkpoint before it, for when that one is damaged
 ``.lock``                    locked while a process trains here; readers take no notice of it
@@ -32,6 +32,7 @@ import yaml
 from torch import Tensor
 
 from labelspace.errors import UserError
+from labelspace.models import legacy
 from labelspace.storage import files, flock
 
 FORMAT = 1
@@ -105,7 +106,8 @@ class Run:
         """The resolved configuration. Raises UserError when the directory holds no run."""
         return read_config(self.home / "config.yaml")
 
-    def write_environment(self, seed: int, processes: int = 1) -> None:
+    def write_environment(self, **facts: Any) -> None:
+        """Versions and machine, and what else is to be known of a run, such as its seed."""
         packages = {name: version(name) for name in ("torch", "numpy", "safetensors", "lightning-fabric", "labelspace")}
         files.write_json(
             self.home / "environment.json",
@@ -113,12 +115,10 @@ class Run:
                 "packages": packages,
                 "python": sys.version.split()[0],
                 "platform": platform.platform(),
-                "processor": platform.processor() or platform.machine(),
                 "cores": os.cpu_count(),
                 "threads": torch.get_num_threads(),
-                "processes": processes,
                 "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-                "seed": seed,
+                **facts,
             },
         )
 
@@ -248,6 +248,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as YAML: it is nested too deeply") from None
     try:
         data, model, training = config["data"], config["model"], config["training"]
+        data = config["data"] = legacy.renamed(data, legacy.DATA)
+        training = config["training"] = legacy.renamed(training, legacy.OPTIONS)
+        name, arguments, _ = legacy.model(model["name"], {key: value for key, value in model.items() if key != "name"})
+        model = config["model"] = {"name": name, **arguments}
         whole = (
             isinstance(data["address"], str)
             and isinstance(data["labels"], list)
@@ -259,7 +263,9 @@ def read_config(path: Path) -> dict[str, Any]:
             and isinstance(model["name"], str)
             and isinstance(training, dict)
         )
-    except (TypeError, KeyError, IndexError):
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (TypeError, KeyError, IndexError, AttributeError):
         whole = False
     if not whole:
         raise UserError(

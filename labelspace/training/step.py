@@ -56,7 +56,7 @@ class Stepper:
         diverged: called with terms, player and step where an objective or a gradient is not finite; it raises.
 
     Attributes:
-        optimizers: turn -> its optimisers. A turn is a player, or neighbouring ones that only read codes: "adversary+labeller".
+        optimizers: turn -> its optimisers. A turn is a player, or neighbours that only read codes: "adversary+label_head".
     """
 
     def __init__(
@@ -71,10 +71,13 @@ class Stepper:
         self.players = model.players()
         self.kept = engine.Kept(fabric, model)
         self.turns = _turns(self.players)
+        muon_dtype = engine.muon_dtype(fabric.device)
         self.optimizers = {
-            turn.name: optimizers.reader(turn.parameters, options.reader_rate)
+            turn.name: optimizers.reader(turn.parameters, options.auxiliary_learning_rate)
             if turn.reads
-            else optimizers.build(turn.parameters, options.learning_rate, options.matrix_rate, options.optimizer)
+            else optimizers.build(
+                turn.parameters, options.learning_rate, options.muon_learning_rate, options.optimizer, muon_dtype
+            )
             for turn in self.turns
         }
         self._parameters = {turn.name: turn.parameters for turn in self.turns}

@@ -285,7 +285,7 @@ def test_the_published_settings_of_mnist_reach_the_training() -> None:
         assert job.address == "mnist:DIR,val=0"
         options = config.resolve(job.model, (1, 28, 28), 1, 60_000, assignments=job.settings).options
         assert (options.optimizer, options.learning_rate, options.batch_size) == ("adagrad", 0.01, 100)
-        assert (options.warmup, options.decay, options.clip, options.matrix_rate) == (0, 0.0, 0.0, 0.0)
+        assert (options.warmup, options.decay, options.clip, options.muon_learning_rate) == (0, 0.0, 0.0, 0.0)
         assert job.epochs == 51
     assert {job.seed for job in jobs if job not in letter} == {5, 6, 7}
 

@@ -31,7 +31,7 @@ def model(schema: Schema = SCHEMA, **changes) -> M2:
     m = M2((3,), schema, frequencies, **{**arguments, "network": Network(width=8, depth=1), **changes}).eval()
     m.decoder = nn.Linear(2 + schema.width, 3)
     with torch.no_grad():
-        m.labeller.weight.mul_(3)
+        m.label_head.weight.mul_(3)
     return m
 
 
@@ -141,7 +141,7 @@ def test_classification_is_the_cross_entropy_of_labelled_samples() -> None:
 def classifier_gradient(m: M2, b: Batch) -> Tensor:
     terms = terms_of(m, b)
     total = terms["reconstruction"] + terms["kl_z"] + terms["kl_y"].sum()
-    return torch.autograd.grad(total, m.labeller.bias)[0]
+    return torch.autograd.grad(total, m.label_head.bias)[0]
 
 
 def test_unlabelled_samples_teach_the_classifier_as_the_exact_bound_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +153,9 @@ def test_unlabelled_samples_teach_the_classifier_as_the_exact_bound_does(monkeyp
         ends = []
         for step in (1e-2, -1e-2):
             with torch.no_grad():
-                m.labeller.bias[j] += step
+                m.label_head.bias[j] += step
                 ends.append(sum(v.sum() for v in brute_force(m, b, noise=False).values()))
-                m.labeller.bias[j] -= step
+                m.label_head.bias[j] -= step
         slopes.append((ends[0] - ends[1]) / 2e-2)
     assert torch.allclose(found, torch.tensor(slopes), atol=1e-2, rtol=1e-2)
     assert bool(found.abs().max() > 0.01)
@@ -165,10 +165,10 @@ def test_more_combinations_than_are_summed_still_teach_the_classifier() -> None:
     m, b = model(enumerate=1), batch()
     terms = terms_of(m, b)
     assert all(bool(torch.isfinite(v).all()) for v in terms.values())
-    reconstruction = torch.autograd.grad(terms["reconstruction"], m.labeller.bias, retain_graph=True)[0]
+    reconstruction = torch.autograd.grad(terms["reconstruction"], m.label_head.bias, retain_graph=True)[0]
     assert bool(torch.isfinite(reconstruction).all())
     assert bool(reconstruction.abs().max() > 0)
-    label = torch.autograd.grad(terms["kl_y"].sum(), m.labeller.bias)[0]
+    label = torch.autograd.grad(terms["kl_y"].sum(), m.label_head.bias)[0]
     assert bool(label.abs().max() > 0)
 
 
@@ -211,7 +211,7 @@ def test_a_missing_number_is_drawn_with_a_gradient_and_its_bound_is_unbiased() -
     assert float(terms["reconstruction"].detach()) == pytest.approx(float(expected), rel=0.02)
     divergence = td.kl_divergence(q, td.Normal(2.0, 3.0))
     assert float(terms["kl_y"].sum().detach()) == pytest.approx(float(divergence), abs=0.05)
-    slope = torch.autograd.grad(terms["reconstruction"], m.labeller.bias)[0]
+    slope = torch.autograd.grad(terms["reconstruction"], m.label_head.bias)[0]
     assert bool((slope.abs() > 0).all())
 
 

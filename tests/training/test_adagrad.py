@@ -14,7 +14,7 @@ from labelspace.training import optimizers
 from labelspace.training.options import Options
 from labelspace.training.run import Run
 
-PLAIN = {"optimizer": "adagrad", "warmup": 0, "decay": 0.0, "clip": 0.0, "matrix_rate": 0.0, "batch_size": 32}
+PLAIN = {"optimizer": "adagrad", "warmup": 0, "decay": 0.0, "clip": 0.0, "muon_learning_rate": 0.0, "batch_size": 32}
 
 
 def test_fit_steps_like_a_plain_loop_with_torch_adagrad() -> None:

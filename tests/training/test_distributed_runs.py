@@ -134,7 +134,7 @@ def test_two_processes_train_as_one_does(whole: tuple[Path, str, str], tmp_path:
     ls.fit(ls.build("csvae", data), data, options, out=tmp_path / "one")
     for two, one in zip(Run(home).metrics()[:2], Run(tmp_path / "one").metrics()[:2], strict=True):
         # the same rows with other noise, which has not led far apart yet
-        for term in ("labeller", "reconstruction", "kl_w"):
+        for term in ("label_head", "reconstruction", "kl_w"):
             assert two["train"][term] == pytest.approx(one["train"][term], rel=0.03), term
 
 
@@ -173,7 +173,7 @@ def test_two_processes_go_on_with_the_run_of_one(place: Path, whole: tuple[Path,
     train("--resume", "--out", "single", *_TWO, cwd=place)
     rows = Run(place / "single").metrics()
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
-    assert rows[-1]["train"]["labeller"] == pytest.approx(Run(whole[0]).metrics()[-1]["train"]["labeller"], rel=0.1)
+    assert rows[-1]["train"]["label_head"] == pytest.approx(Run(whole[0]).metrics()[-1]["train"]["label_head"], rel=0.1)
 
 
 @pytest.mark.slow

@@ -213,4 +213,4 @@ def test_a_resumed_run_keeps_its_settings(tmp_path) -> None:
 def test_metrics_say_which_terms_the_model_does_not_feel(tmp_path) -> None:
     data = ls.open("swiss-roll:n=200")
     ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run")
-    assert sorted(Run(tmp_path / "run").metrics()[-1]["readers"]) == ["adversary", "block_adversary", "labeller"]
+    assert sorted(Run(tmp_path / "run").metrics()[-1]["readers"]) == ["adversary", "block_adversary", "label_head"]

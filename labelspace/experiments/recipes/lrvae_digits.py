@@ -71,7 +71,7 @@ class Digits(Recipe):
         "network.width=500",
         "likelihood=bernoulli",
         "learning_rate=1e-3",
-        "matrix_rate=0",
+        "muon_learning_rate=0",
     )  # settings of every model
 
     published: ClassVar[tuple[str, ...]] = (*PUBLISHED, "likelihood=gaussian")

@@ -36,7 +36,7 @@ LETTER = (
     "network.activation=tanh",
     "optimizer=adagrad",
     "learning_rate=0.01",
-    "matrix_rate=0",
+    "muon_learning_rate=0",
     "batch_size=100",
     "warmup=0",
     "decay=0",
@@ -55,7 +55,7 @@ OURS = (
         "likelihood=bernoulli",
         "network.kind=mlp",
         "network.width=500",
-        "matrix_rate=0",
+        "muon_learning_rate=0",
         "learning_rate=1e-3",
     ),
 )
