@@ -35,7 +35,7 @@ from labelspace.storage import files
 LABEL = "bulk_labels"
 LEAST = 15  # cells of a type that is probed
 SHOWN = 10  # genes
-MODELS = ("csvae", "ccvae", "condvae")
+MODELS = ("lsvae", "ccvae", "condvae")
 MARKERS = {
     "CD19+ B": ("CD79A", "CD79B", "MS4A1", "CD74", "HLA-DRA", "HLA-DQA1"),
     "CD56+ NK": ("NKG7", "GNLY", "GZMB", "PRF1", "CST7", "FGFBP2"),
@@ -180,7 +180,7 @@ def page(found: list[dict[str, Any]], command: str) -> str:
 
 
 @styled
-def picture(found: list[dict[str, Any]], model: str = "csvae") -> Figure:
+def picture(found: list[dict[str, Any]], model: str = "lsvae") -> Figure:
     """The genes that go up and down most when types are set, with seed 0."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     for axis, kind in zip(figure.subplots(1, len(MARKERS)), MARKERS, strict=True):

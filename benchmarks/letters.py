@@ -1,6 +1,6 @@
 """Steering weight, width and slant of letters: the figures and pictures of docs/letters.md.
 
-    python benchmarks/letters.py FONT [--models csvae,condvae,...] [--seeds 0,1] [--runs DIR] [--out docs]
+    python benchmarks/letters.py FONT [--models lsvae,condvae,...] [--seeds 0,1] [--runs DIR] [--out docs]
 
 FONT is a variable font with the axes weight, width and slant. Every model is trained on the same letters. Three kinds of
 letters are kept out of training and validation: all weights from 500 to 600; bold and narrow at once (weight 700 or more and
@@ -298,7 +298,7 @@ def pictures(model: Model, kept: Measured, out: Path, few: str) -> None:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description="Steer weight, width and slant of letters; compare with the font.")
     parser.add_argument("font")
-    parser.add_argument("--models", default="csvae,condvae,condvae-info,m2,ccvae,diva")
+    parser.add_argument("--models", default="lsvae,condvae,condvae-info,m2,ccvae,diva")
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--characters", default="HAMBURGEFONTSIV")
     parser.add_argument("--few", default="RS", help="letters of which only the light is seen")

@@ -1,6 +1,6 @@
 """Two processes of one thread against one process of two threads, at the same batch size; and an estimate for GPUs.
 
-    python benchmarks/processes.py [--rounds 3] [--data faces:n=2000] [--model csvae] [--out docs/evidence]
+    python benchmarks/processes.py [--rounds 3] [--data faces:n=2000] [--model lsvae] [--out docs/evidence]
 
 Every round trains the same model on the same data by ``labelspace train``, once each way, in turn. Beside the rates: how far
 the losses are apart, how long the exchange of gradients takes, and the arithmetic of one step at 128 x 128, counted.
@@ -35,7 +35,7 @@ from labelspace.training.step import Stepper
 _WAYS = {"one process": (["--devices", "1"], "2"), "two processes": (["--devices", "2"], "1")}  # and threads of each
 _SEED, _EPOCHS = 0, 3
 _CELEBA = 162_770  # images of its training split
-_SIZES = {"csvae": 5, "ccvae": 18}  # labels that the estimate is for
+_SIZES = {"lsvae": 5, "ccvae": 18}  # labels that the estimate is for
 _GPU, _SHARES = 312e12, (0.1, 0.3)  # an A100's bfloat16 operations a second, and how many of them are used
 _STEP = (0.02, 0.1)  # seconds that starting the kernels of a step takes
 _BATCH = 128  # images of each GPU in a step
@@ -182,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Two processes against one, and an estimate for GPUs.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", default="faces:n=2000")
-    parser.add_argument("--model", default="csvae")
+    parser.add_argument("--model", default="lsvae")
     parser.add_argument("--out", default="docs/evidence")
     parser.add_argument("--exchange", metavar="FILE", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -135,7 +135,7 @@ class Counting(Silent):
 
 def model_of(data: ls.Dataset) -> ls.Model:
     torch.manual_seed(0)
-    return ls.build("csvae", data)
+    return ls.build("lsvae", data)
 
 
 def one_long_run(phase: Phase, data: ls.Dataset) -> None:

@@ -36,7 +36,7 @@ from labelspace.report.figures.base import label, styled
 from labelspace.storage import files
 
 LABELS = ["species", "body_mass_g"]
-MODEL = "csvae"
+MODEL = "lsvae"
 
 
 def read(model: Model, data: Dataset, train: np.ndarray, held: np.ndarray, seed: int) -> dict[str, dict[str, float]]:

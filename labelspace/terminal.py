@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,14 +25,59 @@ from labelspace.data.store import Progress as Report
 from labelspace.storage import files
 
 err = Console(stderr=True)
+_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
+
+
+class Lines:
+    """Progress where there is no terminal: a line now and then, so that a log says what is being done and what is left.
+
+    Args:
+        console: where to.
+        done: how much was done before.
+    """
+
+    def __init__(self, console: Console, done: float = 0.0) -> None:
+        self.console, self.before = console, done
+        self.began = self.last = time.monotonic()
+
+    def update(self, what: str, done: float, total: float | None) -> None:
+        """Says ``what`` and the time left, unless it did so a moment ago."""
+        now = time.monotonic()
+        if now - self.last < _EVERY:
+            return
+        self.last = now
+        if total and done > self.before:
+            what += f", about {duration((now - self.began) * (total - done) / (done - self.before))} left"
+        self.console.print(what, highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: "40 s", "3 min", "2 h 10 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _first() -> bool:
+    """Whether this process is the only one that a user hears: the first of a training with several."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 @contextmanager
 def bar(what: str) -> Iterator[Report]:
-    """A progress bar on standard error; yields a function to call with done and total.
+    """A progress bar on standard error, or lines where that is no terminal; yields a function to call with done and total.
 
-    Off a terminal, and in other processes of a training than the first, it prints nothing.
+    In other processes of a training than the first it prints nothing.
     """
+    lines = Lines(err)
+
+    def line(done: int, total: int | None) -> None:
+        lines.update(f"{what}: {done:,}{f' of {total:,}' if total else ''}", done, total)
+
+    if not err.is_terminal:
+        yield line if _first() else lambda done, total: None
+        return
     with Progress(
         SpinnerColumn(),
         TextColumn(what),
@@ -40,7 +86,7 @@ def bar(what: str) -> Iterator[Report]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal or os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0",
+        disable=not _first(),
     ) as progress:
         task = progress.add_task(what, total=None, visible=False)
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
@@ -48,7 +94,11 @@ def bar(what: str) -> Iterator[Report]:
 
 @contextmanager
 def share(what: str) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on standard error; yields a function to call with the share that is done and what is being done."""
+    """As :func:`bar`; yields a function to call with the share that is done and what is being done."""
+    lines = Lines(err)
+    if not err.is_terminal:
+        yield lambda done, now: lines.update(f"{what}: {done:.0%}{f', {now}' if now else ''}", done, 1.0)
+        return
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -57,7 +107,6 @@ def share(what: str) -> Iterator[Callable[[float, str], None]]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
     ) as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda done, now: progress.update(task, completed=done, description=f"{what}: {now}" if now else what)

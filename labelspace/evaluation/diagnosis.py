@@ -92,8 +92,7 @@ def _ignored(labels: dict[str, Any], judge: dict[str, Any], leakage: dict[str, A
                 name,
                 f"setting {name} is read by the judge in {reached:.1%} ({before:.1%} without any edit): {why}",
                 "raise the weight that keeps the label out of the free block (leak, info), give the free block fewer "
-                "coordinates "
-                "(latent), loosen the likelihood (scale), or use a model that balances itself (csvae)",
+                "coordinates (latent), loosen the likelihood (scale), or use a model that finds its weights (lsvae)",
             )
         )
     return out
@@ -120,8 +119,7 @@ def _leaks(leakage: dict[str, Any]) -> list[Finding]:
                 continue
             shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
             remedy = (
-                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use "
-                "balance=dual; a "
+                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
                 "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
                 if place == "free"
                 else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "

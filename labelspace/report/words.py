@@ -9,6 +9,7 @@ from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED
 from labelspace.evaluation.probing import best_probe
 from labelspace.report.html import Content, Html, items, paragraph, table, tag
 from labelspace.report.runs import Subject, shown_address, shown_text
+from labelspace.terminal import duration
 
 
 def overview(subject: Subject) -> list[tuple[str, str]]:
@@ -33,7 +34,7 @@ def overview(subject: Subject) -> list[tuple[str, str]]:
     if metrics:
         seconds = sum(row.get("seconds", 0.0) for row in metrics)
         rate = sorted(row.get("samples_per_second", 0.0) for row in metrics)[len(metrics) // 2]
-        rows.append(("time", f"{_duration(seconds)} of training, {rate:,.0f} samples a second"))
+        rows.append(("time", f"{duration(seconds)} of training, {rate:,.0f} samples a second"))
     if subject.environment:
         packages = subject.environment.get("packages", {})
         versions = ", ".join(f"{name} {packages[name]}" for name in ("labelspace", "torch") if name in packages)
@@ -42,7 +43,10 @@ def overview(subject: Subject) -> list[tuple[str, str]]:
             f"Python {subject.environment.get('python', '?')}",
             f"{_count(subject.environment.get('threads', '?'), 'thread')}",
         ]
-        rows.append(("made with", ", ".join([*about, subject.environment.get("cuda") or "CPU"])))
+        on = subject.environment.get("cuda") or subject.environment.get("processor") or "CPU"
+        if "precision" in subject.environment:
+            on += f", precision {subject.environment['precision']}, Muon in {subject.environment.get('muon', '?')}"
+        rows.append(("made with", ", ".join([*about, on])))
     return rows
 
 
@@ -58,10 +62,6 @@ def _block(block: Any) -> str:
 
 def _count(n: Any, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def labels(subject: Subject) -> Html | None:

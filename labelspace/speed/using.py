@@ -28,7 +28,7 @@ from labelspace.speed import timing
 from labelspace.speed.training import noise
 from labelspace.training.fit import fit
 
-_MODELS = ("csvae", "vae")
+_MODELS = ("lsvae", "vae")
 
 
 def _faces(n: int) -> Dataset:

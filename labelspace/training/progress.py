@@ -8,6 +8,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from labelspace.terminal import Lines
+
 
 class Watcher(Protocol):
     """What ``fit`` tells while it works; all methods are called on the first rank only.
@@ -46,7 +48,7 @@ def tell(watcher: Watcher, text: str) -> None:
 
 
 class Terminal:
-    """A progress bar per epoch and one line with the named terms after it.
+    """A progress bar, or lines where there is no terminal, and one line with the named terms after each epoch.
 
     Args:
         console: where to; standard error by default, so that standard output stays for results.
@@ -56,9 +58,11 @@ class Terminal:
         self.console = console or Console(stderr=True)
         self._progress: Progress | None = None
         self._task = None
+        self._lines = Lines(self.console)
 
     def start(self, epochs: int, steps: int, epoch: int) -> None:
         self._epochs, self._steps = epochs, steps
+        self._lines = Lines(self.console, epoch * steps)
         if epoch:
             self.console.print(f"going on after epoch {epoch} of {epochs}")
         if self.console.is_terminal:
@@ -76,7 +80,10 @@ class Terminal:
             self._progress.start()
 
     def step(self, epoch: int, step: int, rate: float) -> None:
-        if self._progress is not None and self._task is not None:
+        if self._progress is None or self._task is None:
+            what = f"epoch {epoch + 1}/{self._epochs}, step {step}/{self._steps}, {rate:,.0f} samples/s"
+            self._lines.update(what, epoch * self._steps + step, self._epochs * self._steps)
+        else:
             self._progress.update(
                 self._task,
                 description=f"epoch {epoch + 1}/{self._epochs}",

@@ -57,11 +57,6 @@ class Kept(Silent):
 @pytest.mark.parametrize("case", list(GOLDEN))
 def test_it_computes_what_it_did_as_a_form_of_the_csvae(case: str) -> None:
     data = ls.open("swiss-roll:n=600") if case == "roll" else mixed(case == "pictures")
-    small = (
-        {"latent": 6, "network": Network(width=8)}
-        if case == "pictures"
-        else {"latent": 4, "network": Network(width=8, depth=1)}
-    )
     torch.manual_seed(0)
     network = Network(width=8) if case == "pictures" else Network(width=8, depth=1)
     model = ls.build("lsvae", data, latent=6 if case == "pictures" else 4, network=network)
