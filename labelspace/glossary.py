@@ -290,10 +290,12 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("walks: steps that rise", "share of steps of a walk towards the label in which the judge's log-odds rise"),
         _E("label flipped", "the label that was set to another value", also=("label set to another value", "asked for")),
         _E("edit", "how the label was set: plain, or with keep detail"),
+        _E("of real data", "the same score of real samples: as good as it gets", also=("real",)),
+        _E("slides Z / W", "the two divergences that the paper's slides show, in nats"),
         _E(
-            "as many of real data",
-            "the same score of real samples: as good as it gets",
-            also=("of real data", "real", "slides *"),
+            "z of test faces",
+            "where the free block of a face under asked-for labels is from: an encoded face, new codes, or the prior",
+            also=("*, z of test faces", "*, z drawn where codes lie", "*, z of p(z)"),
         ),
         _E("of no use", "what the score is where a model does nothing useful: its floor"),
         _E("made", "of new samples"),
@@ -407,7 +409,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         ),
         _E("disentanglement", "whether every factor of the data has a coordinate of its own"),
         _E("factors", "the labels that coordinates are compared with"),
-        _E("latents", "coordinates that vary", also=("latent (column)",)),
+        _E("latents", "coordinates of a code", also=("latent",)),
         _E("left_out", "blocks that hold a label's own value, which was told and not found"),
         _E("beta_vae", source="metrics.disentanglement:beta_vae"),
         _E("factor_vae", source="metrics.disentanglement:factor_vae"),
@@ -436,7 +438,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("not measured", "what could not be measured, and why"),
     ),
     DATA: (
-        _E("label", "an attribute of samples that models get a block for", also=("label (column)",)),
+        _E("label", "an attribute of samples that models get a block for"),
         _E("kind", "of a label or column: binary, categorical or continuous; of a column also count"),
         _E("values", "how often each value occurs; of numbers their mean and standard deviation"),
         _E("missing or hidden", "samples whose value is not known, or was hidden from training", also=("missing",)),
@@ -459,7 +461,6 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("typical point", "the middle of where training codes of the value lie; edits move a block there", also=("typical",)),
         _E("prior", "where codes should lie before x is seen", "p(block | y)"),
         _E("posterior", "where the code of x lies", "q(block | x)"),
-        _E("reconstruction (picture)", "the sample encoded and decoded without any edit"),
         _E("difference", "what the edit changed: orange is lighter, violet is darker"),
         _E("predicted", "the sample lacks the label; the model's own answer is shown"),
         _E("donor", "a sample that lends its block of a label"),
@@ -571,7 +572,7 @@ def meaning(term: str) -> str | None:
 
 
 def setting(key: str, model: str) -> str | None:
-    """The same of a setting of a run's configuration, ``model.leak``, for the run's model; None where there is no entry."""
+    """What a setting of a run's configuration means for its model, ``model.leak``; None where there is no entry."""
     part, _, name = key.partition(".")
     own = [e for e in entries() if e.group == _PARTS.get(part) and e.term == name and (not e.models or model in e.models)]
     return own[0].meaning if own else None

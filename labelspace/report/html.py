@@ -56,11 +56,7 @@ def paragraph(*content: Content, kind: str | None = None) -> Html:
 
 def explained(text: str) -> Content:
     """A term with its meaning, to be read where a pointer, a finger or the keyboard rests on it; other text as it is."""
-    return abbreviation(text, glossary.meaning(text))
-
-
-def abbreviation(text: str, meaning: str | None) -> Content:
-    """A text with what it means as hover text, where that is known."""
+    meaning = glossary.meaning(text)
     return text if meaning is None else tag("abbr", text, title=meaning, tabindex=0)
 
 

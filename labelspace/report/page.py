@@ -13,7 +13,6 @@ from labelspace.report.html import (
     Content,
     Html,
     Section,
-    abbreviation,
     explained,
     items,
     page,
@@ -90,8 +89,8 @@ def _curves(subject: Subject) -> Section:
 
 
 def in_words(terms: Sequence[str]) -> Html:
-    """The names of terms, which figures show as well, with what they mean as hover text."""
-    return paragraph("What they mean: ", [[", " if i else "", explained(term)] for i, term in enumerate(terms)], ".")
+    """The names of terms and what they mean, which pictures of curves cannot say."""
+    return paragraph("Curves of ", [[explained(term), ", "] for term in terms], "and the ", explained("score"), ".")
 
 
 def measured(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
@@ -162,8 +161,8 @@ def _measurements(subject: Subject) -> list[Section]:
 
 def _settings(subject: Subject) -> Html:
     name, found = subject.config["model"]["name"], words.settings(subject.config).items()
-    rows = [[abbreviation(key, glossary.setting(key, name)), value] for key, value in found]
-    return table(["setting", "value"], rows, "The resolved configuration", titled=True)
+    rows = [[key, value, glossary.setting(key, name)] for key, value in found]
+    return table(["setting", "value", "meaning"], rows, "The resolved configuration", titled=True)
 
 
 def describe(subject: Subject) -> dict[str, Any]:
