@@ -320,6 +320,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("kernel", source="metrics.generation:kernel_distance", also=("kernel distance", "kernel distance of *")),
         _E("precision", "share of new samples that lie among real ones", also=("precision of new samples",)),
         _E("recall", "share of real samples that lie among new ones", also=("recall of new samples",)),
+        _E("density", "how many neighbourhoods of real samples a new one lies in, over their expected number; 1 is right"),
         _E("coverage", "share of real points with a new point nearer than their neighbours: 1 is all"),
         _E("real_halves", "the score of one half of the real samples against the other: as good as it gets"),
         _E(
@@ -335,7 +336,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
     ),
     READ: (
         _E("prediction", "the model's own answer about labels of x", "q(y | x)"),
-        _E("accuracy", source="metrics.prediction:accuracy", also=("predicts *", "rate right")),
+        _E("accuracy", source="metrics.prediction:accuracy", also=("predicts *")),
         _E("balanced accuracy", source="metrics.prediction:balanced_accuracy", also=("balanced", "balanced_accuracy")),
         _E("majority rate", source="metrics.prediction:majority_rate", also=("majority_rate", "commonest value")),
         _E("log loss", source="metrics.prediction:log_loss", also=("log_loss",)),
@@ -529,7 +530,7 @@ def _first(source: str) -> str:
 
 def _words(text: str) -> str:
     """A text of a docstring without its markup, in one line."""
-    text = re.sub(r",?\s+(?:both )?``\([^`]*\)``|``|:\w+:`~?([^`]*)`", r"\1", " ".join(text.split()))
+    text = re.sub(r",?\s+(?:both )?``\([^`]*\)``|\s+\(\w,\)(?=``)|``|:\w+:`~?([^`]*)`", r"\1", " ".join(text.split()))
     return text.removesuffix(".")
 
 
