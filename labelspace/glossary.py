@@ -336,7 +336,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
     ),
     READ: (
         _E("prediction", "the model's own answer about labels of x", "q(y | x)"),
-        _E("accuracy", source="metrics.prediction:accuracy", also=("predicts *")),
+        _E("accuracy", source="metrics.prediction:accuracy", also=("predicts *",)),
         _E("balanced accuracy", source="metrics.prediction:balanced_accuracy", also=("balanced", "balanced_accuracy")),
         _E("majority rate", source="metrics.prediction:majority_rate", also=("majority_rate", "commonest value")),
         _E("log loss", source="metrics.prediction:log_loss", also=("log_loss",)),
