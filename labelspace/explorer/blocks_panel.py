@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from labelspace.explorer.hub import Hub
-from labelspace.explorer.parts import LatentMap, Text
+from labelspace.explorer.parts import LatentMap, Text, explain
 from labelspace.explorer.steps import Redraw, SetLabel
 from labelspace.labels import Label
 
@@ -27,7 +27,7 @@ class BlocksPanel:
         self.colour: str | None = names[0] if names else None
         self._rows: dict[str, dict[str, Any]] = {}
         with ui.element("section").classes("panel blocks").props('aria-label="Labels and latent blocks"'):
-            ui.html("<h2>Labels and latent blocks</h2>", sanitize=False)
+            explain(Text("h2", "Labels and latent blocks"), "latent block")
             with ui.element("div").classes("rows"):
                 for label in hub.bench.model.schema:
                     self._label_row(label)
@@ -39,8 +39,8 @@ class BlocksPanel:
                 self.map.draw(*self._drawing())
                 self.legend = ui.element("div").classes("legend")
                 with ui.element("div").classes("tools"):
-                    ui.button("Back to its own", on_click=self.back).props("outline dense")
-                    ui.button("Draw anew", on_click=self.redraw).props("outline dense")
+                    for name, act in (("Back to its own", self.back), ("Draw anew", self.redraw)):
+                        explain(ui.button(name, on_click=act).props("outline dense"), name)
                     self.colouring = ui.select(list(names), value=self.colour, label="Colours", on_change=self.recolour)
                     self.colouring.props("dense outlined options-dense").classes("colouring")
         self._legend()
@@ -157,7 +157,7 @@ class BlocksPanel:
                 with ui.element("span").classes("key"):
                     ui.element("i").style(f"background:{colour}")
                     Text("span", f"{chart.colour_label} {name}")
-            Text("span", "outlines: priors, one and two deviations").classes("key quiet")
+            explain(Text("span", "outlines: priors, one and two deviations").classes("key quiet"), "prior")
 
     async def moved(self, event: dict[str, Any]) -> None:
         """The handle moved: its picture on the way, or a step when it was let go of."""

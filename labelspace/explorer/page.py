@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from nicegui import ui
 
+from labelspace import glossary
 from labelspace.errors import UserError
 from labelspace.explorer import frames, views
 from labelspace.explorer.blocks_panel import BlocksPanel
 from labelspace.explorer.hub import Hub
-from labelspace.explorer.parts import Bars, Pictures, Text
+from labelspace.explorer.parts import Bars, Pictures, Text, explain
 from labelspace.explorer.samples import Samples
 from labelspace.explorer.workbench import Workbench
 
@@ -18,7 +19,7 @@ _PICTURES = {
     "original": ("Original", "The sample as it is"),
     "edit": ("Edit", "The edited sample"),
     "reconstruction": ("Reconstruction", "The sample encoded and decoded without any edit"),
-    "difference": ("Difference", "What the edit changed: orange is lighter, violet is darker"),
+    "difference": ("Difference", glossary.meaning("difference") or ""),
 }
 _KEYS = """
 document.addEventListener('keydown', (event) => {
@@ -73,6 +74,7 @@ class Page:
             self.reset = self._tool("restart_alt", "Reset all edits", lambda: self.hub.change(session.reset)).classes("reset")
             self.detail = ui.switch("Keep detail", on_change=self.keep_detail).classes("detail")
             self.detail.props('aria-label="Keep what the model could not reconstruct"')
+            explain(self.detail, "keep detail")
             with ui.button("Copy").props('flat aria-label="Copy this edit"').classes("copy"), ui.menu():
                 ui.menu_item("as a command", self.copy_command)
                 ui.menu_item("as Python lines", self.copy_python)
@@ -129,6 +131,8 @@ class Page:
             with ui.tabs().props("dense no-caps align=left inline-label narrow-indicator") as tabs:
                 names = ["Transfer", "Generate", "Grid", "Interpolate", *(["Truth"] if hub.bench.data.truth else [])]
                 found = {name: ui.tab(name) for name in names}
+                for name, tab in found.items():
+                    explain(tab, name)
             with ui.tab_panels(tabs, value="Transfer", animated=False).props("keep-alive"):
                 with ui.tab_panel(found["Transfer"]):
                     views.transfer(hub, samples)

@@ -11,8 +11,8 @@ from labelspace.models.base import Model
 from labelspace.report import curves, views, words
 from labelspace.report.choices import Runs, first_data
 from labelspace.report.evaluation import tables
-from labelspace.report.html import Content, Html, Section, page, paragraph, picture, table, tag
-from labelspace.report.page import alarms, end, plain, together
+from labelspace.report.html import Content, Html, Section, explained, page, paragraph, picture, table, tag
+from labelspace.report.page import alarms, end, in_words, plain, together
 from labelspace.report.runs import Subject
 
 Tell = Callable[[str], None]
@@ -28,7 +28,9 @@ def write(subjects: Sequence[Subject], tell: Tell = lambda _: None) -> tuple[str
         Section(
             "curves",
             "Curves",
-            paragraph("No run has finished an epoch.") if view is None else picture(view.figures, view.caption),
+            paragraph("No run has finished an epoch.")
+            if view is None
+            else [in_words(curves.terms(subjects)), picture(view.figures, view.caption)],
         ),
         *_pictures(subjects, tell),
         Section("diagnosis", "Diagnosis", parts=[_diagnosis(subject, i) for i, subject in enumerate(subjects)]),
@@ -49,8 +51,14 @@ def _overview(subjects: Sequence[Subject]) -> Html:
 def _side_by_side(columns: dict[str, dict[str, str]], what: str, caption: str) -> Html:
     """A table with a column for each run; what none of them has is left out."""
     rows = dict.fromkeys(key for column in columns.values() for key, cell in column.items() if cell != "-")
-    cells = [[key, *(column.get(key, "-") for column in columns.values())] for key in rows]
+    cells = [[_explained(key), *(column.get(key, "-") for column in columns.values())] for key in rows]
     return table([what, *columns], cells, caption, titled=True)
+
+
+def _explained(key: str) -> Content:
+    """A term, or what is measured of a row (``row: column``), with its meaning."""
+    row, colon, column = key.rpartition(": ")
+    return [row, colon, explained(column)]
 
 
 def _settings(subjects: Sequence[Subject]) -> list[Content]:

@@ -21,7 +21,7 @@ def of_one(subject: Subject) -> list[View]:
     rows = subject.metrics
     epochs = [row["epoch"] for row in rows]
     panels = []
-    for term in _terms([subject]):
+    for term in terms([subject]):
         found = {part: _column(rows, part, term) for part in ("val", "train")}
         curves = {
             name: values
@@ -48,7 +48,7 @@ def of_one(subject: Subject) -> list[View]:
             f"Dotted line: epoch {subject.best_epoch}, whose weights were kept.",
         )
     ]
-    entries = [panel for term in _terms([subject]) if (panel := _by_entry(subject, term, epochs))]
+    entries = [panel for term in terms([subject]) if (panel := _by_entry(subject, term, epochs))]
     if entries:
         said = "The same terms label by label (validation; training where nothing is held back)."
         out.append(View("Terms by label", _alone(entries), said))
@@ -71,7 +71,7 @@ def of_all(subjects: Sequence[Subject]) -> View | None:
     last = max(len(subject.metrics) for subject in shown)
     epochs = list(range(1, last + 1))
     panels = []
-    for term in [*_terms(shown), "score"]:
+    for term in [*terms(shown), "score"]:
         curves = {}
         for subject in shown:
             values = (
@@ -106,7 +106,7 @@ def _alt(panel: Lines) -> str:
     return f"Curves of {panel.title} by epoch: {'; '.join(said)}."
 
 
-def _terms(subjects: Sequence[Subject]) -> list[str]:
+def terms(subjects: Sequence[Subject]) -> list[str]:
     """Names of all terms, in the order in which they come; entries of a term (``term.entry``) are none."""
     parts = [row[part] for subject in subjects for row in subject.metrics for part in ("train", "val")]
     names = dict.fromkeys(name for part in parts for name in part)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from labelspace import glossary
 from labelspace.report.colours import COLOURS, INK, INK_ON_DARK, ON_DARK
 from labelspace.report.figures import render
 
@@ -51,6 +52,12 @@ def tag(name: str, /, *content: Content, **attributes: str | int | bool | None) 
 
 def paragraph(*content: Content, kind: str | None = None) -> Html:
     return tag("p", *content, class_=kind)
+
+
+def explained(text: str) -> Content:
+    """A term with its meaning, to be read where a pointer, a finger or the keyboard rests on it; other text as it is."""
+    meaning = glossary.meaning(text)
+    return text if meaning is None else tag("abbr", text, title=meaning, tabindex=0)
 
 
 def items(entries: Iterable[Content]) -> Html:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from labelspace import __version__
+from labelspace import __version__, glossary
 from labelspace.report import curves, views, words
 from labelspace.report.evaluation import side_effects, tables
-from labelspace.report.html import Content, Html, Section, items, page, paragraph, picture, table, tag
+from labelspace.report.html import (
+    Content,
+    Html,
+    Section,
+    explained,
+    items,
+    page,
+    paragraph,
+    picture,
+    table,
+    tag,
+)
 from labelspace.report.runs import Subject
 from labelspace.report.views import Shown, View
 
@@ -64,14 +76,28 @@ def plain(views_: Sequence[Shown], level: int) -> list[Content]:
 
 
 def _overview(subject: Subject) -> Section:
-    about = table(["what", "of this run"], words.overview(subject), "What was trained, and on what", titled=True)
+    rows = [[explained(what), text] for what, text in words.overview(subject)]
+    about = table(["what", "of this run"], rows, "What was trained, and on what", titled=True)
     return Section("overview", "What was trained on what", [alarms(subject), about, words.labels(subject)])
 
 
 def _curves(subject: Subject) -> Section:
     if not subject.metrics:
         return Section("curves", "Curves", paragraph("No epoch was finished, so there are no curves."))
-    return together(curves.of_one(subject), "curves", "Curves")
+    section = together(curves.of_one(subject), "curves", "Curves")
+    return replace(section, content=[in_words(curves.terms([subject])), section.content])
+
+
+def in_words(terms: Sequence[str]) -> Html:
+    """The names of terms and what they mean, which pictures of curves cannot say."""
+    return paragraph("Curves of ", [[explained(term), ", "] for term in terms], "and the ", explained("score"), ".")
+
+
+def measured(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    """A table of an evaluation; the rows of some are labels or blocks, which have names of their own, of others measures."""
+    named = header[0] in ("score", "what")
+    cells = [[explained(row[0]) if named else row[0], *row[1:]] for row in rows]
+    return table([explained(name) for name in header], cells, title, titled=True)
 
 
 def _pictures(subject: Subject, tell: Tell) -> list[Section]:
@@ -103,7 +129,7 @@ def _measurements(subject: Subject) -> list[Section]:
     """Leakage first, then side effects, then every other table."""
     found, note = subject.evaluation, paragraph(*words.measured(subject), kind="note")
     all_tables = tables(found) if found else []
-    leakage = [table(header, rows, title, titled=True) for title, header, rows in all_tables if title == _LEAKAGE]
+    leakage = [measured(title, header, rows) for title, header, rows in all_tables if title == _LEAKAGE]
     reading = paragraph(
         "Fresh probes (logistic, and a small network) read every label off the codes. Off the free blocks and other labels' "
         "blocks they should read no more than chance; off the label's own block as much as there is. Nats are information "
@@ -119,7 +145,7 @@ def _measurements(subject: Subject) -> list[Section]:
             "Rows: the label that was set to another value. Columns: what the judge reads of every label, compared with the "
             "reconstruction. Off the diagonal there should be nothing.",
         )
-    others = [(title, table(header, rows, title, titled=True)) for title, header, rows in all_tables if title != _LEAKAGE]
+    others = [(title, measured(title, header, rows)) for title, header, rows in all_tables if title != _LEAKAGE]
     out = [
         Section("leakage", "Leakage", [reading, leakage] if leakage else note),
         Section("side-effects", "Side effects", effects),
@@ -134,7 +160,9 @@ def _measurements(subject: Subject) -> list[Section]:
 
 
 def _settings(subject: Subject) -> Html:
-    return table(["setting", "value"], list(words.settings(subject.config).items()), "The resolved configuration", titled=True)
+    name, found = subject.config["model"]["name"], words.settings(subject.config).items()
+    rows = [[key, value, glossary.setting(key, name)] for key, value in found]
+    return table(["setting", "value", "meaning"], rows, "The resolved configuration", titled=True)
 
 
 def describe(subject: Subject) -> dict[str, Any]:

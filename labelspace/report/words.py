@@ -7,7 +7,7 @@ from typing import Any
 
 from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED
 from labelspace.evaluation.probing import best_probe
-from labelspace.report.html import Content, Html, items, paragraph, table, tag
+from labelspace.report.html import Content, Html, explained, items, paragraph, table, tag
 from labelspace.report.runs import Subject, shown_address, shown_text
 from labelspace.terminal import duration
 
@@ -76,7 +76,7 @@ def labels(subject: Subject) -> Html | None:
         else:
             values = f"mean {row['mean']:.4g}, sd {row['sd']:.4g}"
         rows.append([row["name"], row["kind"], values, f"{row['missing']:,}"])
-    return table(["label", "kind", "values", "missing or hidden"], rows, "Labels")
+    return table([explained(name) for name in ("label", "kind", "values", "missing or hidden")], rows, "Labels")
 
 
 def settings(config: dict[str, Any]) -> dict[str, str]:

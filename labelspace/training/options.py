@@ -24,14 +24,14 @@ class Options:
         muon_learning_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
         warmup: steps over which learning rates rise to their peak.
         decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
-        floor: see ``decay``.
+        floor: where learning rates end, as a fraction of their peak.
         clip: largest gradient norm of a player; 0 does not clip.
         patience: stop after so many epochs without a better validation score; 0 never stops early.
         labelled: where fewer samples have labels, this share of each batch is drawn from those that have; 0 never does.
         seed: seed of weights' noise, batch order and everything else that is random.
         precision: "32-true", "bf16-mixed", or "auto": bfloat16 where the processor multiplies it natively.
         compile: compile the networks with ``torch.compile`` (needs a C++ compiler; docs/performance.md says where it pays).
-        accelerator: "auto", "cpu", "cuda", ...
+        accelerator: what trains: "cpu", "cuda" or another by name; "auto": the best that is there.
         devices: processes on each machine, one a device; "auto": as many as torchrun or SLURM started, otherwise one.
         nodes: machines; "auto": as torchrun or SLURM say, otherwise one.
         strategy: "ddp": every process has the whole model and a share of each batch; "auto" is "ddp" for several processes.

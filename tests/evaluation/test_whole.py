@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import labelspace as ls
+from labelspace import glossary
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
@@ -71,6 +72,26 @@ def test_all_parts_are_there_or_say_why_not(roll: Measured, three: Measured) -> 
     assert set(roll[2]["not measured"]) == {"disentanglement"}
     assert "at least two labels" in roll[2]["not measured"]["disentanglement"]
     assert three[2]["not measured"] == {}
+
+
+def names(part: Any) -> set[str]:
+    """Every name inside a measurement, that of a part or of a number."""
+    if not isinstance(part, dict):
+        return set()
+    return {*part}.union(*(names(inner) for inner in part.values()))
+
+
+def test_every_metric_and_every_column_has_a_meaning(roll: Measured, three: Measured) -> None:
+    for model, data, found in (roll, three):
+        given = {
+            *data.schema.names,
+            *(block.name for block in model.blocks),
+            *(v for label in data.schema for v in label.values),
+        }
+        shown = names(found) - given
+        for _, header, rows in tables(found):
+            shown |= {*header, *(row[0] for row in rows if row[0] not in given)}
+        assert sorted(name for name in shown if glossary.meaning(name) is None) == []
 
 
 def test_it_says_what_was_measured(roll: Measured) -> None:

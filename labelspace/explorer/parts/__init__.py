@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.events import GenericEventArguments
+
+from labelspace import glossary
 
 
 class Text(TextElement):
@@ -20,6 +23,14 @@ class Text(TextElement):
 
     def __init__(self, tag: str, text: str = "") -> None:
         super().__init__(tag=tag, text=text)
+
+
+def explain(element: Element, term: str) -> None:
+    """Hover text of an element, and what screen readers say after its name: the meaning of a term."""
+    meaning = glossary.meaning(term) or ""
+    element.props["aria-description"] = meaning
+    with element:
+        ui.tooltip(meaning)
 
 
 class LatentMap(Element, component="latent_map.js"):
