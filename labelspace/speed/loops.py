@@ -27,6 +27,9 @@ _DRAWS = 100  # of z_c, for q(y | x) of CCVAE, as published
 _RATE = 1e-3
 
 
+WRITTEN = ("vae", "ccvae", "csvae")  # models that there is a step for
+
+
 def by_hand(model: Model) -> Step:
     """The step for a model's objective as its paper has it."""
     return {VAE: _vae, CCVAE: _ccvae, CSVAE: _csvae}[type(model)](model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+# the hand-written loop, or where a model has none, its default recipe
 HEADER = ("workload", "who", "rate", "of the hand-written loop: median (min-max)", "of the floor")
 
 
@@ -18,10 +19,10 @@ def _rows(key: str, each: dict[str, Any], multiply: dict[str, float]) -> Iterato
     if "contestants" in each:
         for who, measured in each["contestants"].items():
             rate = measured["rate"]["median"]
-            kind = "bfloat16" if "auto" in who and each["bfloat16"] else "float32"
-            share = f"{100 * rate * each['operations_per_sample'] / multiply[kind]:.0f}% ({kind})"
-            same = not who.endswith("recipe")  # whose steps are other ones
-            yield title, who, f"{rate:,.0f} {each['unit']}", _spread(measured.get("ratio")), share if same else ""
+            kind, share = "bfloat16" if "auto" in who and each["bfloat16"] else "float32", ""
+            if "recipe" not in who:  # whose steps are other ones
+                share = f"{100 * rate * each['operations_per_sample'] / multiply[kind]:.0f}% ({kind})"
+            yield title, who, f"{rate:,.0f} {each['unit']}", _spread(measured.get("ratio")), share
             title = ""
     elif "models" in each:
         for model, measured in each["models"].items():

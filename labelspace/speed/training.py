@@ -16,11 +16,12 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
 from labelspace.speed import floor, loops, peers, timing
-from labelspace.training.engine import precision_for
-from labelspace.training.fit import fit
+from labelspace.training.engine import multiplies_bfloat16, precision_for
+from labelspace.training.fit import fit, resolve
 from labelspace.training.options import Options
 
 HAND = "hand-written loop"
+DEFAULT = "fit, default recipe"
 PUBLISHED = Network("strided", width=32, activation="relu")  # Joy et al. 2021, at 64x64
 
 
@@ -47,7 +48,9 @@ class Training:
         batch_size, steps: of a round.
         arguments: of the model, beside its constructor's own defaults, which are its paper's.
         compiles: whether the compiled networks are measured, too.
-        recipe: whether what ``labelspace train`` does by default is measured, too: other weights, balance, Muon.
+
+    What ``labelspace train`` does by default with the model on such data is measured, too: its own weights and networks, and
+    for images Muon, in the precision that this machine multiplies fast and in the other one.
     """
 
     key: str
@@ -59,7 +62,6 @@ class Training:
     steps: int
     arguments: dict[str, Any] = field(default_factory=dict)
     compiles: bool = False
-    recipe: bool = False
 
     def shortened(self, by: int) -> Training:
         """The same with fewer steps a round."""
@@ -74,8 +76,21 @@ class Training:
         return model_class(self.model)(shape=data.shape, schema=data.schema, **self.arguments)  # type: ignore[call-arg]
 
     def measure(self, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
-        """Rates of all contestants, ratios to the hand-written loop, and the floor."""
+        """Rates of all contestants, ratios to the hand-written loop where there is one, and the floor."""
         data = self.dataset()
+        found = {
+            "title": self.title,
+            "unit": "samples/s",
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "bfloat16": precision_for(Options(), data.is_image) == "bf16-mixed",  # what "auto" means here
+        }
+
+        def say(text: str) -> None:
+            tell(f"({self.key}) {text}")
+
+        if self.model not in loops.WRITTEN:
+            return {**found, "contestants": timing.summary(timing.interleaved(self._recipes(data), rounds, say), DEFAULT)}
         x, y = all_of(data), torch.from_numpy(data.values)
         contestants: dict[str, timing.Contestant] = {
             HAND: lambda: loops.gathered(loops.by_hand(self.new(data)), x, y, self.batch_size),
@@ -93,25 +108,30 @@ class Training:
             contestants[f"fit, {precision}"] = lambda precision=precision: self._fit(data, precision=precision)
         if self.compiles:
             contestants["fit, auto, compiled"] = lambda: self._fit(data, precision="auto", compile=True)
-        if self.recipe:
-            contestants["fit, the default model and recipe"] = lambda: (
-                fit(build(self.model, data), data, epochs=1).samples_per_second
-            )
-        rates = timing.interleaved(contestants, rounds, lambda text: tell(f"({self.key}) {text}"))
+        rates = timing.interleaved(contestants | self._recipes(data), rounds, say)
         step = loops.by_hand(self.new(data))
         per_sample = floor.operations(lambda: step(x[: self.batch_size], y[: self.batch_size])) / self.batch_size
         return {
-            "title": self.title,
-            "unit": "samples/s",
-            "batch_size": self.batch_size,
-            "steps": self.steps,
+            **found,
             "contestants": timing.summary(rates, HAND),
             "pythae": {n: r.plain() for n, r in timing.against(rates, "pythae 0.1.2").items()}
             if "pythae 0.1.2" in rates
             else {},
             "operations_per_sample": per_sample,  # of the hand-written step
-            "bfloat16": precision_for(Options(), data.is_image) == "bf16-mixed",  # what "auto" means here
         }
+
+    def _recipes(self, data: Dataset) -> dict[str, timing.Contestant]:
+        """The default recipe, and where it has Muon, the same with Muon in the precision that is not chosen here."""
+        options = resolve(build(self.model, data), data, None, {"epochs": 1, "batch_size": self.batch_size})
+
+        def default(options: Options = options) -> float:
+            return fit(build(self.model, data), data, options).samples_per_second
+
+        out: dict[str, timing.Contestant] = {DEFAULT: default}
+        if options.muon_learning_rate:
+            other = "float32" if multiplies_bfloat16(torch.device("cpu")) else "bfloat16"
+            out[f"{DEFAULT}, Muon in {other}"] = lambda: default(replace(options, muon_precision=other))
+        return out
 
     def _fit(self, data: Dataset, **changes: Any) -> float:
         options = Options(epochs=1, batch_size=self.batch_size, clip=0.0, warmup=0, decay=0.0)
@@ -157,5 +177,6 @@ TRAINING = (
         16,
         {"latent": 45, "network": PUBLISHED},
     ),
-    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64}, compiles=True, recipe=True),
+    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64}, compiles=True),
+    Training("l", "LSVAE on faces 64x64", "lsvae", (3, 64, 64), 3, 128, 16),
 )

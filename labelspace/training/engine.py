@@ -62,9 +62,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(check() for check in native if check)
 
 
-def muon_dtype(device: torch.device) -> torch.dtype:
+def muon_dtype(options: Options, device: torch.device) -> torch.dtype:
     """What Muon multiplies in on a device."""
-    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    if options.muon_precision == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    return getattr(torch, options.muon_precision)
 
 
 def launch(options: Options, images: bool, command: Sequence[str] | None = None) -> Fabric:

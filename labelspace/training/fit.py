@@ -87,7 +87,7 @@ def fit(
                     processes=fabric.world_size,
                     processor=engine.processor(),
                     precision=engine.precision_for(options, data.is_image),
-                    muon=str(engine.muon_dtype(fabric.device)).removeprefix("torch."),
+                    muon=str(engine.muon_dtype(options, fabric.device)).removeprefix("torch."),
                 )
 
         engine.on_first(fabric, take)  # of several processes, one holds the run for all
@@ -107,7 +107,7 @@ def check(model: Model, data: Dataset, options: Options) -> None:
 def _check_resumable(run: Run, options: Options) -> None:
     if not run.exists:
         raise UserError(f"{run.home} holds no run to resume")
-    saved = run.read_config().get("training", {})
+    saved = asdict(Options()) | run.read_config()["training"]  # an earlier version did not have all of them
     for key, value in asdict(options).items():
         if key not in WHERE and saved.get(key) != value:
             raise UserError(

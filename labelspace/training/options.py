@@ -22,6 +22,7 @@ class Options:
         auxiliary_learning_rate: constant learning rate of players that only read codes: adversaries and label heads.
         optimizer: "adam", or "adagrad" for results that were published with it; players that read codes keep Adam.
         muon_learning_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
+        muon_precision: what Muon multiplies in: "auto" is bfloat16 where the device multiplies it natively, else float32.
         warmup: steps over which learning rates rise to their peak.
         decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
         floor: where learning rates end, as a fraction of their peak.
@@ -45,6 +46,7 @@ class Options:
     auxiliary_learning_rate: float = 1e-3
     optimizer: Literal["adam", "adagrad"] = "adam"
     muon_learning_rate: float = 0.0
+    muon_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     warmup: int = 100
     decay: float = 0.6
     floor: float = 0.02
@@ -78,8 +80,9 @@ class Options:
             raise unknown("strategy", self.strategy, ("auto", "ddp"))
         if not 0 < self.timeout <= _WEEK:
             raise UserError(f"timeout must be positive, and at most a week ({_WEEK} minutes), got {self.timeout}")
-        if self.optimizer not in ("adam", "adagrad"):
-            raise unknown("optimizer", self.optimizer, ("adam", "adagrad"))
+        for name, known in (("optimizer", ("adam", "adagrad")), ("muon_precision", ("auto", "float32", "bfloat16"))):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
         if not (
             self.learning_rate > 0
             and self.auxiliary_learning_rate > 0

@@ -71,7 +71,7 @@ class Stepper:
         self.players = model.players()
         self.kept = engine.Kept(fabric, model)
         self.turns = _turns(self.players)
-        muon_dtype = engine.muon_dtype(fabric.device)
+        muon_dtype = engine.muon_dtype(options, fabric.device)
         self.optimizers = {
             turn.name: optimizers.reader(turn.parameters, options.auxiliary_learning_rate)
             if turn.reads

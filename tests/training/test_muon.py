@@ -1,0 +1,51 @@
+"""Muon, and what it multiplies in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import labelspace as ls
+from labelspace.errors import UserError
+from labelspace.models.networks import Network
+from labelspace.storage import files
+from labelspace.training import engine
+from labelspace.training.optimizers import Muon, orthogonalise
+from labelspace.training.options import Options
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16)])
+def test_singular_values_of_an_update_are_near_one(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    update = orthogonalise(matrix, dtype)
+    assert update.dtype == torch.float32
+    values = torch.linalg.svdvals(update)
+    assert bool(((values > 0.65) & (values < 1.25)).all())
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_for_devices_that_multiply_it_natively(
+    native: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "multiplies_bfloat16", lambda device: native)
+    data = ls.open("faces:n=40,size=8")
+    model = ls.build("vae", data, latent=2, network=Network(width=32))
+    chosen = []
+    make = Muon.__init__
+    monkeypatch.setattr(Muon, "__init__", lambda self, *a, **given: (chosen.append(given["dtype"]), make(self, *a, **given))[1])
+    ls.fit(model, data, epochs=1, batch_size=16, precision="32-true", out=tmp_path / "run")
+    name = "bfloat16" if native else "float32"
+    assert chosen == [getattr(torch, name)]
+    environment = files.read_json(tmp_path / "run" / "environment.json")
+    assert environment["muon"] == name
+    assert environment["precision"] == "32-true"
+    assert environment["processor"]
+    assert engine.muon_dtype(Options(muon_precision="bfloat16"), torch.device("cpu")) == torch.bfloat16
+
+
+def test_another_precision_is_refused() -> None:
+    with pytest.raises(UserError, match="did you mean 'float32'"):
+        Options(muon_precision="float23")  # type: ignore[arg-type]
