@@ -32,11 +32,11 @@ def test_bfloat16_is_for_devices_that_multiply_it_natively(
 ) -> None:
     monkeypatch.setattr(engine, "multiplies_bfloat16", lambda device: native)
     data = ls.open("faces:n=40,size=8")
-    model = ls.build("vae", data, latent=2, network=Network(width=32))
+    model = ls.build("vae", data, latent=2, network=Network(width=64))
     chosen = []
     make = Muon.__init__
     monkeypatch.setattr(Muon, "__init__", lambda self, *a, **given: (chosen.append(given["dtype"]), make(self, *a, **given))[1])
-    ls.fit(model, data, epochs=1, batch_size=16, precision="32-true", out=tmp_path / "run")
+    ls.fit(model, data, epochs=1, batch_size=16, precision="32-true", muon_learning_rate=1e-2, out=tmp_path / "run")
     name = "bfloat16" if native else "float32"
     assert chosen == [getattr(torch, name)]
     environment = files.read_json(tmp_path / "run" / "environment.json")
