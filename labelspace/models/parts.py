@@ -101,14 +101,14 @@ def by_bounds(
 
     if math.prod([len(option) for option in options]) <= most:
         combinations = torch.cartesian_prod(*options).view(-1, len(schema))
-        return schema.weighed(combinations, scores([y.expand(n, -1) for y in combinations], slice(None)))
+        return schema.moment_matched(combinations, scores([y.expand(n, -1) for y in combinations], slice(None)))
     for sweep in range(2):
         for i, (label, option) in enumerate(zip(schema, options, strict=True)):
             found = scores([torch.cat([values[:, :i], v.expand(n, 1), values[:, i + 1 :]], 1) for v in option], i)
             chosen = option[found.argmax(1)]
             values = torch.cat([values[:, :i], chosen[:, None], values[:, i + 1 :]], 1)
             if sweep == 1:
-                parameters.append(Schema([label]).weighed(option[:, None], found))
+                parameters.append(Schema([label]).moment_matched(option[:, None], found))
     return torch.cat(parameters, 1)
 
 
@@ -191,7 +191,7 @@ class LabelPrior(nn.Module):
         """p(code | value) of labels that are alike, ``(n, labels, size)``.
 
         Args:
-            group: their positions, see :meth:`Schema.alike`.
+            group: their positions, see :meth:`Schema.grouped`.
             values: ``(n, labels)``, standardised where continuous; a dimension may follow, of values tried, and then it
                 comes before the size in the result.
         """
@@ -206,7 +206,7 @@ class LabelPrior(nn.Module):
     def of_blocks(self, blocks: Sequence[Block], values: Tensor) -> dict[str, DiagonalGaussian]:
         """p(code | value) of all labels' blocks, in the labels' order, ``(n, size)`` each, for ``values (n, labels)``."""
         standard, out = self.schema.standardised(values), {}
-        for group in self.schema.alike([block.size for block in blocks]):
+        for group in self.schema.grouped([block.size for block in blocks]):
             found = self.given(group, standard[:, group])
             out |= {blocks[i].name: found[:, j] for j, i in enumerate(group)}
         return out
@@ -239,14 +239,14 @@ class LabelReaders(nn.Module):
     def __init__(self, schema: Schema, sizes: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
         self.schema = schema
-        self.groups = schema.alike(sizes, hidden)  # labels whose readers are of one build
+        self.groups = schema.grouped(sizes, hidden)  # labels whose readers are of one build
         self.networks = nn.ModuleList(
             networks.mlp(size, [units] if units else [], label.parameters)
             for label, size, units in zip(schema, sizes, hidden, strict=True)
         )
 
     def read(self, group: Sequence[int], codes: Tensor) -> LabelDistribution:
-        """q(label | code) of labels that are alike (:meth:`Schema.alike`), for ``codes (n, labels, k, size)``."""
+        """q(label | code) of labels that are alike (:meth:`Schema.grouped`), for ``codes (n, labels, k, size)``."""
         readers, out = [list(self.networks[i]) for i in group], codes  # type: ignore[call-overload]
         for layers in zip(*readers, strict=True):
             if isinstance(layers[0], nn.Linear):
@@ -256,7 +256,7 @@ class LabelReaders(nn.Module):
                 out = product + bias[:, None]
             else:
                 out = layers[0](out)
-        return self.schema.one_of(group).distribution(out.float())
+        return self.schema.representative(group).distribution(out.float())
 
     def answer(self, codes: Latents[Tensor]) -> LabelDistribution:
         """q(y | codes) of all labels, each from the block of its own."""
@@ -281,7 +281,7 @@ def evidence(
         readers: q(y | code).
         group: positions of labels that are alike.
         codes: ``(n, labels, k, size)``.
-        p_y: p(y) of these labels (:meth:`LabelDistribution.alike`), without a dimension for samples.
+        p_y: p(y) of these labels (:meth:`LabelDistribution.stacked`), without a dimension for samples.
         generator: of the draw.
 
     Returns:
