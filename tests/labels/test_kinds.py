@@ -9,8 +9,6 @@ from labelspace.labels import Label, Schema, binary, categorical, continuous
 
 LABELS = [binary("a"), categorical("a", "xyz"), continuous("a", 3.0, 2.0)]
 KINDS = pytest.mark.parametrize("label", LABELS, ids=lambda label: label.kind)
-    "label", [binary("a"), categorical("a", "xyz"), continuous("a", 3.0, 2.0)], ids=lambda y: y.kind
-)
 
 
 @KINDS
