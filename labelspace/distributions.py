@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LOG_2PI = math.log(2 * math.pi)
+LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class DiagonalGaussian:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats, summed over coordinates, ``(n,)``."""
-        return (-0.5 * (((value - self.mean) / self.scale) ** 2 + _LOG_2PI) - torch.log(self.scale)).sum(-1)
+        return (-0.5 * (((value - self.mean) / self.scale) ** 2 + LOG_2PI) - torch.log(self.scale)).sum(-1)
 
     def __getitem__(self, rows) -> DiagonalGaussian:
         return type(self)(self.mean[rows], self.scale[rows])

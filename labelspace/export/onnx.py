@@ -101,7 +101,7 @@ def graphs(model: Model) -> list[Graph]:
             if label.discrete:
                 out.append(answer.log_table(i).exp())
             else:
-                mean, log_scale = answer.of(i).parameters.unbind(-1)
+                mean, log_scale = answer.marginal(i).parameters.unbind(-1)
                 out.append(torch.stack([mean * label.scale + label.mean, log_scale.exp() * label.scale], 1))
         return tuple(out)
 

@@ -201,7 +201,7 @@ class CCVAE(Model):
             log_tilt = log_weights + log_q_y  # q(z_i | x, y_i) on the points, not normalised
             log_q_y_x = log_tilt.logsumexp(2, keepdim=True)
             tilt = (log_tilt - log_q_y_x).exp()
-            marginal = p_y.alike(group)
+            marginal = p_y.stacked(group)
             kl = (tilt * (log_q + log_q_y - log_q_y_x - log_p)).sum(2) - marginal.expand(len(y)).log_prob_of(0, y)
             if not batch.complete:
                 missing = log_q - evidence(self.label_prior, self.readers, group, draws, marginal, generator)
@@ -278,7 +278,7 @@ class CCVAE(Model):
         for group in self.readers.groups:
             names = [self.blocks[1:][i].name for i in group]
             code = torch.stack([codes[name] for name in names], 1)
-            y, marginal = values[:, group], marginals.alike(group)
+            y, marginal = values[:, group], marginals.stacked(group)
             bracket = torch.stack([brackets[name] for name in names], 1) + answer[:, group]
             kl = w[:, None] * bracket - marginal.expand(len(y)).log_prob_of(0, y)
             if not batch.complete:

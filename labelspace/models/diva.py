@@ -128,7 +128,7 @@ class DIVA(Model):
             for group in self.readers.groups:
                 names = [self.blocks[1:][i].name for i in group]
                 q, code = together(posterior, names), torch.stack([codes[name] for name in names], 1)
-                y, marginal = values[:, group], p_y.alike(group)
+                y, marginal = values[:, group], p_y.stacked(group)
                 bound = q.kl(self.label_prior.given(group, y)) - marginal.expand(len(y)).log_prob_of(0, y)
                 if not batch.complete:
                     unknown = evidence(self.label_prior, self.readers, group, code[:, :, None], marginal, generator)

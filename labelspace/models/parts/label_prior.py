@@ -57,7 +57,7 @@ class LabelPrior(nn.Module):
         """p(code | value) of labels that are alike, ``(n, labels, size)``.
 
         Args:
-            group: their positions, see :meth:`Schema.alike`.
+            group: their positions, see :meth:`Schema.grouped`.
             values: ``(n, labels)``, standardised where continuous; a dimension may follow, of values tried, and then it
                 comes before the size in the result.
         """
@@ -72,7 +72,7 @@ class LabelPrior(nn.Module):
     def of_blocks(self, blocks: Sequence[Block], values: Tensor) -> dict[str, DiagonalGaussian]:
         """p(code | value) of all labels' blocks, in the labels' order, ``(n, size)`` each, for ``values (n, labels)``."""
         standard, out = self.schema.standardised(values), {}
-        for group in self.schema.alike([block.size for block in blocks]):
+        for group in self.schema.grouped([block.size for block in blocks]):
             found = self.given(group, standard[:, group])
             out |= {blocks[i].name: found[:, j] for j, i in enumerate(group)}
         return out
@@ -105,14 +105,14 @@ class LabelReaders(nn.Module):
     def __init__(self, schema: Schema, sizes: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
         self.schema = schema
-        self.groups = schema.alike(sizes, hidden)  # labels whose readers are of one build
+        self.groups = schema.grouped(sizes, hidden)  # labels whose readers are of one build
         self.networks = nn.ModuleList(
             networks.mlp(size, [units] if units else [], label.parameters)
             for label, size, units in zip(schema, sizes, hidden, strict=True)
         )
 
     def read(self, group: Sequence[int], codes: Tensor) -> LabelDistribution:
-        """q(label | code) of labels that are alike (:meth:`Schema.alike`), for ``codes (n, labels, k, size)``."""
+        """q(label | code) of labels that are alike (:meth:`Schema.grouped`), for ``codes (n, labels, k, size)``."""
         readers, out = [list(self.networks[i]) for i in group], codes  # type: ignore[call-overload]
         for layers in zip(*readers, strict=True):
             if isinstance(layers[0], nn.Linear):
@@ -122,7 +122,7 @@ class LabelReaders(nn.Module):
                 out = product + bias[:, None]
             else:
                 out = layers[0](out)
-        return self.schema.one_of(group).distribution(out.float())
+        return self.schema.representative(group).distribution(out.float())
 
     def answer(self, codes: Latents[Tensor]) -> LabelDistribution:
         """q(y | codes) of all labels, each from the block of its own."""
@@ -147,7 +147,7 @@ def evidence(
         readers: q(y | code).
         group: positions of labels that are alike.
         codes: ``(n, labels, k, size)``.
-        p_y: p(y) of these labels (:meth:`LabelDistribution.alike`), without a dimension for samples.
+        p_y: p(y) of these labels (:meth:`LabelDistribution.stacked`), without a dimension for samples.
         generator: of the draw.
 
     Returns:

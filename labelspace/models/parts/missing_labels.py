@@ -49,14 +49,14 @@ def by_bounds(
 
     if math.prod([len(option) for option in options]) <= most:
         combinations = torch.cartesian_prod(*options).view(-1, len(schema))
-        return schema.weighed(combinations, scores([y.expand(n, -1) for y in combinations], slice(None)))
+        return schema.moment_matched(combinations, scores([y.expand(n, -1) for y in combinations], slice(None)))
     for sweep in range(2):
         for i, (label, option) in enumerate(zip(schema, options, strict=True)):
             found = scores([torch.cat([values[:, :i], v.expand(n, 1), values[:, i + 1 :]], 1) for v in option], i)
             chosen = option[found.argmax(1)]
             values = torch.cat([values[:, :i], chosen[:, None], values[:, i + 1 :]], 1)
             if sweep == 1:
-                parameters.append(Schema([label]).weighed(option[:, None], found))
+                parameters.append(Schema([label]).moment_matched(option[:, None], found))
     return torch.cat(parameters, 1)
 
 

@@ -148,7 +148,7 @@ def test_candidates_are_all_values_of_a_discrete_label_and_reach_three_scales_ar
 def test_weighed_values_have_the_marginals_of_their_weights() -> None:
     values = torch.tensor(ways_of(DISCRETE))
     log_weights = torch.randn(5, len(values), generator=generator())
-    found = DISCRETE.distribution(DISCRETE.weighed(values, log_weights + 3.0))
+    found = DISCRETE.distribution(DISCRETE.moment_matched(values, log_weights + 3.0))
     weights = log_weights.softmax(1)
     for i, label in enumerate(DISCRETE):
         expected = torch.stack([weights[:, values[:, i] == v].sum(1) for v in range(len(label.values))], 1)
@@ -159,7 +159,7 @@ def test_weighed_numbers_have_the_mean_and_deviation_of_their_weights() -> None:
     schema = Schema([continuous("c", 2.0, 3.0)])
     values = torch.linspace(-7, 11, 61)[:, None]
     log_weights = td.Normal(torch.tensor([[0.5], [4.0]]), torch.tensor([[1.5], [1.0]])).log_prob(values[:, 0])
-    table = schema.distribution(schema.weighed(values, log_weights)).table()["c"]
+    table = schema.distribution(schema.moment_matched(values, log_weights)).table()["c"]
     assert table["mean"] == pytest.approx([0.5, 4.0], abs=0.02)
     assert table["sd"] == pytest.approx([1.5, 1.0], abs=0.05)
 
@@ -292,7 +292,7 @@ def test_evidence_is_the_sum_over_values(i: int) -> None:
     sizes = [1, 2, 1]
     prior, readers = LabelPrior(MIXED, sizes), LabelReaders(MIXED, sizes, hidden=[8, 8, 8])
     codes = 2 * torch.randn(4, 5, sizes[i], generator=generator())
-    p_y = MIXED.distribution(MIXED.prior_parameters([[0.7, 0.3], [0.5, 0.3, 0.2], []])).alike([i])
+    p_y = MIXED.distribution(MIXED.prior_parameters([[0.7, 0.3], [0.5, 0.3, 0.2], []])).stacked([i])
     found = evidence(prior, readers, [i], codes[:, None], p_y, generator())[:, 0]
     q = readers.read([i], codes[:, None]).log_table(0).exp()[:, 0]
     p, table = torch.tensor([[0.7, 0.3], [0.5, 0.3, 0.2]][i]), prior.table(i)
@@ -312,7 +312,7 @@ def test_evidence_of_a_number_is_unbiased_for_its_integral() -> None:
     prior, readers = LabelPrior(schema, [1]), LabelReaders(schema, [1], hidden=[0])
     p_y = schema.distribution(schema.prior_parameters([[]]))
     code = torch.tensor([[[[0.7]]]])
-    found = evidence(prior, readers, [0], code.expand(20_000, 1, 1, 1), p_y.alike([0]), generator()).detach()
+    found = evidence(prior, readers, [0], code.expand(20_000, 1, 1, 1), p_y.stacked([0]), generator()).detach()
     grid = torch.linspace(-40, 44, 8001)
     mean, log_scale = readers.read([0], code).parameters.flatten().tolist()  # of the standardised number
     q_y = td.Normal(mean, math.exp(log_scale))

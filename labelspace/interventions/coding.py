@@ -1,0 +1,88 @@
+"""Into codes and back: what all interventions share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labelspace.blocks import Block, Latents, modes
+from labelspace.errors import UserError, unknown
+from labelspace.interventions.record import Labels
+from labelspace.models.base import Model
+
+
+def as_batch(model: Model, x: Tensor) -> tuple[Tensor, bool]:
+    """A batch from one sample or a batch, and whether it was one sample."""
+    single = tuple(x.shape) == model.shape
+    batch = x[None] if single else x
+    if tuple(batch.shape[1:]) != model.shape:
+        raise UserError(f"samples have shape {tuple(x.shape)}, the model takes {model.shape} or (n, ...) of it")
+    if len(batch) == 0:
+        raise UserError("there is no sample to work on")
+    return batch.to(model.label_parameters.device), single
+
+
+def chosen_block(model: Model, intervention: str, label: str | None, block: str | None) -> Block:
+    """The block that is meant by a label or by a block's name."""
+    if (label is None) == (block is None):
+        raise UserError(f"{intervention} needs a label or the name of a block, one of them")
+    return model.blocks.of(label) if label is not None else model.blocks.named(str(block))
+
+
+def encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Labels]:
+    """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted."""
+    values, observed = (t.to(x.device) for t in labels) if labels is not None else (None, None)
+    if model.completes_labels and len(model.schema):
+        values = model.complete(x, values, observed)
+        observed = torch.ones_like(values, dtype=torch.bool)
+    else:
+        values, observed = model.known(x, values, observed)
+    return modes(model.encode(x, values, observed)), (values, observed)
+
+
+@torch.no_grad()
+def encode_all(model: Model, batches) -> tuple[Latents[Tensor], Tensor]:
+    """Mean codes of many batches, and the label values that they were encoded under."""
+    parts, values = [], []
+    for batch in batches:
+        codes, (full, _) = encode(model, batch.x, (batch.values, batch.observed))
+        parts.append(codes)
+        values.append(full)
+    joined = {b.name: torch.cat([part[b.name] for part in parts]) for b in model.blocks}
+    return Latents(model.blocks, joined), torch.cat(values)
+
+
+def completed(model: Model, x: Tensor, labels: Labels) -> Labels:
+    """Labels of the first ``len(x)`` samples with what is missing predicted, where p(codes | y) depends on it."""
+    values, observed = labels[0][: len(x)], labels[1][: len(x)]
+    if not model.labelled or bool(observed.all()):
+        return values, observed
+    return model.complete(x, values, observed), torch.ones_like(observed)
+
+
+def decode(model: Model, codes: Latents[Tensor], encoded: Latents[Tensor], x: Tensor, keep_detail: bool) -> Tensor:
+    """Samples of edited codes; with ``keep_detail`` the difference that the edit makes is added to ``x``."""
+    edited = model.decode(codes).mean_like(x)
+    if not keep_detail:
+        return edited
+    if not model.likelihood.additive:
+        raise UserError("keep_detail adds differences of samples, which counts and tables do not have; leave it out")
+    out = x + edited - model.decode(encoded).mean_like(x)
+    low, high = model.likelihood.bounds or ((0.0, 1.0) if len(model.shape) == 3 else (-math.inf, math.inf))
+    return out.clamp(low, high)
+
+
+def label_values(model: Model, labels: Labels, names: Iterable[str]) -> dict[str, list[Any]]:
+    """Label name -> values as users write them, None where unknown."""
+    decoded = model.schema.decode(labels[0].cpu().numpy(), labels[1].cpu().numpy())
+    return {name: decoded[name] for name in names}
+
+
+def check_choice(name: str, given: Any, known: Sequence[str]) -> None:
+    """Raises UserError where an option is none of those that are known."""
+    if given not in known:
+        raise unknown(name, given, known)

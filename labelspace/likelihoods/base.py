@@ -1,0 +1,103 @@
+"""What all likelihoods have in common, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from labelspace.errors import UserError
+
+
+class DataDistribution:
+    """A distribution over samples: ``log_prob(x) -> (n,)``, ``mean`` and ``sample(generator)``, both shaped like x."""
+
+    mean: Tensor
+
+    def mean_like(self, x: Tensor) -> Tensor:
+        """The mean for samples that have the known circumstances of ``x`` (its total count, say); mostly just the mean."""
+        return self.mean
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def fill(self, x: Tensor, known: Tensor) -> Tensor:
+        """The mean for samples of which only the entries where ``known`` is True count as circumstances."""
+        return self.mean_like(x)
+
+
+class Likelihood(nn.Module):
+    """Turns a decoder's raw output into a distribution over data, and data into what an encoder reads.
+
+    Args:
+        shape: shape of one sample.
+
+    Attributes:
+        bounds: the closed interval that data must lie in (None: unbounded).
+        additive: whether a difference of two samples is a meaningful change of a third.
+        input_shape: shape of what an encoder reads of one sample.
+        output_shape: shape of the raw output of a decoder for one sample.
+    """
+
+    bounds: tuple[float, float] | None = None
+    additive = True
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.input_shape = self.output_shape = self.shape
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What an encoder reads: ``(n, *shape) -> (n, *input_shape)``."""
+        return x
+
+    def blank(self, x: Tensor) -> Tensor:
+        """What stands in samples ``x`` where nothing is known: mid-grey in pictures, 0 in vectors."""
+        return torch.full_like(x, 0.5 if len(self.shape) == 3 else 0.0)
+
+    def forward(self, raw: Tensor) -> DataDistribution:
+        """p(x | codes) from a decoder's raw output ``(n, *output_shape)``."""
+        raise NotImplementedError
+
+    def measure(self, x: Tensor) -> None:
+        """Takes what it needs to know of the data (their scale, say) from training samples ``(n, *shape)``."""
+
+    def check(self, x: Tensor) -> None:
+        """Raises UserError when samples ``(n, *shape)`` do not fit this likelihood."""
+        low, high = float(x.min()), float(x.max())
+        if math.isnan(low):
+            raise UserError(
+                f"data have missing cells (NaN), which the {type(self).__name__.lower()} likelihood cannot describe; fill "
+                "them in or choose --set likelihood=table(...)"
+            )
+        if self.bounds and not (self.bounds[0] <= low and high <= self.bounds[1]):
+            raise UserError(
+                f"data lie in [{low:g}, {high:g}], outside [{self.bounds[0]:g}, {self.bounds[1]:g}] of the "
+                f"{type(self).__name__.lower()} likelihood; rescale them or choose --set likelihood=gaussian"
+            )
+
+
+def entry_dimensions(x: Tensor) -> tuple[int, ...]:
+    """The dimensions of one sample's entries. Sums over them need no copy whatever the layout, as flattening would."""
+    return tuple(range(1, x.ndim))
+
+
+def refuse_images(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 1:
+        raise UserError(f"the {name} likelihood describes vectors, not samples of shape {shape}; choose another for images")
+
+
+def refuse_cells(x: Tensor, bad: Tensor, expected: str, column: int | None = None) -> None:
+    """Raises UserError naming the first bad cell of ``x (n, d)``; ``bad`` is ``(n, d)``, or ``(n,)`` of one column."""
+    if not bad.any():
+        return
+    first = int(bad.flatten().int().argmax())
+    row, column = (first, column) if column is not None else divmod(first, x.shape[1])
+    raise UserError(
+        f"x holds {float(x[row, column]):g} in row {row + 1}, column {column + 1} ({int(bad.sum())} such cells), but "
+        f"{expected}; correct the data or choose another likelihood with --set likelihood=..."
+    )

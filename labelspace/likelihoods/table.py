@@ -1,0 +1,192 @@
+"""Columns of different kinds and units, cells of which may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labelspace.distributions import LOG_2PI
+from labelspace.errors import UserError, unknown
+from labelspace.likelihoods.base import DataDistribution, Likelihood, refuse_cells, refuse_images
+from labelspace.likelihoods.negative_binomial import log_negative_binomial, sample_negative_binomial
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        kind: "continuous", "categorical" or "count".
+        classes: classes of a categorical column, 0 for the others.
+    """
+
+    kind: str
+    classes: int = 0
+
+    KINDS: ClassVar = ("continuous", "categorical", "count")
+
+    @classmethod
+    def parse(cls, text: str) -> Column:
+        """Reads "continuous", "count" or "categorical:K".
+
+        Raises:
+            UserError: another kind, a K that is not a whole number of at least 2, or a K where there is none.
+        """
+        kind, colon, classes = (part.strip() for part in text.partition(":"))
+        if kind not in cls.KINDS:
+            raise unknown("kind of column", kind, cls.KINDS)
+        if kind != "categorical":
+            if colon:
+                raise UserError(f"column {text.strip()!r} of a table: only categorical columns have a number of classes")
+            return cls(kind)
+        if not classes.isdecimal() or int(classes) < 2:
+            raise UserError(f"column {text.strip()!r} of a table needs its number of classes, 2 or more: categorical:K")
+        return cls(kind, int(classes))
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.classes}" if self.classes else self.kind
+
+
+class Table(Likelihood):
+    """Rows of a table, ``(n, columns)``, NaN where a cell is missing; every column has a distribution of its own.
+
+        continuous      N(mean + sd m, (sd s)^2)       m from the decoder, s learned; mean and sd of the training data
+        categorical     Categorical(softmax(logits))   logits from the decoder; cells are class indices
+        count           NB(typical exp(r), theta)      r from the decoder, theta learned; typical is the training data's mean
+
+    Missing cells count for nothing: they add 0 to ``log_prob`` (so they are taken to be missing at random). Densities are
+    in the units of the data. ``mean`` has the expectation of numbers and the most probable class of categorical columns.
+
+    Decoders emit ``[m of continuous columns, r of counts, logits of categorical columns]``; encoders read ``[standardised
+    continuous columns, log1p of counts, one-hot categorical columns, one flag per column that is 1 where its cell is
+    missing]`` with zeros for missing cells. Within each part columns have the order of the table.
+
+    Args:
+        shape: ``(columns,)``.
+        columns: what each column is.
+
+    Raises:
+        UserError: images, or a number of columns that differs from that of the samples.
+    """
+
+    additive = False
+    centre: Tensor
+    sd: Tensor
+    typical_count: Tensor
+    order: Tensor
+    inverse_order: Tensor
+    class_columns: Tensor
+
+    def __init__(self, shape: tuple[int, ...], columns: Sequence[Column]) -> None:
+        super().__init__(shape)
+        refuse_images("table", self.shape)
+        if len(columns) != self.shape[0]:
+            raise UserError(f"the table likelihood names {len(columns)} columns, but samples have {self.shape[0]}")
+        self.columns = tuple(columns)
+        groups = [[i for i, c in enumerate(columns) if c.kind == kind] for kind in ("continuous", "count", "categorical")]
+        self.sizes = [len(group) for group in groups]
+        sizes_of_classes = torch.tensor([c.classes for c in columns if c.classes], dtype=torch.long)
+        self.logits = int(sizes_of_classes.sum())
+        self.output_shape = (self.sizes[0] + self.sizes[1] + self.logits,)
+        self.input_shape = (self.output_shape[0] + self.shape[0],)
+
+        # Columns are handled kind by kind: x[:, order] puts them so, [:, inverse_order] puts them back.
+        order = torch.tensor([i for group in groups for i in group])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("inverse_order", order.argsort(), persistent=False)
+        # class_columns[j, k] is where class k of the j-th categorical column lies among all logits; absent classes share
+        # one column behind the last.
+        ranks = torch.arange(max([1, *(c.classes for c in columns)])).expand(self.sizes[2], -1)
+        first = sizes_of_classes.cumsum(0) - sizes_of_classes
+        class_columns = torch.where(ranks < sizes_of_classes[:, None], ranks + first[:, None], self.logits)
+        self.register_buffer("class_columns", class_columns, persistent=False)
+
+        self.log_scale = nn.Parameter(torch.zeros(self.sizes[0]))
+        self.log_theta = nn.Parameter(torch.zeros(self.sizes[1]))
+        self.register_buffer("centre", torch.zeros(self.sizes[0]))
+        self.register_buffer("sd", torch.ones(self.sizes[0]))
+        self.register_buffer("typical_count", torch.ones(self.sizes[1]))
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Columns by kind: standardised continuous ones, counts, class indices (int64), all 0 where a cell is missing.
+
+        The fourth is ``(n, columns)`` bool, in the order of the parts: which cells are not missing.
+        """
+        x = x[:, self.order]
+        seen = ~x.isnan()
+        continuous, counts, classes = x.split(self.sizes, 1)
+        standard = (continuous - self.centre) / self.sd
+        return standard.nan_to_num(0.0), counts.nan_to_num(0.0), classes.nan_to_num(0.0).long(), seen
+
+    def inputs(self, x: Tensor) -> Tensor:
+        standard, counts, classes, seen = self.parts(x)
+        *_, known = seen.split(self.sizes, 1)
+        one_hot = F.one_hot(classes, self.class_columns.shape[1]) * known[..., None]  # (n, categorical columns, classes)
+        one_hot = one_hot[:, self.class_columns < self.logits].to(x.dtype)
+        return torch.cat([standard, torch.log1p(counts), one_hot, x.isnan().to(x.dtype)], 1)
+
+    def blank(self, x: Tensor) -> Tensor:
+        """A missing cell is known to be missing."""
+        return torch.full_like(x, torch.nan)
+
+    def forward(self, raw: Tensor) -> DataDistribution:
+        return TableDistribution(raw, self)
+
+    def measure(self, x: Tensor) -> None:
+        continuous, counts, _ = x[:, self.order].split(self.sizes, 1)
+        self.centre.copy_(continuous.nanmean(0).nan_to_num(0.0))
+        sd = (continuous - self.centre).square().nanmean(0).sqrt()
+        # 1 for a column that is constant, up to rounding, or entirely missing.
+        self.sd.copy_(torch.where(sd > 1e-6 * self.centre.abs(), sd, 1.0))
+        self.typical_count.copy_(counts.nanmean(0).nan_to_num(1.0).clamp_min(0.01))
+
+    def check(self, x: Tensor) -> None:
+        refuse_cells(x, x.isinf(), "a table takes finite numbers, or NaN for a missing cell")
+        for i, column in enumerate(self.columns):
+            cells = x[:, i]
+            bad = ~cells.isnan() & ((cells < 0) | (cells != cells.round()))
+            if column.kind == "count":
+                refuse_cells(x, bad, "a count column takes whole numbers >= 0", i)
+            elif column.kind == "categorical":
+                bad |= cells >= column.classes
+                refuse_cells(x, bad, f"a {column} column takes class indices 0 to {column.classes - 1}", i)
+
+
+class TableDistribution(DataDistribution):
+    def __init__(self, raw: Tensor, table: Table) -> None:
+        self.table = table
+        self.standard, log_ratio, logits = raw.split([*table.sizes[:2], table.logits], 1)
+        # The least scale keeps densities finite where a decoder predicts a column exactly.
+        self.scale = table.log_scale.exp() + 1e-3
+        self.log_count = log_ratio + table.typical_count.log()
+        padded = F.pad(logits, (0, 1), value=-torch.inf)
+        self.log_p = F.log_softmax(padded[:, table.class_columns], -1)  # (n, categorical columns, classes)
+        self.count = self.log_count.clamp_max(30.0).exp()
+        self.mean = self._assemble(self.standard, self.count, self.log_p.argmax(-1))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        standard, counts, classes, seen = self.table.parts(x)
+        z = (standard - self.standard) / self.scale
+        cells = [
+            -0.5 * (z**2 + LOG_2PI) - torch.log(self.scale * self.table.sd),
+            log_negative_binomial(counts, self.log_count, self.table.log_theta),
+            self.log_p.gather(2, classes[..., None])[..., 0],
+        ]
+        return torch.where(seen, torch.cat(cells, 1), 0).sum(1)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        noise = torch.empty_like(self.standard).normal_(generator=generator)
+        counts = sample_negative_binomial(self.count, self.table.log_theta, generator)
+        # The first of several exponential waits, with rates p, is that of class k with probability p_k.
+        waits = torch.empty_like(self.log_p).exponential_(generator=generator)
+        classes = (self.log_p.exp() / waits).argmax(-1)
+        return self._assemble(self.standard + self.scale * noise, counts, classes)
+
+    def _assemble(self, standard: Tensor, counts: Tensor, classes: Tensor) -> Tensor:
+        continuous = standard * self.table.sd + self.table.centre
+        return torch.cat([continuous, counts, classes.to(counts.dtype)], 1)[:, self.table.inverse_order]
