@@ -66,9 +66,9 @@ def _run(file: Path) -> None:
         raise
 
 
-def options() -> list[str]:
-    """Words of a command line that load again what was loaded here."""
-    return [word for where in _loaded.values() for word in ("--plugin", where)]
+def loaded() -> list[str]:
+    """The plug-ins that were loaded here, as they were named."""
+    return list(_loaded.values())
 
 
 @contextmanager
