@@ -37,14 +37,14 @@ def configuration(model: Model) -> dict[str, Any]:
 
 def save(model: Model, directory: str | Path) -> Path:
     """Writes a model into a directory (each file whole or not at all) and returns the directory."""
-    home = Path(directory)
+    home, config = Path(directory), configuration(model)
     files.write_tensors(home / "model.safetensors", model.state_dict())
     files.write(home / "schema.json", model.schema.to_json() + "\n")
     if model.variables:
         files.write(home / "variables.json", variables.to_json(model.variables) + "\n")
     else:
         (home / "variables.json").unlink(missing_ok=True)
-    files.write_json(home / "config.json", configuration(model))
+    files.write_json(home / "config.json", config)
     return home
 
 

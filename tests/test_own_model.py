@@ -26,11 +26,13 @@ from labelspace.explorer.steps import SetLabel
 from labelspace.explorer.workbench import Workbench
 from labelspace.export import folder
 from labelspace.models.base import Losses, Model
+from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
 from labelspace.training.progress import Silent
 
 FILE = str(Path(__file__).parents[1] / "examples" / "own_model.py")
 SHORT = {"epochs": 2, "batch_size": 64}
+SMALL = Network(width=8, depth=1)
 
 
 @pytest.fixture
@@ -220,7 +222,7 @@ def test_a_model_of_few_lines_trains_and_predicts(forgotten: None, own_model: Mo
 
         about = Model.about
 
-        def __init__(self, shape, schema, frequencies, latent: int = 2, inner: ls.models.networks.Network = SMALL) -> None:
+        def __init__(self, shape, schema, frequencies, latent: int = 2, inner: Network = SMALL) -> None:
             super().__init__(shape, schema, frequencies, latent=latent, network=inner)
 
         def losses(self, batch, generator) -> Losses:
@@ -237,9 +239,6 @@ def test_a_model_of_few_lines_trains_and_predicts(forgotten: None, own_model: Mo
     assert loaded.arguments["inner"] == SMALL
     table = loaded.predict(data.samples(range(5))).table()["moon"]
     np.testing.assert_allclose(table["probabilities"].sum(1), 1, atol=1e-5)
-
-
-SMALL = ls.models.networks.Network(width=8, depth=1)
 
 
 def test_a_class_without_a_constructor_is_loaded_again(forgotten: None, tmp_path: Path) -> None:

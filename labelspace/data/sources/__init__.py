@@ -222,7 +222,7 @@ def open(
     data = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
     if not isinstance(data, Dataset):
         raise UserError(f"data source {name!r} must return a labelspace.data.dataset.Dataset, got {type(data).__name__}")
-    data = replace(data, seed=seed)
+    data = replace(data, address=str(address), seed=seed)
     if group:
         data = data.group(group, seed)
     return data.select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
