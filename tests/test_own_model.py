@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from torch import nn
 
 import labelspace as ls
 from labelspace import models, plugins
+from labelspace.blocks import modes
 from labelspace.cli import main
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
@@ -31,7 +33,7 @@ from labelspace.models.vae import VAE
 from labelspace.training.progress import Silent
 
 FILE = str(Path(__file__).parents[1] / "examples" / "own_model.py")
-SHORT = {"epochs": 2, "batch_size": 64}
+SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 64}
 SMALL = Network(width=8, depth=1)
 
 
@@ -83,7 +85,7 @@ def test_the_example_prints_what_came_out(own_model: ModuleType, tmp_path: Path,
 def test_an_edit_keeps_the_noise_and_exchanges_the_prior(own_model: ModuleType) -> None:
     model, data = built()
     x, (values, observed) = data.samples(range(6)), data.labels(range(6))
-    code = model.encode(x, values, observed)
+    code = modes(model.encode(x, values, observed))
     new = torch.ones(6)
     moved = model.place(code, "ring", new, values[:, 0])["z"]
     before, after = model.prior(values)["z"], model.prior(new[:, None])["z"]
