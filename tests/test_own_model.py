@@ -139,6 +139,7 @@ def test_a_run_is_edited_measured_reported_explored_and_exported(run: Path, tmp_
     assert type(ls.load(f"hf:{given}")) is type(model)
 
 
+@pytest.mark.slow
 def test_onnx_graphs_agree(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
