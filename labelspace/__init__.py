@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "open": ("labelspace.data.sources", "open"),
     "build": ("labelspace.models", "build"),
+    "register": ("labelspace.models", "register"),
+    "register_source": ("labelspace.data.sources", "register_source"),
+    "load_plugin": ("labelspace.plugins", "load"),
     "fit": ("labelspace.training.fit", "fit"),
     "Options": ("labelspace.training.options", "Options"),
     "save": ("labelspace.saving", "save"),
@@ -24,10 +27,11 @@ _WHERE = {
 
 if TYPE_CHECKING:
     from labelspace import interventions
-    from labelspace.data.sources import open
+    from labelspace.data.sources import open, register_source
     from labelspace.errors import DivergedError, InterruptedTraining, UserError
     from labelspace.labels import Schema
-    from labelspace.models import build
+    from labelspace.models import build, register
+    from labelspace.plugins import load as load_plugin
     from labelspace.saving import load, save
     from labelspace.sklearn import LabelspaceTransformer
     from labelspace.training.fit import fit, open_run
@@ -53,7 +57,10 @@ __all__ = [
     "fit",
     "interventions",
     "load",
+    "load_plugin",
     "open",
     "open_run",
+    "register",
+    "register_source",
     "save",
 ]

@@ -52,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+        command.add_argument(
+            "--plugin",
+            action="append",
+            default=[],
+            metavar="FILE|MODULE",
+            help="run this code first: it registers models or data",
+        )
         return command
 
     def edits(command: argparse.ArgumentParser) -> None:
@@ -251,10 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = parser().parse_args(arguments)
     given.words = list(sys.argv[1:] if arguments is None else arguments)
+    from labelspace import plugins
     from labelspace.errors import DivergedError, LostError, UserError, lacks_memory
 
     module, function = given.run.split(":")
     try:
+        for where in given.plugin:
+            plugins.load(where)
         getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
     except (UserError, DivergedError, LostError) as error:
         sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")

@@ -12,11 +12,10 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from labelspace.errors import UserError, unknown
-from labelspace.models import model_class
+from labelspace.models import defaults, model_class
+from labelspace.models.base import FROM_DATA
 from labelspace.models.networks import revive
 from labelspace.training.options import Options
-
-_FROM_DATA: set[str | int] = {"shape", "schema", "frequencies"}
 
 
 @dataclass(frozen=True)
@@ -61,18 +60,15 @@ def resolve(
     Raises:
         UserError: an unknown key (the nearest is suggested) or a value of the wrong type.
     """
-    cls, parser = model_class(name), _parser(name)
-    defaults = {f"model.{k}": v for k, v in cls.defaults(shape, labels).items()}
-    if likelihood:
-        defaults["model.likelihood"] = likelihood
-    defaults |= {f"training.{k}": v for k, v in cls.recipe(shape, n).items()}
+    saved = dict((file or {}).get("model", {}))
+    saved.pop("name", None)
+    cls = model_class(name, saved.pop("class", ""))
+    parser = _parser(name)
+    suited = {f"model.{k}": v for k, v in defaults(cls, shape, labels, likelihood).items()}
+    suited |= {f"training.{k}": v for k, v in cls.recipe(shape, n).items()}
     known = _keys(parser)
     given: dict[str, Any] = {}
-    for part, prefix in (
-        (dict((file or {}).get("model", {})), "model"),
-        ((file or {}).get("training", {}), "training"),
-    ):
-        part.pop("name", None) if prefix == "model" else None
+    for part, prefix in ((saved, "model"), ((file or {}).get("training", {}), "training")):
         given |= {f"{prefix}.{key}": value for key, value in _flat(part).items()}
     for text in assignments:
         key, equals, value = text.partition("=")
@@ -83,7 +79,7 @@ def resolve(
     for key in given:
         if key not in known:
             raise unknown("setting", key.split(".", 1)[1], [k.split(".", 1)[1] for k in known])
-    parser.set_defaults(defaults)
+    parser.set_defaults(suited)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             parsed = parser.parse_args([f"--{key}={_text(value)}" for key, value in given.items()])
@@ -100,7 +96,7 @@ def settings(name: str) -> list[str]:
 
 def _parser(name: str) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(model_class(name), "model", skip=_FROM_DATA, fail_untyped=True)
+    parser.add_class_arguments(model_class(name), "model", skip=set(FROM_DATA), fail_untyped=True)
     parser.add_class_arguments(Options, "training")
     return parser
 

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from labelspace import variables
 from labelspace.errors import UserError
 from labelspace.labels import Schema
-from labelspace.models import MODELS, legacy, model_class, name_of
+from labelspace.models import MODELS, legacy, model_class, name_of, origin_of
 from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub
@@ -29,22 +29,24 @@ FORMAT = 2
 
 
 def configuration(model: Model) -> dict[str, Any]:
-    """What makes the same model again, as plain data: format, name, and the recorded arguments (schema apart)."""
+    """What makes the same model again, as plain data: format, name, for a model that is not the library's own the class that it
+    was, and the recorded arguments (schema apart)."""
     arguments = {name: value for name, value in model.arguments.items() if name != "schema"}
     plain = {name: dataclasses.asdict(v) if isinstance(v, Network) else v for name, v in arguments.items()}
-    return {"format": FORMAT, "model": name_of(model), "arguments": json.loads(json.dumps(plain))}
+    origin = {"class": origin_of(model)} if origin_of(model) else {}
+    return {"format": FORMAT, "model": name_of(model), **origin, "arguments": json.loads(json.dumps(plain))}
 
 
 def save(model: Model, directory: str | Path) -> Path:
     """Writes a model into a directory (each file whole or not at all) and returns the directory."""
-    home = Path(directory)
+    home, config = Path(directory), configuration(model)
     files.write_tensors(home / "model.safetensors", model.state_dict())
     files.write(home / "schema.json", model.schema.to_json() + "\n")
     if model.variables:
         files.write(home / "variables.json", variables.to_json(model.variables) + "\n")
     else:
         (home / "variables.json").unlink(missing_ok=True)
-    files.write_json(home / "config.json", configuration(model))
+    files.write_json(home / "config.json", config)
     return home
 
 
@@ -78,13 +80,15 @@ class _Bounded(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _construct_for(tensors: dict[str, torch.Tensor], config: Any, schema: Schema, path: Path) -> Model:
+def _construct_for(
+    tensors: dict[str, torch.Tensor], config: Any, schema: Schema, path: Path, models: Collection[type[Model]]
+) -> Model:
     """A model that such weights may belong to. Raises UserError, before it takes memory, where they are much fewer."""
     most = 10_000_000 + 8 * sum(tensor.numel() for tensor in tensors.values())
     try:
         # Making a model draws initial weights; that must not move the caller's seed.
         with torch.random.fork_rng(devices=[]), _Bounded(most):
-            return construct(config, schema, path)
+            return construct(config, schema, path, models)
     except UserError as error:
         raise _named(error, path) from None
 
@@ -94,8 +98,12 @@ def _say_once(text: str) -> None:
     logging.getLogger("labelspace").warning(text)
 
 
-def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
-    """A new model from :func:`configuration`. Raises UserError when it is of a newer format or not one."""
+def construct(config: dict[str, Any], schema: Schema, path: Path, models: Collection[type[Model]] = ()) -> Model:
+    """A new model from :func:`configuration`; one of ``models`` where it is of that class.
+
+    Raises:
+        UserError: it is of a newer format or not one, or of a class that is not known here.
+    """
     try:
         version, name, arguments = config["format"], config["model"], dict(config["arguments"])
     except (TypeError, KeyError, ValueError):
@@ -106,10 +114,12 @@ def construct(config: dict[str, Any], schema: Schema, path: Path) -> Model:
         name, arguments, note = legacy.model(name, arguments)
         if note:
             _say_once(f"{path}: {note}")
-    if not isinstance(name, str) or name not in MODELS:
+    origin = str(config.get("class", ""))
+    if not isinstance(name, str) or not (origin or name in MODELS):
         raise UserError(f"{path} is of model {name!r}, which this version does not have")
+    given = next((cls for cls in models if origin and origin.rpartition(":")[2] == cls.__qualname__), None)
     try:
-        return model_class(name)(schema=schema, **revive(arguments))  # type: ignore[call-arg]
+        return (given or model_class(name, origin))(schema=schema, **revive(arguments))  # type: ignore[call-arg]
     except UserError:
         raise
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
@@ -238,14 +248,17 @@ def _text(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 
-def load(directory: str | Path) -> Model:
+def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     """Reads a model that :func:`save` or a training run wrote; it is in evaluation mode, on the CPU.
 
     Args:
         directory: where it is, or its address on the Hugging Face hub (``hf:OWNER/NAME``, see :mod:`labelspace.storage.hub`).
+        models: classes of one's own that it may be of, besides those that are registered. No code that the files name is ever
+            run.
 
     Raises:
-        UserError: a file is absent, truncated, foreign or of a newer format; or the hub cannot be reached.
+        UserError: a file is absent, truncated, foreign or of a newer format; the model is of a class that is not known here; or
+            the hub cannot be reached.
     """
     home = hub.fetch(str(directory)) if str(directory).startswith(hub.SCHEME) else Path(directory)
     if not home.is_dir():
@@ -255,7 +268,7 @@ def load(directory: str | Path) -> Model:
     config = files.read_json(home / "config.json")
     schema = _schema(home)
     tensors = _tensors(home, config)
-    model = _construct_for(tensors, config, schema, home / "config.json")
+    model = _construct_for(tensors, config, schema, home / "config.json", models)
     files.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
     return model.eval()

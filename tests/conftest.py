@@ -13,6 +13,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from labelspace import models
+from labelspace.data import sources
+
 settings.register_profile(
     "tests",
     deadline=None,
@@ -57,6 +60,14 @@ def program() -> Iterator[Callable[[str], ModuleType]]:
     yield load
     for name in loaded:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def own_model(program: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """``examples/own_model.py``; what it registers is forgotten after the test."""
+    for registry in (models.OWN, sources.OWN):
+        monkeypatch.setattr(registry, "_added", {})
+    return program("examples/own_model.py")
 
 
 @pytest.fixture(scope="session")

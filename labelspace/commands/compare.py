@@ -9,7 +9,7 @@ from pathlib import Path
 from labelspace import terminal
 from labelspace.commands.demo import LABELS
 from labelspace.experiments import comparison
-from labelspace.models import MODELS
+from labelspace.models import names
 from labelspace.training.progress import Terminal
 
 
@@ -19,7 +19,7 @@ def compare(given: argparse.Namespace) -> None:
     labels = tuple(name.strip() for name in given.labels.split(",")) if given.labels else None
     if labels is None and given.data.partition(":")[0] == "faces":
         labels = LABELS
-    named = tuple(MODELS) if given.models == "all" else tuple(name.strip() for name in given.models.split(","))
+    named = tuple(names()) if given.models == "all" else tuple(name.strip() for name in given.models.split(","))
     plan = comparison.Plan(
         given.data,
         labels,

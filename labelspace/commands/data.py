@@ -18,7 +18,14 @@ _MOST_SHOWN = 40
 def data(given: argparse.Namespace) -> None:
     """``data list``, ``data inspect ADDRESS`` and ``data build ADDRESS``."""
     if given.action == "list":
-        rows = [(name, source.form, source.about) for name, source in sources.SOURCES.items()]
+        rows = []
+        for name in sources.OWN.names():
+            try:
+                source = sources.source(name)
+            except UserError as error:  # of an installed package
+                terminal.say(f"note: {error}")
+            else:
+                rows.append((name, source.form, source.about))
         if given.json:
             terminal.emit([dict(zip(("name", "address", "about"), row, strict=True)) for row in rows])
         else:

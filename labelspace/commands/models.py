@@ -7,7 +7,8 @@ import textwrap
 from dataclasses import asdict
 
 from labelspace import terminal
-from labelspace.models import MODELS, model_class
+from labelspace.errors import UserError
+from labelspace.models import model_class, names
 
 _TITLES = {
     "purpose": "for",
@@ -21,7 +22,12 @@ _TITLES = {
 
 def models(given: argparse.Namespace) -> None:
     """What each model is for."""
-    about = {name: asdict(model_class(name).about) for name in MODELS}
+    about = {}
+    for name in names():
+        try:
+            about[name] = asdict(model_class(name).about)
+        except UserError as error:  # of an installed package
+            terminal.say(f"note: {error}")
     if given.json:
         terminal.emit(about)
         return

@@ -22,7 +22,7 @@ from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import spread
 from labelspace.labels import LabelDistribution
 from labelspace.metrics.scores import mean
-from labelspace.models import MODELS
+from labelspace.models import MODELS, names
 from labelspace.report.tables import markdown
 from labelspace.storage import files
 from labelspace.training.progress import Silent, Watcher
@@ -59,9 +59,10 @@ class Plan:
     most: int = 600
 
     def __post_init__(self) -> None:
+        known = [*names(), CLASSIFIER]
         for name in self.models:
-            if name not in MODELS and name != CLASSIFIER:
-                raise unknown("model", name, [*MODELS, CLASSIFIER])
+            if name not in known:
+                raise unknown("model", name, known)
         if self.seeds < 1:
             raise UserError(f"seeds must be at least 1, got {self.seeds}")
         for text in self.assignments:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from labelspace import plugins
 from labelspace.explorer.steps import MoveBlock, Sample, SetLabel, Step, TakeFrom, blocks_of, literal, perform
 from labelspace.interventions import Intervention
 from labelspace.models.base import Model
@@ -68,7 +69,8 @@ def python(home: str, sample: Sample, steps: Sequence[Step], keep_detail: bool) 
     if "read_for(" in text:
         own += ["from labelspace.data.dataset import as_float", "from labelspace.data.images import read_for"]
     groups = ["\n".join(group) for group in (standard, outside, own) if group]
-    opened = f"model, data = ls.open_run({literal(home)})"
+    plugged = "".join(f"ls.load_plugin({literal(where)})\n" for where in plugins.loaded())
+    opened = f"{plugged}model, data = ls.open_run({literal(home)})"
     return "\n\n".join([*groups, f"{opened}\n{text}\nprint(edit.x.shape, edit.record.changed)\n"])
 
 
@@ -80,7 +82,8 @@ def command(home: str, model: Model, sample: Sample, steps: Sequence[Step], resu
     if sample.address is None:
         return ""
     out = f"edit{'.png' if len(model.shape) == 3 else '.csv'}"
-    ending = [*(["--keep-detail"] if keep_detail else []), "--out", out]
+    plugged = [word for where in plugins.loaded() for word in ("--plugin", where)]
+    ending = [*(["--keep-detail"] if keep_detail else []), *plugged, "--out", out]
     sets = [step for step in steps if isinstance(step, SetLabel)]
     if steps and len(sets) == len(steps) and len({step.label for step in sets}) == len(sets):
         given = [part for step in sets for part in ("--set", f"{step.label}={step.value}")]

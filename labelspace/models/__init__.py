@@ -1,11 +1,12 @@
-"""The models, by name."""
+"""The models, by name: the library's own, and those that were registered."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from labelspace.errors import unknown
+from labelspace import plugins
+from labelspace.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from labelspace.data.dataset import Dataset
@@ -27,25 +28,93 @@ MODELS = {
     "cvae-gan": ("labelspace.models.cvaegan", "CVAEGAN"),
 }
 
+M = TypeVar("M", bound="type[Model]")
 
 _CHUNK = 20_000  # vectors that are checked at once, and the most that a likelihood is measured on
 _IMAGES = 500  # the same for images, which are large
 
 
-def model_class(name: str) -> type[Model]:
-    """The class of a model's name. Raises UserError with the nearest name."""
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    module, attribute = MODELS[name]
-    return getattr(importlib.import_module(module), attribute)
+def _checked(name: str, cls: Any) -> type[Model]:
+    from labelspace.models.base import Model
+
+    if not (isinstance(cls, type) and issubclass(cls, Model)):
+        raise UserError(f"model {name!r} must be a class that extends labelspace.models.base.Model, got {cls!r}")
+    cls.own_arguments()  # refuses a constructor that could not be called later
+    return cls
+
+
+OWN = plugins.Registry("model", MODELS, "labelspace.models", _checked)
+"""The models that are not the library's."""
+
+
+def register(cls: M, name: str = "") -> M:
+    """Makes a model of one's own known: to :func:`build`, :func:`labelspace.load` and every command of this process.
+
+    Args:
+        cls: the class; it is returned, so that this can be a decorator.
+        name: what the model is called; by default the name of its class in small letters.
+
+    Raises:
+        UserError: not a model, a constructor that cannot be called from saved arguments, or a name that is taken.
+    """
+    OWN.add(name or cls.__name__.lower(), cls)
+    return cls
+
+
+def names() -> list[str]:
+    """The names of all models that are known here."""
+    return OWN.names()
+
+
+def model_class(name: str, origin: str = "") -> type[Model]:
+    """The class of a model's name.
+
+    Args:
+        name: one of :func:`names`.
+        origin: where the class of a saved model was defined, if it was not the library's own. It is not imported, only named.
+
+    Raises:
+        UserError: there is no such model; the nearest name is said, or the origin and how to make it known.
+    """
+    if name in MODELS:
+        module, attribute = MODELS[name]
+        return getattr(importlib.import_module(module), attribute)
+    if origin and name not in OWN.names():
+        raise UserError(
+            f"model {name!r} is {origin[:200]!r}, which is not known here: import and register it (labelspace.register), name "
+            f"its file or module with --plugin or in {plugins.VARIABLE}, or install its package"
+        )
+    return OWN.find(name)
 
 
 def name_of(model: Model) -> str:
-    """The registered name of a model's class."""
-    for name, (module, attribute) in MODELS.items():
-        if (type(model).__module__, type(model).__name__) == (module, attribute):
-            return name
-    raise unknown("model class", type(model).__name__, [attribute for _, attribute in MODELS.values()])
+    """The name that a model's class is known under. Raises UserError where it is not registered."""
+    cls = type(model)
+    if (found := _builtin(cls) or OWN.name_of(cls)) is None:
+        raise UserError(f"{cls.__name__} is not registered, so it could not be loaded again; labelspace.register it first")
+    return found
+
+
+def origin_of(model: Model) -> str:
+    """Where a model's class is defined (:func:`labelspace.plugins.origin`); empty for the library's own."""
+    return "" if _builtin(type(model)) else plugins.origin(type(model))
+
+
+def _builtin(cls: type[Model]) -> str | None:
+    return next((name for name, where in MODELS.items() if where == (cls.__module__, cls.__name__)), None)
+
+
+def defaults(cls: type[Model], shape: tuple[int, ...], labels: int, likelihood: str = "") -> dict[str, Any]:
+    """The model's defaults for data of a shape, those of them that it has an argument for.
+
+    Args:
+        cls: the model.
+        shape: of one sample.
+        labels: number of labels.
+        likelihood: what the data's source says that they are; it takes the place of the default.
+    """
+    given = cls.defaults(shape, labels) | ({"likelihood": likelihood} if likelihood else {})
+    return {name: value for name, value in given.items() if name in cls.own_arguments()}
 
 
 def build(name: str, data: Dataset, **arguments: Any) -> Model:
@@ -59,20 +128,13 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
     Raises:
         UserError: an unknown model or argument, or data that the model's likelihood cannot describe.
     """
-    import inspect
-
     import numpy as np
 
     cls = model_class(name)
-    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "shape", "schema", "frequencies")]
     for key in arguments:
-        if key not in known:
-            raise unknown(f"argument of model {name!r}:", key, known)
-    given = {
-        **cls.defaults(data.shape, len(data.schema)),
-        **({"likelihood": data.likelihood} if data.likelihood else {}),
-        **arguments,
-    }
+        if key not in cls.own_arguments():
+            raise unknown(f"argument of model {name!r}:", key, cls.own_arguments())
+    given = {**defaults(cls, data.shape, len(data.schema), data.likelihood), **arguments}
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
     model.variables = data.variables
     most = _IMAGES if data.is_image else _CHUNK

@@ -17,15 +17,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from labelspace.blocks import Blocks, Latents, concatenate, sample
+from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
-from labelspace.errors import UserError
+from labelspace.errors import UserError, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, Likelihood
 from labelspace.models import schedules
+from labelspace.models.parts import by_bounds
 from labelspace.models.spread import CodeSpread
 from labelspace.variables import Variable
+
+FROM_DATA = ("shape", "schema", "frequencies")
+"""Arguments of every model's constructor that come from the data."""
 
 _CODES = 20_000  # so many samples, in random order, tell where codes lie
 
@@ -73,6 +77,8 @@ class Losses:
 
     def objective(self, player: str) -> Tensor:
         """The scalar that a player minimises: the weighted sum of its terms."""
+        if player not in self.objectives:
+            raise unknown("objective of player", player, self.objectives)
         terms = self.objectives[player]()
         self.terms.update({name: term.detach() for name, term in terms.items()})
         self.owners.update(dict.fromkeys(terms, player))
@@ -89,13 +95,13 @@ def _weighted(term: Tensor, weight: float | Tensor) -> Tensor:
 class About:
     """What ``labelspace models`` prints."""
 
-    purpose: str
-    avoid: str
-    labels: str
-    missing: str
-    blocks: str
-    adversaries: str
-    paper: str
+    purpose: str = "not said"
+    avoid: str = "not said"
+    labels: str = "not said"
+    missing: str = "not said"
+    blocks: str = "not said"
+    adversaries: str = "not said"
+    paper: str = "not said"
 
 
 class Model(nn.Module):
@@ -110,7 +116,7 @@ class Model(nn.Module):
         weights: term name -> weight (a number, or the text of a schedule, see :mod:`labelspace.models.schedules`).
     """
 
-    about: ClassVar[About]
+    about: ClassVar[About] = About()
     takes: ClassVar[tuple[Kind, ...]] = ("binary", "categorical", "continuous")  # label kinds that it is defined for
     labelled: ClassVar[bool] = True  # whether it is a model of labels at all: they take part in training and in p(codes | y)
     completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
@@ -129,6 +135,8 @@ class Model(nn.Module):
             return
         make = cls.__init__
         signature = _whole_signature(cls)
+        if absent := [name for name in FROM_DATA if name not in signature.parameters]:
+            raise UserError(f"the constructor of {cls.__name__} must take {', '.join(FROM_DATA)}; {absent[0]} is absent")
 
         @functools.wraps(make)
         def recorded(self, *args: Any, **given: Any) -> None:
@@ -140,8 +148,7 @@ class Model(nn.Module):
                 if arguments[weight] is not None:
                     _check_weight(weight, arguments[weight])
             make(self, *args, **given)
-            if type(self) is cls:
-                self.arguments = arguments
+            self.arguments = arguments  # the outermost constructor's come last
 
         recorded.__signature__ = signature  # type: ignore[attr-defined]
         annotated = {name: parameter.annotation for name, parameter in signature.parameters.items() if name != "self"}
@@ -185,6 +192,18 @@ class Model(nn.Module):
                 )
 
     @classmethod
+    def own_arguments(cls) -> list[str]:
+        """Names of the constructor's arguments that do not come from the data.
+
+        Raises:
+            UserError: one has no annotation, so that its value cannot be read from a text.
+        """
+        own = [p for name, p in inspect.signature(cls.__init__).parameters.items() if name not in ("self", *FROM_DATA)]
+        if bare := [parameter.name for parameter in own if parameter.annotation is inspect.Parameter.empty]:
+            raise UserError(f"argument {bare[0]!r} of {cls.__name__} needs an annotation (int, float, str, bool, Network)")
+        return [parameter.name for parameter in own]
+
+    @classmethod
     def weight_arguments(cls) -> list[str]:
         """Names of the constructor's arguments that are weights: numbers or texts of schedules."""
         parameters = inspect.signature(cls.__init__).parameters.values()
@@ -192,7 +211,8 @@ class Model(nn.Module):
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
-        """Arguments that suit data of a shape with so many labels, where they differ from the constructor's own."""
+        """Arguments that suit data of a shape with so many labels, where they differ from the constructor's own; those that
+        the constructor does not have are left out."""
         latent = 64 if len(shape) == 3 else max(2, min(16, shape[0] - 1))
         return {"latent": latent, "likelihood": "gaussian", "scale": 0.1}
 
@@ -217,7 +237,10 @@ class Model(nn.Module):
     # -- what a model file defines ------------------------------------------------------------------------------------
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
-        """q(codes | x, y), block by block. With ``completes_labels`` all labels must be observed (see :meth:`complete`)."""
+        """q(codes | x, y), block by block. With ``completes_labels`` all labels must be observed (see :meth:`complete`).
+
+        An encoder reads ``self.likelihood.inputs(x)``, of shape ``self.likelihood.input_shape``.
+        """
         raise NotImplementedError
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
@@ -229,7 +252,7 @@ class Model(nn.Module):
         return self.likelihood(self.decoder(concatenate(codes)).float())
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
-        """The terms of a batch for every player."""
+        """The terms of a batch for every player. All draws take ``generator``: a resumed run repeats no others."""
         raise NotImplementedError
 
     def players(self) -> dict[str, Player]:
@@ -239,10 +262,12 @@ class Model(nn.Module):
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """What is compared to find the best epoch, from validation terms; lower is better.
 
-        The default: the negative ELBO, and the classification of models that are trained for it, at its weight.
+        The default: the negative ELBO (terms called ``reconstruction...`` and ``kl_...``; where there are none, all terms),
+        and the classification of models that are trained for it, at its weight.
         """
-        score = torch.stack([term.sum() for name, term in terms.items() if name.startswith(("reconstruction", "kl_"))]).sum()
-        if "classification" in terms:
+        bound = [term.sum() for name, term in terms.items() if name.startswith(("reconstruction", "kl_"))]
+        score = torch.stack(bound or [term.sum() for term in terms.values()]).sum()
+        if bound and "classification" in terms:
             score = score + self.schedules["classification"].end * terms["classification"].sum()
         return score
 
@@ -257,10 +282,22 @@ class Model(nn.Module):
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Called with the training data when the weights are final: what edits and samples need to know about the codes.
 
-        Here that is where they lie. A model that needs more calls this, too; one whose free block depends on labels does not.
+        Here that is where they lie, but for free blocks whose prior depends on labels. A model that needs more calls this, too.
         """
         parts = ((self.encode(batch.x, batch.values, batch.observed), batch.values, batch.observed) for batch in batches())
-        self.spread.measure(parts, _CODES)
+        self.spread.measure(parts, _CODES, self._depending(batches))
+
+    def _depending(self, batches: Callable[[], Iterable[Batch]]) -> list[str]:
+        """Free blocks whose prior is another one under the labels of data than under no label."""
+        values = next(iter(batches())).values
+        told, untold = self.prior(values), self.prior(values, torch.zeros_like(values, dtype=torch.bool))
+        return [
+            block.name
+            for block in self.blocks.free
+            if not all(
+                torch.equal(getattr(told[block.name], what), getattr(untold[block.name], what)) for what in ("mean", "scale")
+            )
+        ]
 
     @torch.no_grad()
     def new_codes(
@@ -290,8 +327,20 @@ class Model(nn.Module):
         return codes.replace({name: self.spread.draw(name, values, codes[name], generator) for name in blocks})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
-        """The model's own q(y | x). Raises UserError where the model does not define one."""
-        raise UserError(f"{type(self).__name__} does not predict labels; every other model does (labelspace models)")
+        """The model's own q(y | x). Here Bayes' rule with the ELBO at the posterior's mode in the place of log p(x | y).
+
+        Raises:
+            UserError: it is not a model of labels.
+        """
+        if not self.labelled:
+            raise UserError(f"{type(self).__name__} does not predict labels; every other model does (labelspace models)")
+
+        def bound(values: Tensor, rows: Tensor | slice) -> Tensor:
+            posterior = self.posterior(x[rows], values, torch.ones_like(values, dtype=torch.bool))
+            kl = [part.kl(prior) for part, prior in zip(posterior.values(), self.prior(values).values(), strict=True)]
+            return self.decode(modes(posterior)).log_prob(x[rows]) - torch.stack(kl).sum(0)
+
+        return self.schema.distribution(by_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
 
     def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Codes with one label moved to new values: to the mean of training codes of the value, which some priors miss by far,

@@ -79,8 +79,8 @@ class Network:
 
 
 def revive(arguments: dict[str, Any]) -> dict[str, Any]:
-    """A model's arguments from plain data: what is a :class:`Network` becomes one again."""
-    return {k: Network(**v) if k == "network" and isinstance(v, dict) else v for k, v in arguments.items()}
+    """A model's arguments from plain data: what is a :class:`Network`, as all that is not plain, becomes one again."""
+    return {k: Network(**v) if isinstance(v, dict) else v for k, v in arguments.items()}
 
 
 def mlp(inputs: int, hidden: list[int], outputs: int, activation: str = "silu") -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -42,14 +42,24 @@ class CodeSpread(nn.Module):
                 self.register_buffer(f"scale_{i}", torch.full((block.size,), torch.nan))
 
     @torch.no_grad()
-    def measure(self, parts: Iterable[tuple[Latents[DiagonalGaussian], Tensor, Tensor]], most: int) -> None:
-        """Takes in posteriors, with ``values`` and ``observed`` of their samples, until ``most`` samples were seen."""
+    def measure(
+        self, parts: Iterable[tuple[Latents[DiagonalGaussian], Tensor, Tensor]], most: int, without: Collection[str] = ()
+    ) -> None:
+        """Takes in posteriors, with ``values`` and ``observed`` of their samples, until ``most`` samples were seen.
+
+        Args:
+            parts: the posteriors and labels of some samples each.
+            most: so many samples are enough.
+            without: names of blocks that are not measured.
+        """
         # Of every block: sums over samples of f f', of f times the code and of its square, f what its mean depends on. A
         # number's f is (1, number), a value's is 1 for that value and 0 for the others, a free block's is 1.
         sums: dict[int, tuple[Tensor, ...]] = {}
         seen = 0
         for posterior, values, observed in parts:
             for i, block in enumerate(self.blocks):
+                if block.name in without:
+                    continue
                 mean, variance = posterior[block.name].mean.double(), posterior[block.name].scale.double() ** 2
                 f = self._predictors(block, values.double(), observed)
                 if block.label is None:

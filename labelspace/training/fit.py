@@ -16,8 +16,7 @@ from labelspace import saving
 from labelspace.data import sources, store
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
-from labelspace.models import name_of
-from labelspace.models.base import Model
+from labelspace.models.base import FROM_DATA, Model
 from labelspace.training import engine
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
@@ -128,8 +127,8 @@ def resolve(model: Model, data: Dataset, options: Options | None, changes: dict[
 
 def configuration(model: Model, data: Dataset, options: Options) -> dict[str, Any]:
     """The resolved configuration of a run, as ``config.yaml`` holds it."""
-    arguments = saving.configuration(model)["arguments"]
-    own = {name: value for name, value in arguments.items() if name not in ("shape", "frequencies")}
+    made = saving.configuration(model)
+    own = {name: value for name, value in made["arguments"].items() if name not in FROM_DATA}
     source = {"labels": list(data.schema.names), "seed": data.seed, "supervision": data.supervision}
     if data.mislabelled:
         source["mislabelled"] = data.mislabelled
@@ -137,7 +136,7 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
         source["group"] = data.grouped
     return {
         "data": {"address": data.address, **source},
-        "model": {"name": name_of(model), **own},
+        "model": {"name": made["model"], **({"class": made["class"]} if "class" in made else {}), **own},
         "training": asdict(options),
         **({"init_from": model.started_from} if model.started_from else {}),
     }

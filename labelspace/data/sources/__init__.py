@@ -1,7 +1,7 @@
 """Addresses: short texts that name a data set, such as ``faces:n=5000`` or ``mnist:DIR``.
 
 An address is ``NAME[:PATH][,KEY=VALUE...]`` (or ``NAME:KEY=VALUE,...`` for those without a path). Each source lives in a
-file of its own and is listed in ``SOURCES``.
+file of its own and is listed in ``SOURCES``; others are registered.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from labelspace import plugins
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
@@ -19,15 +21,16 @@ from labelspace.variables import Described
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data set: where its function is, how its address looks, what it is, and where its files can be had."""
+    """A kind of data set: its function or the module whose ``open`` it is, how its address looks, what it is, and where its
+    files can be had."""
 
-    module: str
+    opens: str | Callable[..., Dataset]
     form: str
     about: str
     get: str = ""
 
-    def function(self):
-        return importlib.import_module(self.module).open
+    def function(self) -> Callable[..., Dataset]:
+        return importlib.import_module(self.opens).open if isinstance(self.opens, str) else self.opens
 
 
 SOURCES: dict[str, Source] = {
@@ -119,6 +122,50 @@ SOURCES: dict[str, Source] = {
 # samples have named columns read those, in its order and with its classes.
 _GIVEN = ("address", "seed", "progress", "labels", "group", "like")
 
+F = TypeVar("F", bound=Callable[..., Dataset])
+
+
+def _described(name: str, function: Callable[..., Dataset]) -> Source:
+    """A source of one's own: its form by its parameters, and what it is by the first line of its docstring."""
+    if not callable(function):
+        raise UserError(f"data source {name!r} must be a function that returns a Dataset, got {function!r}")
+    takes = inspect.signature(function).parameters
+    options = {key: parameter.default for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
+    for key, default in options.items():
+        if type(default) not in (bool, int, float, str):
+            raise UserError(f"option {key!r} of data source {name!r} needs a default that is a text, a number or a bool")
+    shown = ",".join(
+        f"{key}={str(default).lower() if isinstance(default, bool) else default}" for key, default in options.items()
+    )
+    path = ":PATH" if "path" in takes else ""
+    form = f"{name}{path}" + (f"[{',' if path else ':'}{shown}]" if shown else "")
+    return Source(function, form, (inspect.getdoc(function) or "not said").partition("\n")[0])
+
+
+OWN = plugins.Registry("data address", SOURCES, "labelspace.sources", _described)
+"""The sources that are not the library's."""
+
+
+def register_source(function: F, name: str = "") -> F:
+    """Makes a data source of one's own known: to :func:`open` and every command of this process.
+
+    Args:
+        function: ``function([address, seed, path, progress, labels, group, like], **options)`` that returns a :class:`Dataset`;
+            it takes those of the former that it needs, and every option has a default, whose type its text is read as. It is
+            returned, so that this can be a decorator.
+        name: the first word of its addresses; by default the name of the function, with - for _.
+
+    Raises:
+        UserError: not such a function, or a name that is taken.
+    """
+    OWN.add(name or function.__name__.replace("_", "-"), function)
+    return function
+
+
+def source(name: str) -> Source:
+    """The source of that name. Raises UserError with the nearest name."""
+    return SOURCES[name] if name in SOURCES else OWN.find(name)
+
 
 def open(
     address: str,
@@ -152,17 +199,15 @@ def open(
         UserError: an unknown address, label or option, or data that cannot be used (file, row and column named).
     """
     name, path, options = parts(address)
-    if name not in SOURCES:
-        raise unknown("data address", name, SOURCES)
-    function = SOURCES[name].function()
+    found = source(name)
+    function = found.function()
     takes = inspect.signature(function).parameters
     known = {key: parameter for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
     takes_path = "path" in takes
     if takes_path and not path:
-        get = SOURCES[name].get
-        raise UserError(f"address {address!r} needs a path: {SOURCES[name].form}{get and f' ({get})'}")
+        raise UserError(f"address {address!r} needs a path: {found.form}{found.get and f' ({found.get})'}")
     if path and not takes_path:
-        raise UserError(f"address {address!r} takes no path: {SOURCES[name].form}")
+        raise UserError(f"address {address!r} takes no path: {found.form}")
     if seed < 0:
         raise UserError(f"the seed must be 0 or larger, got {seed}")
     arguments = {}
@@ -174,8 +219,10 @@ def open(
         arguments["path"] = path
     labels = None if labels is None else list(labels)
     given = {"address": str(address), "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
-    data: Dataset = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
-    data = replace(data, seed=seed)
+    data = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
+    if not isinstance(data, Dataset):
+        raise UserError(f"data source {name!r} must return a labelspace.data.dataset.Dataset, got {type(data).__name__}")
+    data = replace(data, address=str(address), seed=seed)
     if group:
         data = data.group(group, seed)
     return data.select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
