@@ -68,7 +68,7 @@ class Run:
         return any((self.home / name).exists() for name in ("config.yaml", "config.json", "metrics.jsonl", "checkpoint"))
 
     @contextmanager
-    def held(self, tell: Callable[[str], object]) -> Iterator[None]:
+    def locked(self, tell: Callable[[str], object]) -> Iterator[None]:
         """Keeps other processes from training in this run meanwhile; the system lets go of it when this process ends.
 
         Args:
