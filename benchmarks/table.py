@@ -10,12 +10,7 @@ balanced accuracy), ridge regression (body mass, R^2).
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +24,11 @@ from sklearn.preprocessing import StandardScaler
 import labelspace as ls
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation.probing import posterior
+from labelspace.experiments.script import main, mean
 from labelspace.metrics.leakage import strong_probe
 from labelspace.models.base import Model
-from labelspace.report.figures import COLOURS, write
+from labelspace.report.figures import COLOURS
 from labelspace.report.figures.base import label, styled
-from labelspace.storage import files
 
 LABELS = ["species", "body_mass_g"]
 MODEL = "lsvae"
@@ -110,12 +105,6 @@ def measure(file: str, seed: int, epochs: int) -> dict[str, Any]:
     return out
 
 
-def mean(values: Sequence[float], form: str) -> str:
-    """Mean over seeds, smallest and largest in brackets."""
-    low, middle, high = (format(value, form) for value in (min(values), math.fsum(values) / len(values), max(values)))
-    return f"{middle} ({low} - {high})"
-
-
 def _line(what: str, rows: list[dict[str, Any]]) -> str:
     cells = []
     for name, cell in rows[0].items():
@@ -174,25 +163,5 @@ def picture(found: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("file")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--out", default="docs/evidence/table")
-    given = parser.parse_args(arguments)
-    seeds = [int(seed) for seed in given.seeds.split(",")]
-    if given.workers == 1:
-        found = [measure(given.file, seed, given.epochs) for seed in seeds]
-    else:
-        with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
-            found = list(pool.map(measure, [given.file] * len(seeds), seeds, [given.epochs] * len(seeds)))
-    command = f"python benchmarks/table.py {Path(given.file).name} --seeds {given.seeds} --epochs {given.epochs}"
-    files.write_json(Path(f"{given.out}.json"), {"command": command, "seeds": found})
-    files.write(Path(f"{given.out}.md"), page(found, command))
-    write(picture(found), Path(f"{given.out}.png"))
-
-
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, measure, page, picture, epochs=150)

@@ -15,6 +15,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "labelspace"
 PICTURE = Path(__file__).resolve().parent / "images" / "rooms.svg"
 DOORS = ("__init__",)  # what users import: it may reach into every room
+# Lowest first: a room imports only rooms that are named before it.
+ORDER = [
+    "errors", "distributions", "blocks", "labels", "likelihoods", "storage", "variables", "data",
+    "metrics", "models", "terminal", "interventions", "maps", "saving",
+    "training", "config", "evaluation", "report", "results", "export", "explorer", "sklearn",
+    "experiments", "speed", "commands", "cli",
+]  # fmt: skip
 
 
 def modules() -> dict[str, Path]:
@@ -77,6 +84,18 @@ def floors(found: dict[str, dict[str, list[str]]]) -> dict[str, int]:
     for room in found:
         floor(room)
     return out
+
+
+def upwards(found: dict[str, dict[str, list[str]]]) -> list[str]:
+    """Every import that goes up in ``ORDER``, as "file imports room"; also of rooms that are not in it."""
+    level = {room: i for i, room in enumerate(ORDER)}
+    return [
+        f"{file} imports {other}"
+        for room, others in found.items()
+        for other, files in others.items()
+        if not level.get(other, len(ORDER)) < level.get(room, -1)
+        for file in files
+    ]
 
 
 def lines(path: Path) -> int:

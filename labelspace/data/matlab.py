@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelspace.data import paths
 from labelspace.errors import UserError
 
 
@@ -24,8 +25,7 @@ def read(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
         UserError: there is no such file, it cannot be read, or an array is not there or not of numbers.
     """
-    if not file.is_file():
-        raise UserError(f"no such file: {file}")
+    paths.file(file)
     with tempfile.TemporaryDirectory() as home:
         out = Path(home) / "arrays.npz"
         command = [sys.executable, "-m", "labelspace.data.matlab", str(file.absolute()), str(out), *names]

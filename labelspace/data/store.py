@@ -18,6 +18,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import selectors
 import shutil
 import subprocess
@@ -133,8 +134,9 @@ def build(
     if not home.exists():
         try:
             home.parent.mkdir(parents=True, exist_ok=True)
-            locks.sweep(home, _KEPT)
-            with locks.locked(home, lambda: progress and progress(sum(map(len, _done(_work_of(home)))), len(rows))) as lock:
+            sweep(home, _KEPT)
+            file = home.parent / f".{home.name}.lock"
+            with locks.locked(file, lambda: progress and progress(sum(map(len, _done(_work_of(home)))), len(rows))) as lock:
                 if not home.exists():  # else another process has built it meanwhile
                     job = {"drawer": drawer, "arguments": arguments}
                     drawn = _build(home, rows, shape, job, lock, workers or asked or os.cpu_count() or 1, progress)
@@ -172,6 +174,18 @@ def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Bui
 
 def _work_of(home: Path) -> Path:
     return home.parent / f".{home.name}"
+
+
+def sweep(home: Path, age: float) -> None:
+    """Deletes the work of other stores that nobody is building and nobody has touched for ``age`` seconds."""
+    for path in home.parent.iterdir():
+        if not (match := re.fullmatch(r"\.(.+-[0-9a-f]{20})(-\w+|\.lock)?", path.name)) or match[1] == home.name:
+            continue
+        with suppress(FileNotFoundError, BlockingIOError):  # another process was faster, or is building it
+            touched = max(file.stat().st_mtime for file in [path, *(path.iterdir() if path.is_dir() else [])])
+            if time.time() - touched >= age:
+                with locks.locked(home.parent / f".{match[1]}.lock"):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _build(
@@ -225,7 +239,7 @@ def _begin(home: Path, rows: np.ndarray, shape: tuple[int, ...], job: dict) -> N
             if again or error.errno != errno.ENOSPC:
                 raise
             shutil.rmtree(work, ignore_errors=True)
-            locks.sweep(home, 0.0)
+            sweep(home, 0.0)
     (work / "done.jsonl").touch()
 
 

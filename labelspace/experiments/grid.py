@@ -73,7 +73,7 @@ def run(
         )
     planned = recipe.jobs(scale, address)
     homes = [work / job.key for job in planned]
-    open_ones = [i for i, home in enumerate(homes) if _found(recipe, name, scale, home) is None]
+    open_ones = [i for i, home in enumerate(homes) if _measured(recipe, name, scale, home) is None]
     if open_ones:
         tell(f"{name}: {len(open_ones)} of {len(planned)} runs to do")
         _prepare(recipe, [planned[i] for i in open_ones], tell)
@@ -101,7 +101,7 @@ def run(
             report((over + part) / max(1, len(open_ones)), ", ".join(describe(planned[i]) for i in running))
     results = []
     for i, (job, home) in enumerate(zip(planned, homes, strict=True)):
-        found = _found(recipe, name, scale, home)
+        found = _measured(recipe, name, scale, home)
         failed = failures.get(i, "" if found is not None else "not run")
         held = found or {"found": {}}
         results.append(Result(job, home, held["found"], jobs.seconds(home), failed, held.get("commit", "")))
@@ -122,7 +122,7 @@ def judges(recipe: Recipe, results: list[Result]) -> dict[str, list[float]]:
 def present(name: str, recipe: Recipe, scale: Scale, address: str, work: Path) -> tuple[int, int]:
     """How many of a recipe's runs are done, and how many there are."""
     planned = recipe.jobs(scale, address)
-    return sum(_found(recipe, name, scale, work / job.key) is not None for job in planned), len(planned)
+    return sum(_measured(recipe, name, scale, work / job.key) is not None for job in planned), len(planned)
 
 
 def describe(job: jobs.Job) -> str:
@@ -185,7 +185,7 @@ def _stopped(running: dict[int, subprocess.Popen]) -> Iterator[None]:
             process.wait()
 
 
-def _found(recipe: Recipe, name: str, scale: Scale, home: Path) -> dict[str, Any] | None:
+def _measured(recipe: Recipe, name: str, scale: Scale, home: Path) -> dict[str, Any] | None:
     """What was measured on a run, if this version of the recipe did."""
     file = home / f"{name}.json"
     if not file.exists():

@@ -6,16 +6,13 @@ standard error and exit code 2; what was measured is written beside the run.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from labelspace.errors import DivergedError, UserError
 from labelspace.experiments import jobs, source
 from labelspace.experiments.recipes import load
-from labelspace.storage import files
+from labelspace.storage import files, locks
 
 
 def work(task: dict) -> None:
@@ -23,35 +20,12 @@ def work(task: dict) -> None:
     recipe = load(task["recipe"])
     job = recipe.jobs(task["scale"], task["address"])[task["job"]]
     home = Path(task["home"])
-    with locked(home):
+    busy = f"{home} is being worked on by another process; wait for it, or choose another --runs"
+    with locks.exclusive(home / ".job.lock", busy, print):  # not the run's own lock, which ends with the training
         model = jobs.train(job, home, watcher=lambda model, data: recipe.watcher(job, model, data, home))
         found = recipe.measure(job, model, job.open_whole(), task["scale"])
         about = {"version": recipe.version, "scale": task["scale"], "commit": source.commit()}
         files.write_json(Path(task["found"]), {**about, "found": found})
-
-
-@contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """Nobody else works in the directory meanwhile; a lock whose process is gone counts for nothing.
-
-    Raises:
-        UserError: another process works there.
-    """
-    file = home / ".lock"
-    try:
-        other = int(file.read_text())
-        os.kill(other, 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        pass
-    except PermissionError:
-        raise UserError(f"{home} is being worked on by another user's process") from None
-    else:
-        raise UserError(f"{home} is being worked on by process {other}; wait for it, or choose another --runs")
-    files.write(file, str(os.getpid()))
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
 
 
 def main() -> int:

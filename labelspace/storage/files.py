@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.storage import flock
+from labelspace.storage import locks
 
 _DIGEST = "digest"  # name of the text in a safetensors file that tells whether the rest of it is as it was written
 
@@ -136,19 +136,18 @@ def _temporary(path: Path) -> Iterator[Path]:
     It is the directory that is locked, also where one file is written: some libraries lock what they write themselves.
     """
     sweep(path)
-    while True:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        try:
-            held = flock.take(temporary)
-        except OSError:  # a file system without locks
-            held = -1
-        if held is not None:  # else another process has just taken it for one that was left behind
-            break
-    try:
+    with ExitStack() as stack:
+        lock = None
+        while lock is None:  # where another process has just taken it for one that was left behind, again
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+            try:
+                lock = locks.acquire(temporary)
+            except OSError:  # a file system without locks
+                break
+            if lock is not None:
+                stack.callback(os.close, lock)
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        flock.release(held)
 
 
 def sweep(path: Path) -> None:
@@ -157,13 +156,10 @@ def sweep(path: Path) -> None:
     with os.scandir(path.parent) as entries:
         left = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     for directory in left:
-        try:
-            held = flock.take(directory)
-        except OSError:  # gone, or a file system without locks
-            continue
-        if held is not None and held >= 0:
-            shutil.rmtree(directory, ignore_errors=True)
-            flock.release(held)
+        with suppress(OSError):  # gone, or a file system without locks
+            if (lock := locks.acquire(directory)) is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+                os.close(lock)
 
 
 def _umask() -> int:

@@ -1,46 +1,92 @@
-"""One builder of a store at a time, whatever becomes of the others; and what killed builders left is cleaned up."""
+"""Locks that the system releases when the last process that holds them ends, however it ends."""
 
 from __future__ import annotations
 
-import re
-import shutil
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from labelspace.storage import flock
+from filelock import lock_descriptor
 
-_WAIT = 0.1  # seconds between two looks at another builder's lock
+from labelspace.errors import UserError
+
+_WAIT = 0.1  # seconds between two looks at another process's lock
+
+
+def acquire(path: Path, create: bool = False) -> int | None:
+    """Locks a file or directory until its descriptor is closed, or the last process that has it ends.
+
+    Args:
+        path: what is locked.
+        create: make a file where there is none.
+
+    Returns:
+        The descriptor; None where another process has the lock, or has just deleted the file.
+
+    Raises:
+        OSError: it is not there or cannot be made, or the file system (on Windows: of a directory) has no locks.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY, 0o666)
+    try:
+        # A file that was deleted while we waited for it locks nothing.
+        if lock_descriptor(handle, blocking=False) and os.fstat(handle).st_ino == path.stat().st_ino:
+            return handle
+    except FileNotFoundError:
+        pass
+    except OSError:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
 
 
 @contextmanager
-def locked(home: Path, waiting: Callable[[], object]) -> Iterator[int]:
-    """Holds the lock of a store, once nobody else does; calls ``waiting`` until then. Yields the lock's file descriptor."""
-    path = home.parent / f".{home.name}.lock"
-    while (held := flock.take(path, create=True)) is None:
+def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[int]:
+    """Holds a lock file, which is deleted in the end. Yields its descriptor: a process that inherits it holds the lock, too.
+
+    Args:
+        path: the file; it is made where there is none.
+        waiting: called again and again while another process holds it; by default nobody waits.
+
+    Raises:
+        BlockingIOError: another process holds it, and nobody waits.
+        OSError: it cannot be made, or the file system has no locks.
+    """
+    while (held := acquire(path, create=True)) is None:
+        if waiting is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
         waiting()
         time.sleep(_WAIT)
     try:
         yield held
     finally:
-        path.unlink(missing_ok=True)
-        flock.release(held)
+        with suppress(FileNotFoundError, PermissionError):  # Windows deletes no file that is open
+            path.unlink()
+        os.close(held)
 
 
-def sweep(home: Path, age: float) -> None:
-    """Deletes the work of other stores that nobody is building and nobody has touched for ``age`` seconds."""
-    for path in home.parent.iterdir():
-        if not (match := re.fullmatch(r"\.(.+-[0-9a-f]{20})(-\w+|\.lock)?", path.name)) or match[1] == home.name:
-            continue
+@contextmanager
+def exclusive(path: Path, busy: str, tell: Callable[[str], object]) -> Iterator[None]:
+    """Holds a lock file, or refuses to go on.
+
+    Args:
+        path: the file.
+        busy: what is said where another process holds it.
+        tell: told in a line where the file system has no locks; the block is run then.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    with ExitStack() as stack:
         try:
-            touched = max(file.stat().st_mtime for file in [path, *(path.iterdir() if path.is_dir() else [])])
-            if time.time() - touched < age:
-                continue
-            lock = home.parent / f".{match[1]}.lock"
-            if (held := flock.take(lock, create=True)) is not None:
-                shutil.rmtree(path, ignore_errors=True)
-                lock.unlink(missing_ok=True)
-                flock.release(held)
-        except FileNotFoundError:
-            continue  # another process was faster
+            stack.enter_context(locked(path))
+        except BlockingIOError:
+            raise UserError(busy) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise UserError(f"{path} cannot be written: {error.strerror}") from None
+            tell(f"the file system of {path.parent} has no locks; see to it that no second process trains there")
+        yield

@@ -76,7 +76,7 @@ def fit(
                 _check_resumable(run, options)
             else:
                 Run.create(out)
-            held.enter_context(run.held(lambda text: tell(watcher, text)))
+            held.enter_context(run.locked(lambda text: tell(watcher, text)))
             if not resume:
                 Run.create(out)  # again: another process may have been quicker
                 run.write_config(configuration(model, data, options))

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
@@ -33,7 +32,7 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.models import legacy
-from labelspace.storage import files, flock
+from labelspace.storage import files, locks
 
 FORMAT = 1
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
@@ -70,7 +69,7 @@ class Run:
         return any((self.home / name).exists() for name in ("config.yaml", "config.json", "metrics.jsonl", "checkpoint"))
 
     @contextmanager
-    def held(self, tell: Callable[[str], object]) -> Iterator[None]:
+    def locked(self, tell: Callable[[str], object]) -> Iterator[None]:
         """Keeps other processes from training in this run meanwhile; the system lets go of it when this process ends.
 
         Args:
@@ -79,25 +78,13 @@ class Run:
         Raises:
             UserError: another process is training in it.
         """
-        path = self.home / ".lock"
-        try:
-            held = flock.take(path, create=True)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise UserError(f"{path} cannot be written: {error.strerror}") from None
-            tell(f"the file system of {self.home} has no locks; see to it that no second process trains there")
-            held = -1
-        if held is None:
-            raise UserError(f"another process is training in {self.home}; wait until it has ended, or choose another --out")
-        try:
+        busy = f"another process is training in {self.home}; wait until it has ended, or choose another --out"
+        with locks.exclusive(self.home / ".lock", busy, tell):
             for name in ("config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "schema.json"):
                 files.sweep(self.home / name)
             if self.checkpoint_file.parent.is_dir():
                 files.sweep(self.checkpoint_file)
             yield
-        finally:
-            path.unlink(missing_ok=True)
-            flock.release(held)
 
     def write_config(self, config: dict[str, Any]) -> None:
         files.write(self.home / "config.yaml", yaml.safe_dump(config, sort_keys=False))

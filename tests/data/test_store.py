@@ -237,7 +237,7 @@ def test_work_that_nobody_came_back_for_is_deleted_and_that_of_the_living_is_not
     mine = cache / "notes.txt"
     mine.write_text("not a store's")
     os.utime(mine, (1, 1))
-    with locks.locked(cache / alive.name[1:], lambda: None):
+    with locks.locked(cache / f"{alive.name}.lock"):
         build(rows[:3])
         assert not old.exists()
         assert young.exists()
@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line_and_unfinished_work_of_others_makes_room(
     assert len(calls) == 2
     assert not work.exists()
     work.mkdir()
-    with locks.locked(cache / work.name[1:], lambda: None), pytest.raises(UserError, match="No space left on device") as caught:
+    with locks.locked(cache / f"{work.name}.lock"), pytest.raises(UserError, match="No space left on device") as caught:
         build(rows[:90])
     assert "\n" not in str(caught.value)
     assert str(cache) in str(caught.value)
@@ -381,7 +381,6 @@ import sys
 import numpy as np
 
 from labelspace.data import store
-from labelspace.storage import locks
 
 rows = np.load(sys.argv[1])
 sys.stdin.readline()

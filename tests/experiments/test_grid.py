@@ -289,6 +289,25 @@ def test_a_worker_trains_watches_measures_and_does_not_train_again(tmp_path: Pat
     assert capsys.readouterr().err == ""
 
 
+def test_a_second_worker_is_refused_while_the_first_one_measures(tmp_path: Path, monkeypatch, capfd) -> None:
+    recipe = load("lrvae-moons")
+    codes: list[int] = []
+
+    def measure(job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
+        """In the midst of it, long after the training: another process is given the same task."""
+        command = [sys.executable, "-m", "labelspace.experiments.worker", sys.argv[1]]
+        codes.append(subprocess.run(command, check=False).returncode)
+        return {}
+
+    monkeypatch.setattr(type(recipe), "measure", lambda self, *given: measure(*given))
+    monkeypatch.setattr(sys, "argv", ["worker", str(task(tmp_path / "run", 1, address="moons:n=60"))])
+    assert worker.main() == 0
+    assert codes == [2]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "is being worked on by another process; wait for it, or choose another --runs" in line
+    assert not list((tmp_path / "run").glob(".*"))
+
+
 def test_a_worker_says_in_one_line_what_was_wrong(tmp_path: Path, monkeypatch, capsys) -> None:
     home = tmp_path / "run"
     jobs.train(Job("vae", "swiss-roll:n=100", settings=("likelihood=gaussian",), epochs=1), home)

@@ -21,6 +21,7 @@ import torch
 
 import labelspace as ls
 from labelspace import cli
+from labelspace.data import store
 from labelspace.errors import DivergedError, InterruptedTraining, UserError
 from labelspace.storage import files, locks
 from labelspace.training.loop import Loop
@@ -531,9 +532,9 @@ def test_work_that_is_under_way_is_never_swept_whatever_the_clock_says(touched: 
     mine, other = tmp_path / f"a-{'0' * 20}", tmp_path / f"b-{'1' * 20}"
     work = tmp_path / f".{other.name}"
     work.mkdir()
-    with locks.locked(other, lambda: None):
+    with locks.locked(tmp_path / f"{work.name}.lock"):
         os.utime(work, (time.time() + touched, time.time() + touched))
-        locks.sweep(mine, 3600.0)
+        store.sweep(mine, 3600.0)
         assert work.exists()
-    locks.sweep(mine, 3600.0)
+    store.sweep(mine, 3600.0)
     assert work.exists() == (touched > 0)  # what seems to be of tomorrow is kept until then

@@ -117,9 +117,11 @@ SOURCES: dict[str, Source] = {
 }
 
 
-# What a source's function may take beside its options. A table needs ``labels`` and ``group`` to tell which of its columns are
-# samples; most sources take neither. ``like`` is a trained model (or its description) that the data are for: sources whose
-# samples have named columns read those, in its order and with its classes.
+# What a source's function may take beside its options; its docstring says only what is special. ``address`` is kept with the
+# data. ``seed`` is that of splits and of generated data. ``progress`` is called with samples read (or drawn) and samples in
+# all, by sources that take a while. A table needs ``labels`` and ``group`` to tell which of its columns are samples; most
+# sources take neither. ``like`` is a trained model (or its description) that the data are for: sources whose samples have
+# named columns read those, in its order and with its classes.
 _GIVEN = ("address", "seed", "progress", "labels", "group", "like")
 
 F = TypeVar("F", bound=Callable[..., Dataset])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelspace.data import lists, stored
+from labelspace.data import lists, paths, stored
 from labelspace.data.dataset import SPLITS, Dataset, Split
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, binary
@@ -44,11 +44,9 @@ def open(
     """Reads the aligned images, 178 x 218 pixels, with 40 binary attributes and the official splits.
 
     Args:
-        address: kept with the data.
         seed: not used: the splits are those of the set, and a subset is always the same.
         path: directory with ``img_align_celeba``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt`` (or .csv), and where
             there is one ``identity_CelebA.txt``, which becomes the key ``identity``.
-        progress: called with images read and images in all.
         size: side of the square that images are fitted to.
         crop: "centre" takes the middle 178 x 178; "none" squeezes, as CCVAE's authors do; "close" takes the middle three
             quarters of height and width, as the reproduction of the CSVAE does; or "pad".
@@ -59,9 +57,7 @@ def open(
     Raises:
         UserError: a file is absent or a line of one wrong (file, line and column named), or images cannot be read.
     """
-    home = Path(path)
-    if not home.is_dir():
-        raise UserError(f"no such directory: {home}")
+    home = paths.directory(path)
     if subset not in ("", *SUBSETS):
         raise unknown("subset", subset, SUBSETS)
     if attributes not in ("", "ccvae"):
@@ -80,7 +76,7 @@ def open(
     else:
         rows = np.arange(len(names))
         if attributes:
-            codes = codes[:, [_place(listing, header, name) for name in CCVAE]]
+            codes = codes[:, [_column(listing, header, name) for name in CCVAE]]
             header = list(CCVAE)
     have = stored.load(
         "celeba",
@@ -189,7 +185,7 @@ def _identity(file: Path, names: Sequence[str]) -> np.ndarray:
     return np.array([found[name][1] if name in found else "" for name in names])
 
 
-def _place(file: Path, header: list[str], name: str) -> int:
+def _column(file: Path, header: list[str], name: str) -> int:
     if name not in header:
         raise UserError(f"{file} has no attribute {name!r}")
     return header.index(name)
@@ -200,10 +196,10 @@ def _subset_labels(file: Path, header: list[str], codes: np.ndarray, labels: Seq
     columns = []
     for label in labels:
         if label == "Facial_Hair":
-            no_beard, moustache, goatee = (codes[:, _place(file, header, name)] for name in ("No_Beard", "Mustache", "Goatee"))
+            no_beard, moustache, goatee = (codes[:, _column(file, header, name)] for name in ("No_Beard", "Mustache", "Goatee"))
             columns.append((no_beard == 0) | (moustache == 1) | (goatee == 1))
         else:
-            columns.append(codes[:, _place(file, header, label)] == 1)
+            columns.append(codes[:, _column(file, header, label)] == 1)
     return list(labels), np.stack(columns, 1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelspace.data import lists, stored
+from labelspace.data import lists, paths, stored
 from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, binary, categorical, continuous
@@ -44,10 +44,8 @@ def open(
     is the validation split; no patient is in two splits.
 
     Args:
-        address: kept with the data.
         seed: seed of the choice of patients for validation.
         path: the directory with the two files, or the one that it is in.
-        progress: called with images read and images in all.
         size: side of the square that images are fitted to.
         crop: how they are fitted, a key of :data:`labelspace.data.images.CROPS`.
         channels: 1 (grey), or 3.
@@ -111,8 +109,7 @@ def open(
 
 
 def _home(given: Path) -> Path:
-    if not given.is_dir():
-        raise UserError(f"no such directory: {given}")
+    paths.directory(given)
     if (given / "train.csv").is_file():
         return given
     inside = sorted(directory for directory in given.iterdir() if (directory / "train.csv").is_file())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import Schema, categorical
@@ -18,12 +19,9 @@ def open(address: str, seed: int, path: str, progress=None, val: float = 0.1) ->
     """Reads 32 x 32 colour images; the test file is the test split.
 
     Args:
-        address: kept with the data.
-        seed: seed of the validation split.
         path: directory with ``data_batch_1.bin`` to ``data_batch_5.bin``, ``test_batch.bin`` and ``batches.meta.txt``, and the
             label is ``class``; or of CIFAR-100, with ``train.bin``, ``test.bin``, ``coarse_label_names.txt`` and
             ``fine_label_names.txt``, and the labels are ``coarse`` and ``fine``.
-        progress: not used; reading takes a second.
         val: part of the training images that validates (a tenth is 5,000 of 50,000); with 0 all of them train.
 
     Raises:
@@ -31,9 +29,7 @@ def open(address: str, seed: int, path: str, progress=None, val: float = 0.1) ->
     """
     if not 0 <= val < 1:
         raise UserError(f"val is the part of the training images that validates, from 0 up to below 1; got {val}")
-    home = Path(path)
-    if not home.is_dir():
-        raise UserError(f"no such directory: {home}")
+    home = paths.directory(path)
     hundred = (home / "train.bin").is_file()
     if hundred:
         train, test = ["train.bin"], "test.bin"

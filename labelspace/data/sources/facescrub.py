@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelspace.data import images, stored
+from labelspace.data import images, paths, stored
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, categorical
@@ -23,11 +23,9 @@ def open(address: str, seed: int, path: str, progress=None, size: int = 64, crop
     """Reads the faces; the label ``person`` is the directory that a face is in.
 
     Args:
-        address: kept with the data.
         seed: seed of the splits; the set has none of its own.
         path: directory with a directory of images for each person; or with ``actor_faces`` and ``actress_faces`` (or
             ``actors/faces`` and ``actresses/faces``), in which those are. Then there is a label ``gender`` too.
-        progress: called with images read and images in all.
         size: side of the square that images are fitted to.
         crop: how they are fitted, a key of :data:`labelspace.data.images.CROPS`.
         channels: 3, or 1 for grey.
@@ -35,9 +33,7 @@ def open(address: str, seed: int, path: str, progress=None, size: int = 64, crop
     Raises:
         UserError: directories that are not so, or images that cannot be read.
     """
-    home = Path(path)
-    if not home.is_dir():
-        raise UserError(f"no such directory: {home}")
+    home = paths.directory(path)
     halves = {
         gender: next((home / name for name in names if (home / name).is_dir()), None) for gender, names in _HALVES.items()
     }

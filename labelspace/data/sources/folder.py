@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelspace.data import columns, images, lists, stored
+from labelspace.data import columns, images, lists, paths, stored
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, categorical
@@ -28,11 +28,8 @@ def open(
     """Reads a directory of images into the store.
 
     Args:
-        address: kept with the data.
-        seed: seed of the splits.
         path: the directory. With a ``labels.csv`` in it, every row names a file and its labels; without one, every
             sub-directory is a class of the categorical label ``class``.
-        progress: called with images read and images in all.
         labels: columns of ``labels.csv`` that are labels; by default all but ``group``. Others are not looked at.
         group: a column of ``labels.csv`` that says which images belong together; it becomes a key.
         size: side of the square that images are fitted to; 0 keeps their size, which must then be one and the same.
@@ -43,9 +40,7 @@ def open(
         UserError: no images, images of different sizes or modes, a file that labels.csv names but is not there, a
             duplicate row, a label that cannot be one, or more than 1% of files that cannot be read (file and row named).
     """
-    home = Path(path)
-    if not home.is_dir():
-        raise UserError(f"no such directory: {home}")
+    home = paths.directory(path)
     images.check(size, channels, crop)
     table = home / "labels.csv"
     if table.exists():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from labelspace.data import store
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.sources import drawn
 from labelspace.data.synthetic import glyphs
 from labelspace.errors import UserError
 
@@ -25,10 +23,7 @@ def open(
     Every letter and every value of an axis is as probable as every other.
 
     Args:
-        address: kept with the data.
-        seed: seed of the letters and of the splits.
         path: the font's file.
-        progress: called with letters drawn and letters in all.
         n: letters.
         size: side of the square images.
         characters: which; ``A-Z`` is a range.
@@ -40,12 +35,6 @@ def open(
     if n < 10 or not 8 <= size <= 256:
         raise UserError(f"glyphs needs n >= 10 and a size of 8 to 256, got n={n} and size={size}")
     grid = glyphs.glyphs(path, characters=glyphs.characters_of(characters), axes=glyphs.axes_of(path, axes), size=size)
-    factors = grid.sample(n, np.random.default_rng(seed))
-    built = store.build("glyphs", factors, (1, size, size), grid.name, grid.arguments, progress=progress)
-    if built.failures:
-        raise UserError(f"{path}: {next(iter(built.failures.values()))}; narrow the axes")
-    values, observed = grid.labels(factors)
-    note = (f"drawn in {built.seconds:.0f} s, {n / built.seconds:.0f} letters a second",) if built.seconds else ()
-    return Dataset(
-        address, built.x, values, observed, grid.schema, random_splits(n, seed), truth=grid, factors=factors, notes=note
+    return drawn.draw(
+        "glyphs", address, grid, n, (1, size, size), seed, progress, lambda why: f"{path}: {why}; narrow the axes"
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.data import columns
+from labelspace.data import columns, paths
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
@@ -42,13 +42,10 @@ def open(
     """Reads cells and their labels.
 
     Args:
-        address: kept with the data.
-        seed: seed of the splits.
         path: the file.
         labels: columns of obs; by default all that hold classes or booleans.
         group: a column of obs that says which cells belong together.
         like: a trained model that the cells are for: its genes are read, in its order.
-        progress: called with cells read and cells in all.
         layer: a layer to read instead of X.
         raw: read ``raw`` instead of X.
         counts: whether entries are counts: "true", "false", or "auto" (whether all are whole numbers >= 0).
@@ -88,9 +85,9 @@ def open(
             data = data.group(group, seed)  # genes are chosen on the training cells
         wanted = len(like.variables) if like is not None and like.variables else min(genes or len(names), len(names))
         _check_memory(file, n, wanted)
-        found = _look(file, matrix, data.rows("train") if genes and like is None else np.arange(0), counts, like, ids)
+        found = _measure(file, matrix, data.rows("train") if genes and like is None else np.arange(0), counts, like, ids)
         if like is not None and like.variables:
-            kept = _places(file, names, like.variables)
+            kept = _positions(file, names, like.variables)
             variables = tuple(like.variables)
         else:
             kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
@@ -109,8 +106,7 @@ def _read(file: Path) -> Any:
         import anndata
     except ImportError:
         raise UserError("h5ad files need anndata: pip install 'labelspace[bio]'") from None
-    if not file.is_file():
-        raise UserError(f"no such file: {file}")
+    paths.file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files of older versions, which are read all the same
@@ -208,7 +204,9 @@ def _unique(names: Any, what: str, notes: list[str]) -> np.ndarray:
     return np.array([str(name) for name in names])
 
 
-def _look(file: Path, matrix: Any, train: np.ndarray, counts: str, like: Described | None, ids: np.ndarray) -> dict[str, Any]:
+def _measure(
+    file: Path, matrix: Any, train: np.ndarray, counts: str, like: Described | None, ids: np.ndarray
+) -> dict[str, Any]:
     """Whether the entries are counts, and the variance of every gene over some cells, "plain" and of logarithms.
 
     A trained model knows whether it takes counts.
@@ -276,7 +274,7 @@ def _most_variable(file: Path, variance: np.ndarray, genes: int, names: np.ndarr
     return np.sort(np.argsort(-np.nan_to_num(variance), kind="stable")[:genes])
 
 
-def _places(file: Path, names: np.ndarray, variables: Sequence[Variable]) -> np.ndarray:
+def _positions(file: Path, names: np.ndarray, variables: Sequence[Variable]) -> np.ndarray:
     """Where the genes of a trained model are."""
     at = {name: i for i, name in enumerate(names)}
     absent = [variable.name for variable in variables if variable.name not in at]

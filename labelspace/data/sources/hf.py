@@ -56,14 +56,12 @@ def open(
     """Reads a data set with its own splits; what it lacks of validation and test samples is drawn from the training split.
 
     Args:
-        address: kept with the data.
         seed: seed of what is drawn.
         path: directory or name on the hub.
         labels: columns that are labels; by default those that hold classes or booleans, and of images without such columns
             all that can be.
         group: the column that says which samples belong together.
         like: a trained model that the data are for.
-        progress: called with images read and images in all.
         config: which of the data set's configurations.
         image: the column of images, where there are several.
         size, channels: as of ``folder``; 0 takes the images' own, which must then be one and the same.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import Schema, categorical
@@ -21,10 +22,8 @@ def open(address: str, seed: int, path: str, progress=None, val: float = 1 / 12)
     """Reads the training and test files of a directory.
 
     Args:
-        address: kept with the data.
         seed: seed of the validation split; the test split is the test file.
         path: directory with ``train-images*``, ``train-labels*``, ``t10k-images*`` (or ``test-images*``) and labels.
-        progress: not used; reading takes well under a second.
         val: part of the training digits that validates (a twelfth is 5,000 of 60,000); with 0 all of them train, and training
             keeps its last weights.
 
@@ -33,9 +32,7 @@ def open(address: str, seed: int, path: str, progress=None, val: float = 1 / 12)
     """
     if not 0 <= val < 1:
         raise UserError(f"val is the part of the training digits that validates, from 0 up to below 1; got {val}")
-    home = Path(path)
-    if not home.is_dir():
-        raise UserError(f"no such directory: {home}")
+    home = paths.directory(path)
     x_train, y_train = _pair(home, ("train",))
     x_test, y_test = _pair(home, ("t10k", "test"))
     if x_train.shape[1:] != x_test.shape[1:]:

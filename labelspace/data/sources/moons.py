@@ -21,9 +21,6 @@ def open(address: str, seed: int, progress=None, n: int = 30_000, noise: float =
     The points are not standardised.
 
     Args:
-        address: kept with the data.
-        seed: seed of the points and of the splits.
-        progress: not used; the points take no time.
         n: points, divided evenly over the classes.
         noise: standard deviation of the noise.
     """

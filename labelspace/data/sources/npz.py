@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labelspace.data import columns
+from labelspace.data import columns, paths
 from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
@@ -33,9 +33,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         UserError: not such an archive, no ``x``, a label of another length, or a table with a column or cell that does not
             fit.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"no such file: {file}")
+    file = paths.file(path)
     try:
         with file.open("rb") as handle:
             archive = np.load(handle, allow_pickle=False)

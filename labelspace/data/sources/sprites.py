@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from labelspace.data import store
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.sources import drawn
 from labelspace.data.synthetic.sprites import sprites
 from labelspace.errors import UserError
 
@@ -18,9 +16,6 @@ def open(
     """Draws sprites into the store on first use; see :mod:`labelspace.data.synthetic.sprites`.
 
     Args:
-        address: kept with the data.
-        seed: seed of the sprites and of the splits.
-        progress: called with sprites drawn and sprites in all.
         n: sprites, drawn from the grid without repetition; 0 is the whole grid, in the order of dSprites.
         size: side of the square images.
         smooth: grey levels along edges instead of 0 and 255 alone.
@@ -30,12 +25,4 @@ def open(
     most = math.prod(len(options) for options in grid.factors.values())
     if not (n == 0 or 10 <= n <= most) or not 8 <= size <= 256:
         raise UserError(f"sprites needs n of 10 to {most:,} (0 for all of them) and a size of 8 to 256, got n={n}, size={size}")
-    n = n or most
-    factors = grid.sample(n, np.random.default_rng(seed))
-    shape = (3 if color else 1, size, size)
-    built = store.build("sprites", factors, shape, grid.name, grid.arguments, progress=progress)
-    values, observed = grid.labels(factors)
-    note = (f"drawn in {built.seconds:.0f} s, {n / built.seconds:,.0f} sprites a second",) if built.seconds else ()
-    return Dataset(
-        address, built.x, values, observed, grid.schema, random_splits(n, seed), truth=grid, factors=factors, notes=note
-    )
+    return drawn.draw("sprites", address, grid, n or most, (3 if color else 1, size, size), seed, progress)

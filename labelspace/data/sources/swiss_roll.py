@@ -17,9 +17,6 @@ def open(address: str, seed: int, progress=None, n: int = 10_000, cut: str = "he
     """Points in 3-D, standardised, with the binary label ``side``.
 
     Args:
-        address: kept with the data.
-        seed: seed of the points and of the splits.
-        progress: not used; the points take no time.
         n: points.
         cut: "height" cuts the sheet across its width at 10 (half and half); "x" cuts at column 0 >= 10 (14% on).
         noise: standard deviation added to the points before they are standardised.

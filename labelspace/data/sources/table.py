@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.data.tabular import Frame, dataset
 from labelspace.errors import UserError
@@ -38,19 +39,14 @@ def open(
     """Reads a table. Its first line names the columns; an unnamed first column, as programs write row names, names the rows.
 
     Args:
-        address: kept with the data.
-        seed: seed of the splits.
         path: the file; ``.parquet`` and ``.pq`` are Parquet, everything else is text.
         labels, group, like, id, drop, kinds: see :func:`labelspace.data.tabular.dataset`.
-        progress: not needed.
 
     Raises:
         UserError: not such a file, rows of different lengths, or columns or cells that cannot be used (file, line and column
             named).
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"no such file: {file}")
+    file = paths.file(path)
     frame = _parquet(file) if file.suffix.lower() in _PARQUET else _csv(file)
     return dataset(frame, address, seed, labels=labels, group=group, like=like, id=id, drop=drop, kinds=kinds)
 

@@ -19,12 +19,10 @@ def open(address: str, seed: int, path: str, progress=None, fold: int = 1) -> Da
     """Reads grey faces with one of seven expressions, and the official splits of a fold.
 
     Args:
-        address: kept with the data.
         seed: not used; the splits are those of the file.
         path: a MATLAB file of version 5 to 7 with ``images`` (n, height, width) uint8, ``labs_ex`` (1 to 7, -1 not labelled),
             ``labs_id`` (-1 not known), which becomes the key ``identity``, and ``folds`` (n, 5), where 1 is training, 2
             validation, 3 test, and 0 an image for learning without labels, which trains too.
-        progress: not used; reading takes seconds.
         fold: which of the columns of ``folds``, from 1.
 
     Raises:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from labelspace.data import paths
 from labelspace.data.truth import FactorGrid, LabelRule
 from labelspace.errors import UserError, unknown
 from labelspace.labels import categorical, continuous
@@ -151,9 +152,7 @@ def read(font: str) -> tuple[bytes, dict[str, tuple[int, int, int]]]:
     Raises:
         UserError: no such file, not a font, or a font without axes.
     """
-    path = Path(font)
-    if not path.is_file():
-        raise UserError(f"no such file: {font}")
+    path = paths.file(font)
     try:
         content = path.read_bytes()
     except OSError as error:
