@@ -14,7 +14,13 @@ from labelspace.errors import UserError
 
 _ALONE = """
 import sys
-sys.modules["torch"] = None  # importing it fails
+
+class WithoutTorch:  # scipy looks into sys.modules["torch"], so that None there would break it
+    def find_spec(name, *_):
+        if name == "torch":
+            raise ImportError(name)
+
+sys.meta_path.insert(0, WithoutTorch)
 import numpy as np
 import labelspace.metrics
 from labelspace.metrics import dci, mig, strong_probe, suite
