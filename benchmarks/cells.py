@@ -21,7 +21,7 @@ import labelspace as ls
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation.probing import posterior
 from labelspace.experiments.script import main, mean
-from labelspace.metrics.leakage import strong_probe
+from labelspace.metrics import strong_probe
 from labelspace.models.base import Model
 from labelspace.report.figures import COLOURS
 from labelspace.report.figures.base import label, styled
@@ -50,7 +50,7 @@ def read(model: Model, data: Dataset, train: np.ndarray, held: np.ndarray, seed:
     out = {}
     for place, names in places.items():
         a, b = (torch.cat([codes[name].mode for name in names], 1).numpy() for codes in (mine, other))
-        out[place] = strong_probe(a, y[train], b, y[held], seed=seed).value
+        out[place] = strong_probe(a, y[train], held_codes=b, held_labels=y[held], seed=seed).value
     return out
 
 
@@ -99,7 +99,9 @@ def measure(file: str, seed: int, epochs: int) -> dict[str, Any]:
         "held_out": {name: int((y[held] == i).sum()) for i, name in enumerate(classes)},
         "cells": {name: int((y == i).sum()) for i, name in enumerate(classes)},
         "chance": 1 / len(np.unique(y[rows[1]])),
-        "from_genes": strong_probe(data.x[rows[0]], y[rows[0]], data.x[rows[1]], y[rows[1]], seed=seed).value,
+        "from_genes": strong_probe(
+            data.x[rows[0]], y[rows[0]], held_codes=data.x[rows[1]], held_labels=y[rows[1]], seed=seed
+        ).value,
         "models": {},
     }
     for name in MODELS:

@@ -27,8 +27,8 @@ import labelspace as ls
 from labelspace import interventions
 from labelspace.data import store
 from labelspace.data.dataset import Dataset, as_float
+from labelspace.metrics import r_squared
 from labelspace.metrics.morphology import measure
-from labelspace.metrics.prediction import r_squared
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
 from labelspace.report import figures

@@ -25,7 +25,7 @@ import labelspace as ls
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation.probing import posterior
 from labelspace.experiments.script import main, mean
-from labelspace.metrics.leakage import strong_probe
+from labelspace.metrics import strong_probe
 from labelspace.models.base import Model
 from labelspace.report.figures import COLOURS
 from labelspace.report.figures.base import label, styled
@@ -44,7 +44,7 @@ def read(model: Model, data: Dataset, train: np.ndarray, held: np.ndarray, seed:
         for block in model.blocks:
             a, b = (code[block.name].mode.numpy() for code in codes)
             if target.discrete:
-                score = strong_probe(a, y[0], b, y[1], seed=seed).value
+                score = strong_probe(a, y[0], held_codes=b, held_labels=y[1], seed=seed).value
             else:
                 score = float(r2_score(y[1], make_pipeline(StandardScaler(), Ridge()).fit(a, y[0]).predict(b)))
             out.setdefault(target.name, {})[block.name] = score

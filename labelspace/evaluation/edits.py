@@ -20,8 +20,7 @@ from labelspace.evaluation import judge as judges
 from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
-from labelspace.metrics.leakage import probe, strong_probe
-from labelspace.metrics.scores import Score, mean
+from labelspace.metrics import Score, mean, probe, strong_probe
 from labelspace.models.base import Model
 
 MODES = {"plain": False, "keep_detail": True}
@@ -148,8 +147,8 @@ def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> 
                 row["free_strong"] = strong_probe(
                     train_codes[seen_then].numpy(),
                     train_values[seen_then, i].numpy(),
-                    means.numpy()[seen],
-                    target,
+                    held_codes=means.numpy()[seen],
+                    held_labels=target,
                     seed=seed,
                 ).to_dict()
         out[label.name] = row

@@ -17,7 +17,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation.probing import chunks
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
-from labelspace.metrics.scores import Score, balanced, statistic
+from labelspace.metrics import Score, balanced, statistic
 from labelspace.models.networks import mlp
 from labelspace.storage import files
 

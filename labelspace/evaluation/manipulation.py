@@ -17,7 +17,7 @@ from torch import Tensor
 from labelspace.errors import UserError
 from labelspace.evaluation.judge import Judge
 from labelspace.labels import Schema
-from labelspace.metrics.scores import _RESAMPLES, Score, _score, mean
+from labelspace.metrics import Score, column_means, mean
 
 
 def hit_rate(judge: Judge, edited: Tensor, label: str, wanted: Tensor) -> Score:
@@ -113,7 +113,7 @@ def _side_effect_row(schema: Schema, edit: Edited) -> dict[str, dict[str, Score]
         if label.discrete:
             columns[label.name, "flipped"] = flips[:, i]
     row: dict[str, dict[str, Score]] = {label.name: {} for label in schema}
-    for (name, what), score in zip(columns, _column_means(torch.stack(list(columns.values()), 1).numpy()), strict=True):
+    for (name, what), score in zip(columns, column_means(torch.stack(list(columns.values()), 1).numpy()), strict=True):
         row[name][what] = score
     return row
 
@@ -122,15 +122,6 @@ def _class_log_odds(logits: Tensor, read: Tensor) -> Tensor:
     """log p / (1 - p) of one class of each sample, ``(n,)``."""
     others = logits.scatter(1, read, -torch.inf).logsumexp(1)
     return logits.gather(1, read)[:, 0] - others
-
-
-def _column_means(values: np.ndarray, seed: int = 0) -> list[Score]:
-    """The mean of every column of ``(n, columns)``; samples are resampled once for all columns."""
-    n = len(values)
-    rng = np.random.default_rng(seed)
-    counts = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(_RESAMPLES))
-    resampled = np.stack([count @ values for count in counts]) / n
-    return [_score(float(column.mean()), draws, n) for column, draws in zip(values.T, resampled.T, strict=True)]
 
 
 def changed_region(original: Tensor, truths: Tensor, threshold: float = 0.02, dilation: int = 1) -> Tensor:

@@ -16,7 +16,7 @@ from labelspace.blocks import Blocks, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
-from labelspace.metrics import leakage
+from labelspace.metrics import entropy, kl_permuted, nearest_neighbour_kl, probe_scores, probe_values
 from labelspace.models.base import Model
 
 _CHUNK = 500
@@ -90,11 +90,11 @@ def probes(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, dive
             however far below the posterior's own width, is a large divergence.
 
     Returns:
-        Label -> place (:func:`places`, and "own_hidden", its own block of codes that were made with all labels hidden) ->
-        probe -> scores of :func:`leakage.probe_scores` or :func:`leakage.probe_values`; and per discrete label "chance" and
-        "entropy" in nats. Of another label's block, "together" is what that label's value alone tells of this one: labels that
-        go together in the data can be read off each other's blocks as far. A label that is too rare to be probed has the reason
-        under "not probed".
+        Label -> place (:func:`places`, and "own_hidden", its own block of codes that were made with all labels hidden) -> probe
+        -> scores of :func:`~labelspace.metrics.probe_scores` or :func:`~labelspace.metrics.probe_values`; and per discrete
+        label "chance" and "entropy" in nats. Of another label's block, "together" is what that label's value alone tells of
+        this one: labels that go together in the data can be read off each other's blocks as far. A label that is too rare to be
+        probed has the reason under "not probed".
     """
     known, blind = posterior(model, data, rows), posterior(model, data, rows, hidden=True)
     generator = torch.Generator().manual_seed(seed)
@@ -110,7 +110,7 @@ def probes(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, dive
             continue
         row: dict[str, Any] = {}
         if label.discrete:
-            row |= {"chance": 1 / len(np.unique(target)), "entropy": leakage.entropy(target.astype(int)).value}
+            row |= {"chance": 1 / len(np.unique(target)), "entropy": entropy(target.astype(int)).value}
         try:
             for place, names in places(model.blocks, label.name).items():
                 row[place] = _read(_side_by_side(known, names, seen), target, label.discrete, seed)
@@ -155,15 +155,15 @@ def _side_by_side(codes: Latents[DiagonalGaussian], names: list[str], seen: np.n
 
 def _read(code: np.ndarray, target: np.ndarray, discrete: bool, seed: int) -> dict[str, Any]:
     if not discrete:
-        return {name: score.to_dict() for name, score in leakage.probe_values(code, target, seed=seed).items()}
-    found = leakage.probe_scores(code, target.astype(int), seed=seed)
+        return {name: score.to_dict() for name, score in probe_values(code, target, seed=seed).items()}
+    found = probe_scores(code, target.astype(int), seed=seed)
     return {name: {what: score.to_dict() for what, score in scores.items()} for name, scores in found.items()}
 
 
 def _divergence(code: np.ndarray, on: np.ndarray, seed: int) -> dict[str, float] | None:
     """Nearest-neighbour KL of codes with a label from those without it, and what shuffled labels give; in nats."""
     try:
-        floor = leakage.kl_permuted(code[on], code[~on], seed=seed)
-        return {"value": leakage.nearest_neighbour_kl(code[on], code[~on]).value, "floor": floor.mean, "floor_sd": floor.sd}
+        floor = kl_permuted(code[on], code[~on], seed=seed)
+        return {"value": nearest_neighbour_kl(code[on], code[~on]).value, "floor": floor.mean, "floor_sd": floor.sd}
     except UserError:
         return None  # a class with one code only, such as the label's own value

@@ -19,14 +19,13 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset, Split
 from labelspace.distributions import Point
 from labelspace.errors import UserError
-from labelspace.evaluation import edits
+from labelspace.evaluation import edits, prediction
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import Edited, changed_region, identity_cost, side_effect_matrix
 from labelspace.evaluation.probing import chosen, chunks, posterior, probes, reconstructed
 from labelspace.labels import LabelDistribution
-from labelspace.metrics import disentanglement, diversity, generation, leakage, prediction
-from labelspace.metrics.scores import Score, mean
+from labelspace.metrics import Score, block_use, diversity, generation, mean, suite
 from labelspace.models.base import Model
 
 Tell = Callable[[str], None]
@@ -204,7 +203,9 @@ def _styles(
         truths, names = data.counterfactuals(label, 1, lacking)
         errors = np.stack([edits.errors_to_styles(draws[:, k], truths) for k in range(DRAWS)], 1)
         covered = diversity.style_coverage(errors)
-        inside = diversity.share_inside(diversity.variance_map(draws), changed_region(data.samples(lacking), truths))
+        inside = diversity.share_inside(
+            diversity.variance_map(draws.numpy()), changed_region(data.samples(lacking), truths).numpy()
+        )
         out |= {
             "styles_hit": {**covered.share.to_dict(), "floor": 1 / len(names), "ceiling": covered.ceiling},
             "variance_inside": {**inside["share"].to_dict(), "floor": inside["floor"].value},
@@ -231,7 +232,7 @@ def _blocks(model: Model, data: Dataset, rows: np.ndarray) -> dict[str, dict[str
         for name, q in known.items()
         if not isinstance(q, Point) and not isinstance(prior[name], Point)
     }
-    used = leakage.block_use({name: q.mode.numpy() for name, q in known.items()}, given)
+    used = block_use({name: q.mode.numpy() for name, q in known.items()}, given)
     return {
         name: {
             "kl": None if use.kl is None else use.kl.to_dict(),
@@ -265,7 +266,7 @@ def _disentanglement(model: Model, data: Dataset, rows: np.ndarray, seed: int) -
     moving = codes.std(0) > 0
     if moving.sum() < 2:
         raise UserError("scores of disentanglement need at least two coordinates that vary")
-    scores = disentanglement.suite(codes[:, moving], factors[:, kept], discrete=[label.discrete for label in labels], seed=seed)
+    scores = suite(codes[:, moving], factors[:, kept], discrete=[label.discrete for label in labels], seed=seed)
     about = {"factors": [label.name for label in labels], "samples": len(whole), "latents": int(moving.sum())}
     return {**about, "left_out": told, **scores}
 
@@ -330,7 +331,7 @@ def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, se
             try:
                 inside = diversity.intra_class(seen, values[:, i].numpy(), shown[known], classes[known])
                 row["diversity"] = {
-                    label.values[v]: {"made": c.made.to_dict(), "real": c.real.to_dict()} for v, c in inside.items()
+                    label.values[v]: {"made": c.generated.to_dict(), "real": c.real.to_dict()} for v, c in inside.items()
                 }
             except UserError:
                 pass  # no class has two samples of both

@@ -21,7 +21,7 @@ from labelspace.experiments import classifier, jobs, measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import spread
 from labelspace.labels import LabelDistribution
-from labelspace.metrics.scores import mean
+from labelspace.metrics import mean
 from labelspace.models import MODELS, names
 from labelspace.report.tables import markdown
 from labelspace.storage import files

@@ -18,8 +18,7 @@ from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
 from labelspace.evaluation.probing import best_probe, chosen, probes, reconstructed
-from labelspace.metrics import diversity, morphology
-from labelspace.metrics.scores import mean
+from labelspace.metrics import diversity, mean, morphology
 from labelspace.models.base import Model
 from labelspace.storage import files
 

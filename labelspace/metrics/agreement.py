@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from scipy.stats import rankdata
 
 from labelspace.errors import UserError, unknown
 from labelspace.metrics.scoring import (
@@ -21,7 +22,6 @@ from labelspace.metrics.scoring import (
     covariances,
     interval,
     noise_like,
-    share_below,
     standardised,
 )
 
@@ -39,7 +39,7 @@ def udr(
 
     The models differ in their seeds and are applied to the same samples. The similarity of a latent of the scored model to one
     of another is the size of its Lasso coefficient when all latents of the scored model predict the other's, both standardised,
-    or of their rank correlation. A pair of models scores the mean lead of the best match; a model scores the median of its
+    or of their rank correlation. A pair of models scores the mean dominance of the best match; a model scores the median of its
     pairs. Take at least five models. The ceiling, for agreeing uncorrelated latents, is ``1 - penalty`` for the Lasso and 1 for
     ranks (which chance correlations lower by about ``0.8 (d - 1) / sqrt(n)``). Resampled: rows, for all models together, with
     standardisation redone and ranks kept.
@@ -94,7 +94,7 @@ def _agreements(
     """Every model's score with rows weighted by ``(r, n)``, ``(r, models)``: by the Lasso, or by ranks without a penalty."""
     kept = [c[:, i] for c, i in zip(codes, informative, strict=True)]
     joint = np.concatenate(kept, 1)
-    correlation = _correlations(_ranks(joint) if penalty is None else joint, weights)  # (r, all, all)
+    correlation = _correlations(rankdata(joint, axis=0) if penalty is None else joint, weights)  # (r, all, all)
     blocks = [slice(a, b) for a, b in pairwise(np.cumsum([0, *(c.shape[1] for c in kept)]))]
     out = np.zeros((len(weights), len(codes), len(codes)))
     for a, own in enumerate(blocks):
@@ -116,11 +116,6 @@ def _correlations(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.stack(out)
 
 
-def _ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks of every column, equal values sharing their mean rank."""
-    return np.stack([share_below(column, column) for column in x.T], 1)
-
-
 def _lasso(own: np.ndarray, across: np.ndarray, penalty: float) -> np.ndarray:
     """Lasso coefficients of standardised variables by coordinate descent.
 
@@ -132,15 +127,15 @@ def _lasso(own: np.ndarray, across: np.ndarray, penalty: float) -> np.ndarray:
     Returns:
         ``(r, d, t)``.
     """
-    found = np.zeros_like(across)
+    coefficients = np.zeros_like(across)
     for _ in range(1000):
-        before = found.copy()
+        before = coefficients.copy()
         for j in range(own.shape[1]):
-            pull = across[:, j] - np.einsum("ri,rit->rt", own[:, j], found) + own[:, j, j, None] * found[:, j]
-            found[:, j] = np.sign(pull) * np.maximum(np.abs(pull) - penalty, 0)
-        if np.abs(found - before).max(initial=0.0) < 1e-6:
+            pull = across[:, j] - np.einsum("ri,rit->rt", own[:, j], coefficients) + own[:, j, j, None] * coefficients[:, j]
+            coefficients[:, j] = np.sign(pull) * np.maximum(np.abs(pull) - penalty, 0)
+        if np.abs(coefficients - before).max(initial=0.0) < 1e-6:
             break
-    return found
+    return coefficients
 
 
 def _one_to_one(alike: np.ndarray) -> np.ndarray:

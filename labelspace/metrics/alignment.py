@@ -25,9 +25,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from labelspace.errors import UserError
-from labelspace.metrics.scores import Score
+from labelspace.metrics.scores import RESAMPLES, Score, percentile_interval
 
-_RESAMPLES = 1000
 _FLAT = 1e-20  # a column whose sum of squares about its mean is below this share of that about zero does not vary
 
 
@@ -153,21 +152,21 @@ def within_class(
     for k, name in enumerate(names):
         ranked = np.argsort(-value[:, k], kind="stable")
         best, second = int(ranked[0]), int(ranked[1]) if d > 1 else None
-        r2 = _score(value[best, k], drawn[:, best, k], n)
-        behind = (0.0, np.zeros(_RESAMPLES)) if second is None else (value[second, k], drawn[:, second, k])
+        r2 = percentile_interval(value[best, k], drawn[:, best, k], n)
+        behind = (0.0, np.zeros(RESAMPLES)) if second is None else (value[second, k], drawn[:, second, k])
         carried = r2.value >= threshold and r2.value > floor[k]
         carriers[name] = Carrier(
             best=best,
             latent=best if carried else None,
             alone=bool(carried and behind[0] < others_below),
             r2=r2,
-            gap=_score(r2.value - behind[0], drawn[:, best, k] - behind[1], n),
-            slope=_score(slope[best, k], drawn_slope[:, best, k], n),
+            gap=percentile_interval(r2.value - behind[0], drawn[:, best, k] - behind[1], n),
+            slope=percentile_interval(slope[best, k], drawn_slope[:, best, k], n),
             floor=float(floor[k]),
         )
     return WithinClass(
         properties=names,
-        r2=tuple(tuple(_score(value[j, k], drawn[:, j, k], n) for k in range(p)) for j in range(d)),
+        r2=tuple(tuple(percentile_interval(value[j, k], drawn[:, j, k], n) for k in range(p)) for j in range(d)),
         slope=slope,
         per_class=np.mean(within, axis=0) if within else np.full((d, p), np.nan),
         spread=np.sqrt(yy / (n - len(groups))),
@@ -196,12 +195,12 @@ def _resampled(c: np.ndarray, y: np.ndarray, groups: list[np.ndarray], rng: np.r
     d, p = c.shape[1], y.shape[1]
     products = (c[:, :, None] * y[:, None, :]).reshape(len(c), -1)
     features = np.concatenate([c, y, c**2, y**2, products], axis=1)
-    total = np.zeros((_RESAMPLES, d + p + d * p))
+    total = np.zeros((RESAMPLES, d + p + d * p))
     for rows in groups:
         k, part = len(rows), features[rows]
         block = max(1, 2_000_000 // k)  # resamples at a time: tables of counts of 16 MB
-        for start in range(0, _RESAMPLES, block):
-            size = min(block, _RESAMPLES - start)
+        for start in range(0, RESAMPLES, block):
+            size = min(block, RESAMPLES - start)
             draws = rng.integers(0, k, (size, k)) + np.arange(size)[:, None] * k
             sums = np.bincount(draws.ravel(), minlength=size * k).reshape(size, k).astype(float) @ part
             mean_c, mean_y = sums[:, :d] / k, sums[:, d : d + p] / k
@@ -349,10 +348,12 @@ def measure_traversal(
     for j in range(codes.shape[1]):
         moved = np.repeat(codes[:, None], len(values), axis=1)
         moved[:, :, j] = values
-        found = np.asarray(measure(decode(moved.reshape(-1, codes.shape[1]))))
-        if found.ndim != 2 or len(found) != len(codes) * len(values):
-            raise UserError(f"measure must return one row for each of {len(codes) * len(values)} samples, got {found.shape}")
-        out.append(found.reshape(len(codes), len(values), -1))
+        properties = np.asarray(measure(decode(moved.reshape(-1, codes.shape[1]))))
+        if properties.ndim != 2 or len(properties) != len(codes) * len(values):
+            raise UserError(
+                f"measure must return one row for each of {len(codes) * len(values)} samples, got {properties.shape}"
+            )
+        out.append(properties.reshape(len(codes), len(values), -1))
     return np.stack(out, axis=1)
 
 
@@ -387,16 +388,11 @@ def _r2(cc: np.ndarray, yy: np.ndarray, cy: np.ndarray) -> np.ndarray:
     return np.clip(_ratio(cy**2, np.maximum(cc, 0)[..., :, None] * np.maximum(yy, 0)[..., None, :]), 0, 1)
 
 
-def _score(value: float, resampled: np.ndarray, n: int) -> Score:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Score(float(value), float(low), float(high), n)
-
-
 def _means(values: np.ndarray, seed: int) -> tuple[tuple[Score, ...], ...]:
     """Means of ``(n, d, p)`` over samples without NaN; all resampled alike."""
     n, d, p = values.shape
-    draws = np.random.default_rng(seed).integers(0, n, (_RESAMPLES, n)) + np.arange(_RESAMPLES)[:, None] * n
-    weights = np.bincount(draws.ravel(), minlength=_RESAMPLES * n).reshape(_RESAMPLES, n).astype(float)
+    draws = np.random.default_rng(seed).integers(0, n, (RESAMPLES, n)) + np.arange(RESAMPLES)[:, None] * n
+    weights = np.bincount(draws.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n).astype(float)
     seen = ~np.isnan(values)
     filled, count = np.where(seen, values, 0.0), seen.sum(0)
     mean = filled.sum(0) / count

@@ -6,18 +6,18 @@ A score comes as a :class:`Metric`: value and interval, beside its floor (the sa
 ceiling (the same score of the factors themselves as codes, measured unless a function says otherwise). **Read the value
 against both**: for some scores the floor is 0.66, for others the ceiling is 0.25.
 
-- :func:`beta_vae`, 1/k to 1: does a linear reader tell which factor was held fixed? Blind to rotation (entangled codes get
+- :func:`beta_vae`, 1/k to 1: does a linear probe tell which factor was held fixed? Blind to rotation (entangled codes get
   0.9), and saturates early.
-- :func:`factor_vae`, 1/k to 1: does the steadiest latent tell it? Several latents for one factor cost nothing, and dead latents
-  win unless they are pruned.
-- :func:`mig`, 0 to 1: lead in information of a factor's best latent over its second. A factor in two latents (sine and cosine)
-  gets 0; few bins cap it.
-- :func:`dci`, 0 to 1: is a latent important for one factor only (D), a factor read off one latent only (C), and how well (I)?
-  The importances of correlated latents are not unique.
-- :func:`sap`, 0 to 1: lead in linear readability of a factor's best latent over its second. A line cannot read more than three
-  ordered classes off one latent: ideal codes of dSprites get 0.25.
+- :func:`factor_vae`, 1/k to 1: does the latent of least variance tell it? Several latents for one factor cost nothing, and dead
+  latents win unless they are pruned.
+- :func:`mig`, 0 to 1: gap in information between a factor's best latent and its second. A factor in two latents (sine and
+  cosine) gets 0; few bins cap it.
+- :func:`dci`, 0 to 1: is a latent important for one factor only (D), a factor predicted by one latent only (C), and how
+  well (I)? The importances of correlated latents are not unique.
+- :func:`sap`, 0 to 1: gap in linear predictability between a factor's best latent and its second. A line cannot tell more
+  than three ordered classes apart on one latent: ideal codes of dSprites get 0.25.
 - :func:`modularity`, 0 to 1: does a latent inform about one factor only? Dead latents count like live ones; noise gets 0.66.
-- :func:`explicitness`, 0.5 to 1 (0 to 1 for continuous factors): does a linear reader of all latents know the factor? Blind to
+- :func:`explicitness`, 0.5 to 1 (0 to 1 for continuous factors): does a linear probe of all latents know the factor? Blind to
   rotation: not about disentanglement at all.
 - :func:`irs`, 0 to 1: does a latent stay put while other factors vary? Noise gets 0.4, and what it gets depends on n.
 - :func:`gaussian_total_correlation`, :func:`gaussian_wasserstein`, :func:`mutual_information_score`, from 0, **lower is
@@ -27,28 +27,27 @@ against both**: for some scores the floor is 0.66, for others the ceiling is 0.2
 
 Sources: Higgins et al. 2017; Kim and Mnih 2018; Chen et al. 2018; Eastwood and Williams 2018; Kumar et al. 2018; Ridgeway and
 Mozer 2018; Suter et al. 2019; Duan et al. 2020; estimators and parameters as in the study of Locatello et al. 2019, except that
-groups of samples that share a factor are drawn from the rows given rather than from a simulator. Scores that train readers do
+groups of samples that share a factor are drawn from the rows given rather than from a simulator. Scores that train probes do
 so on a random two thirds of the rows and score the other third. Information is in nats, by counting, after latents and
 continuous factors are cut into ``bins`` bins of equal width between their extremes.
 
 Intervals hold 95% of bootstrap values, shifted so that their median is the value: counts of resampled rows overstate
-information (and gaps, and maxima) once more than the rows themselves do. What is resampled is said per score; readers are
+information (and gaps, and maxima) once more than the rows themselves do. What is resampled is said per score; probes are
 never trained again, so what training on other rows would have changed is not in the interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from labelspace.metrics.agreement import udr
+from labelspace.metrics.fixed_factor import beta_vae, factor_vae
 from labelspace.metrics.independence import gaussian_total_correlation, gaussian_wasserstein, irs
 from labelspace.metrics.information import mig, modularity, modularity_of, mutual_information, mutual_information_score
 from labelspace.metrics.predictability import completeness_of, dci, disentanglement_of, explicitness, sap
-from labelspace.metrics.scoring import Metric
-from labelspace.metrics.votes import beta_vae, factor_vae
+from labelspace.metrics.scoring import Discrete, Metric
 
 __all__ = [
     "Metric",
@@ -76,7 +75,7 @@ def suite(
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    discrete: Sequence[bool],
+    discrete: Discrete = None,
     bins: int = 20,
     prune: float = 0.05,
     seed: int = 0,
@@ -85,8 +84,9 @@ def suite(
 
     Args:
         codes: ``(n, d)``, at least two latents.
-        factors: ``(n, k)``, at least two factors.
-        discrete: per factor, whether its values are classes.
+        factors: ``(n, k)``, at least two factors of numbers, booleans or words. Scores of single factors take ``(n,)`` too.
+        discrete: which factors' values are classes: one bool for all, or one per factor. By default integers, booleans and
+            words are, and floats that are all whole numbers, some of them more than once; other floats are continuous.
         bins: per latent and continuous factor.
         prune: standard deviation below which :func:`factor_vae` leaves a latent out.
         seed: of splits, votes, noise and resampling.

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.metrics.scores import Score, mean, statistic
@@ -19,7 +17,7 @@ from labelspace.metrics.scores import Score, mean, statistic
 _BLOCK = 2**20  # distances that are held at once: 8 MB, so that they stay in the cache
 
 
-def as_matrix(name: str, samples: np.ndarray | Tensor, least: int = 2) -> np.ndarray:
+def as_matrix(name: str, samples: np.ndarray, least: int = 2) -> np.ndarray:
     """Samples as rows ``(n, d)`` of floats; whatever the shape of one sample, it is flattened.
 
     Args:
@@ -30,7 +28,7 @@ def as_matrix(name: str, samples: np.ndarray | Tensor, least: int = 2) -> np.nda
     Raises:
         UserError: no rows, fewer than ``least``, or entries that are not finite.
     """
-    array = np.asarray(samples.detach().cpu() if isinstance(samples, Tensor) else samples)
+    array = np.asarray(samples)
     if array.ndim < 2 or len(array) < least:
         raise UserError(f"{name} have shape {array.shape}; expected at least {least} samples as rows of an array (n, d)")
     array = array.reshape(len(array), -1)
@@ -61,7 +59,7 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.
         yield rows, np.maximum(block, 0, out=block)
 
 
-def mean_squared_distance(samples: np.ndarray | Tensor) -> Score:
+def mean_squared_distance(samples: np.ndarray) -> Score:
     """Mean squared distance between two different samples; 0 if all are the same.
 
     Closed form, linear in n: twice the summed (unbiased) variances. Divided by the number of coordinates it is the mean squared
@@ -75,7 +73,7 @@ def mean_squared_distance(samples: np.ndarray | Tensor) -> Score:
     return mean(2 * len(x) / (len(x) - 1) * np.einsum("nd,nd->n", centred, centred))
 
 
-def mean_distance(samples: np.ndarray | Tensor) -> Score:
+def mean_distance(samples: np.ndarray) -> Score:
     """Mean (not squared) distance between two different samples, over all n(n-1)/2 pairs; 0 if all are the same.
 
     Few outliers move it less than :func:`mean_squared_distance`; it takes time in n squared, in pieces of bounded memory.
@@ -92,34 +90,34 @@ def mean_distance(samples: np.ndarray | Tensor) -> Score:
 
 @dataclass(frozen=True)
 class ClassDiversity:
-    """Diversity of made samples of one class beside that of real ones.
+    """Diversity of generated samples of one class beside that of real ones.
 
     Attributes:
-        made: of the made samples; its floor is 0, where all samples are alike.
+        generated: of the generated samples; its floor is 0, where all samples are alike.
         real: of the real samples: what to compare with. More than this is noise, or samples that are not of the class.
     """
 
-    made: Score
+    generated: Score
     real: Score
 
     @property
     def ratio(self) -> float:
         """Made over real: 1 is ideal. NaN where all real samples are alike."""
-        return self.made.value / self.real.value if self.real.value > 0 else float("nan")
+        return self.generated.value / self.real.value if self.real.value > 0 else float("nan")
 
 
 def intra_class(
-    made: np.ndarray | Tensor,
-    made_labels: np.ndarray,
-    real: np.ndarray | Tensor,
+    generated: np.ndarray,
+    generated_labels: np.ndarray,
+    real: np.ndarray,
     real_labels: np.ndarray,
     measure: Callable[[np.ndarray], Score] = mean_squared_distance,
 ) -> dict[int, ClassDiversity]:
-    """Diversity of the samples of each class, for classes with at least two made and two real samples.
+    """Diversity of the samples of each class, for classes with at least two generated and two real samples.
 
     Args:
-        made: ``(n, ...)`` samples or features of them.
-        made_labels: ``(n,)`` the class that each was asked to be.
+        generated: ``(n, ...)`` samples or features of them.
+        generated_labels: ``(n,)`` the class that each was asked to be.
         real: ``(m, ...)`` real samples or features of them.
         real_labels: ``(m,)``.
         measure: :func:`mean_squared_distance` (fast, for pixels and features) or :func:`mean_distance`.
@@ -127,18 +125,18 @@ def intra_class(
     Raises:
         UserError: labels that do not fit the samples, or no class with two samples of both.
     """
-    made, real = as_matrix("made samples", made), as_matrix("real samples", real)
-    made_labels, real_labels = np.asarray(made_labels), np.asarray(real_labels)
-    for name, x, labels in (("made", made, made_labels), ("real", real, real_labels)):
+    generated, real = as_matrix("generated samples", generated), as_matrix("real samples", real)
+    generated_labels, real_labels = np.asarray(generated_labels), np.asarray(real_labels)
+    for name, x, labels in (("generated", generated, generated_labels), ("real", real, real_labels)):
         if labels.shape != (len(x),):
             raise UserError(f"{len(x)} {name} samples have labels of shape {labels.shape}; expected one label a sample")
     out = {}
-    for value in np.intersect1d(made_labels, real_labels):
-        mine, theirs = made[made_labels == value], real[real_labels == value]
+    for value in np.intersect1d(generated_labels, real_labels):
+        mine, theirs = generated[generated_labels == value], real[real_labels == value]
         if min(len(mine), len(theirs)) > 1:
             out[int(value)] = ClassDiversity(measure(mine), measure(theirs))
     if not out:
-        raise UserError("no class has two made and two real samples; expected labels of the same coding and more samples")
+        raise UserError("no class has two generated and two real samples; expected labels of the same coding and more samples")
     return out
 
 
@@ -180,12 +178,12 @@ def style_coverage(errors: np.ndarray, *, within: float = np.inf) -> StyleCovera
     if errors.ndim == 3:
         share = mean(hits.any(1).mean(1))
     else:
-        found = statistic(lambda drawn: float(drawn.any(0).mean()), hits)
-        share = Score(found.value, found.low, max(found.high, found.value), found.n)
+        score = statistic(lambda drawn: float(drawn.any(0).mean()), hits)
+        share = Score(score.value, score.low, max(score.high, score.value), score.n)
     return StyleCoverage(share, hits.reshape(-1, styles).mean(0), float(1 - (1 - 1 / styles) ** draws))
 
 
-def variance_map(draws: Tensor) -> Tensor:
+def variance_map(draws: np.ndarray) -> np.ndarray:
     """Where draws differ: their (unbiased) variance at every pixel, summed over channels.
 
     Args:
@@ -194,13 +192,14 @@ def variance_map(draws: Tensor) -> Tensor:
     Returns:
         ``(n, h, w)`` or ``(n, d)``. Its mean over samples is the locality map of the block.
     """
+    draws = np.asarray(draws)
     if draws.ndim not in (3, 5) or draws.shape[1] < 2:
-        raise UserError(f"draws have shape {tuple(draws.shape)}; expected (n, draws, *shape) with at least two draws a sample")
-    variance = torch.cat([part.var(1) for part in draws.split(256)])
+        raise UserError(f"draws have shape {draws.shape}; expected (n, draws, *shape) with at least two draws a sample")
+    variance = draws.var(1, ddof=1)
     return variance.sum(1) if variance.ndim == 4 else variance
 
 
-def share_inside(maps: Tensor, region: Tensor) -> dict[str, Score]:
+def share_inside(maps: np.ndarray, region: np.ndarray) -> dict[str, Score]:
     """How much of the variance of draws lies where the truth differs.
 
     Args:
@@ -211,12 +210,13 @@ def share_inside(maps: Tensor, region: Tensor) -> dict[str, Score]:
         "share": variance inside over all variance (ideal: 1), NaN where no draw differs from another; "floor": the region's
         share of the pixels, which variance spread evenly has. Resampled are samples, each with its two sums.
     """
+    maps, region = np.asarray(maps), np.asarray(region)
     if maps.shape != region.shape:
-        raise UserError(f"maps have shape {tuple(maps.shape)} and regions {tuple(region.shape)}; expected the same")
-    total = maps.flatten(1).sum(1).double().numpy()
-    inside = torch.where(region, maps, 0).flatten(1).sum(1).double().numpy()
+        raise UserError(f"maps have shape {maps.shape} and regions {region.shape}; expected the same")
+    maps, region = (x.reshape(len(x), -1) for x in (maps, region))
+    total, inside = maps.sum(1, dtype=np.float64), maps.sum(1, dtype=np.float64, where=region)
     share = statistic(_ratio, inside, total) if total.sum() > 0 else Score(float("nan"), float("nan"), float("nan"), len(total))
-    return {"share": share, "floor": mean(region.flatten(1).double().mean(1).numpy())}
+    return {"share": share, "floor": mean(region.mean(1))}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> float:

@@ -6,13 +6,23 @@ The two of a Gaussian are those of the study of Locatello et al. 2019, the inter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from labelspace.metrics.scores import Score
-from labelspace.metrics.scoring import TINY, CodedSample, Metric, covariances, cut, interval, measure, measure_codes
+from labelspace.metrics.scoring import (
+    TINY,
+    CodedSample,
+    Discrete,
+    Metric,
+    covariances,
+    discretised,
+    interval,
+    measure,
+    measure_codes,
+)
 
 
 def gaussian_total_correlation(codes: np.ndarray, *, seed: int = 0) -> Metric:
@@ -73,7 +83,7 @@ def irs(
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    discrete: Sequence[bool],
+    discrete: Discrete = None,
     quantile: float = 0.99,
     bins: int = 20,
     seed: int = 0,
@@ -92,7 +102,7 @@ def irs(
 
 
 def _irs(sample: CodedSample, quantile: float) -> Score:
-    bins = cut(sample.levels, sample.bins)
+    bins = discretised(sample.levels, sample.bins)
 
     def score(rows: np.ndarray) -> float:
         codes = sample.codes[rows]

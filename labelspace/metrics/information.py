@@ -6,17 +6,17 @@ is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from scipy import sparse
+from scipy.special import xlogy
 
 from labelspace.metrics.scores import Score
-from labelspace.metrics.scoring import TINY, CodedSample, Metric, by_rows, cut, lead, measure, measure_codes
+from labelspace.metrics.scoring import TINY, CodedSample, Discrete, Metric, by_rows, discretised, gap, measure, measure_codes
 
 
-def mig(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bins: int = 20, seed: int = 0) -> Metric:
+def mig(codes: np.ndarray, factors: np.ndarray, *, discrete: Discrete = None, bins: int = 20, seed: int = 0) -> Metric:
     """The mutual information gap: mean over factors of (largest - second largest information of a latent) / entropy.
 
     The ceiling is exact for the binning: the mean share of a factor's entropy that is left when the factor itself, as evenly
@@ -28,20 +28,20 @@ def mig(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bin
     """
     sample = CodedSample.of(codes, factors, discrete, bins, seed, least_latents=2)
     once = np.ones((1, sample.n))
-    left = _entropies(cut(sample.levels, bins), once) / _entropies(sample.levels, once)
+    left = _entropies(discretised(sample.levels, bins), once) / _entropies(sample.levels, once)
     return measure(_mig, sample, ceiling=float(left.mean()))
 
 
 def _mig(sample: CodedSample) -> Score:
     information = _information(sample)
 
-    def gap(weights: np.ndarray) -> np.ndarray:
-        return (lead(information(weights)) / np.maximum(_entropies(sample.levels, weights), TINY)).mean(-1)
+    def normalised(weights: np.ndarray) -> np.ndarray:
+        return (gap(information(weights)) / np.maximum(_entropies(sample.levels, weights), TINY)).mean(-1)
 
-    return by_rows(gap, sample.n, sample.resamples, sample.seed)
+    return by_rows(normalised, sample.n, sample.resamples, sample.seed)
 
 
-def modularity(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bins: int = 20, seed: int = 0) -> Metric:
+def modularity(codes: np.ndarray, factors: np.ndarray, *, discrete: Discrete = None, bins: int = 20, seed: int = 0) -> Metric:
     """Modularity: mean over latents of how little a latent informs about factors other than its best (:func:`modularity_of`).
 
     Resampled: rows.
@@ -68,7 +68,7 @@ def modularity_of(matrix: np.ndarray) -> np.ndarray:
 
 
 def mutual_information(
-    codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bins: int = 20, seed: int = 0
+    codes: np.ndarray, factors: np.ndarray, *, discrete: Discrete = None, bins: int = 20, seed: int = 0
 ) -> np.ndarray:
     """Mutual information of every latent with every factor in nats, ``(d, k)``: what MIG and modularity summarise.
 
@@ -92,7 +92,7 @@ def mutual_information_score(codes: np.ndarray, *, bins: int = 20, seed: int = 0
     """
 
     def score(codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        binned = cut(codes, bins)
+        binned = discretised(codes, bins)
         first, second = np.triu_indices(codes.shape[1], 1)
         single = _entropies(binned, weights)
         joint = _entropies(binned[:, first] * bins + binned[:, second], weights)
@@ -103,7 +103,7 @@ def mutual_information_score(codes: np.ndarray, *, bins: int = 20, seed: int = 0
 
 def _information(sample: CodedSample) -> Callable[[np.ndarray], np.ndarray]:
     """Mutual information of binned latents and factors as a function of weights ``(r, n)``: ``(r, d, k)``, in nats."""
-    binned = cut(sample.codes, sample.bins)
+    binned = discretised(sample.codes, sample.bins)
     joint = binned[:, :, None] * (sample.levels.max() + 1) + sample.levels[:, None, :]
 
     def information(weights: np.ndarray) -> np.ndarray:
@@ -116,11 +116,11 @@ def _information(sample: CodedSample) -> Callable[[np.ndarray], np.ndarray]:
 
 def _entropies(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Entropies in nats of integer columns ``(n, g)`` whose rows count as often as weights ``(r, n)`` say, ``(r, g)``."""
-    rows = torch.from_numpy(np.ascontiguousarray(weights.T))  # (n, r)
-    out = []
-    for column in torch.from_numpy(np.ascontiguousarray(groups.T)):
-        starts = F.pad(torch.bincount(column).cumsum(0), (1, 0))
-        counts = F.embedding_bag(column.argsort(), rows, starts, mode="sum", include_last_offset=True)  # (groups, r)
-        share = counts / counts.sum(0)
-        out.append(-torch.xlogy(share, share).sum(0))
-    return torch.stack(out, 1).double().numpy()
+    rows = np.ascontiguousarray(weights.T)  # (n, r)
+    n, out = len(rows), []
+    for column in groups.T:
+        # Sums over groups as a product with their one-hot matrix, (groups, n).
+        members = sparse.csc_array((np.ones(n, rows.dtype), column, np.arange(n + 1)), shape=(column.max() + 1, n))
+        share = members @ rows / rows.sum(0)
+        out.append(-xlogy(share, share).sum(0))
+    return np.stack(out, 1).astype(np.float64)

@@ -1,7 +1,7 @@
-"""Leakage: what a fresh probe can read from codes, how far classes are apart in them, and which blocks are used at all.
+"""Leakage: what a fresh probe can predict from codes, how far classes are apart in them, and which blocks are used at all.
 
-Probes answer "can it be read?" with classifiers and regressions; the nearest-neighbour KL needs no training but a floor beside
-it; :func:`block_use` says whether there is anything in a block to leak.
+Probes answer "can it be predicted?" with classifiers and regressions; the nearest-neighbour KL needs no training but a floor
+beside it; :func:`block_use` says whether there is anything in a block to leak.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MLP = {
 
 
 def probe(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
-    """Balanced accuracy of fresh classifiers that read a discrete label from codes.
+    """Balanced accuracy of fresh classifiers that predict a discrete label from codes.
 
     The classifiers are trained on one random half of the samples and scored on the other; the codes are standardised by
     the first half. Chance is one over the number of classes.
 
     Args:
         codes: ``(n, d)``.
-        labels: ``(n,)`` integer values.
+        labels: ``(n,)`` whole numbers or words.
         seed: of the halves and of the networks.
 
     Returns:
@@ -47,11 +47,11 @@ def probe(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, 
     Raises:
         UserError: fewer than 20 samples, or only one class.
     """
-    return {name: found["balanced_accuracy"] for name, found in probe_scores(codes, labels, seed=seed).items()}
+    return {name: scores["balanced_accuracy"] for name, scores in probe_scores(codes, labels, seed=seed).items()}
 
 
 def probe_nats(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
-    """Nats that fresh classifiers read about a discrete label in codes: H(y) - cross entropy, on the held-out half.
+    """Nats that fresh classifiers find about a discrete label in codes: H(y) - cross entropy, on the held-out half.
 
     On average at most the mutual information of codes and label. Floor: 0; a probe that learnt noise may fall below, and is
     shown so. Ceiling: H(y), :func:`entropy`. Classifiers, arguments and errors are those of :func:`probe`.
@@ -59,7 +59,7 @@ def probe_nats(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[
     A classifier that stops early for the sake of accuracy is too unsure, and one that learnt by heart too sure. So its evidence
     is scaled by one number before it is scored, fitted on one half of the held-out samples for the other.
     """
-    return {name: found["nats"] for name, found in probe_scores(codes, labels, seed=seed).items()}
+    return {name: scores["nats"] for name, scores in probe_scores(codes, labels, seed=seed).items()}
 
 
 def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, dict[str, Score]]:
@@ -72,7 +72,7 @@ def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dic
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    labels = np.asarray(labels).astype(int)
+    codes, labels = np.asarray(codes), np.unique(labels, return_inverse=True)[1]
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         raise UserError(f"a probe needs at least 20 samples of two classes, got {len(labels)} of {len(np.unique(labels))}")
     fit, held = _halves(len(labels), seed)
@@ -97,7 +97,7 @@ def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dic
 
 
 def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
-    """R^2 of fresh regressions that read a continuous label from codes, on the held-out half.
+    """R^2 of fresh regressions that predict a continuous label from codes, on the held-out half.
 
     1 is perfect, 0 is answering with the mean; what learnt noise is below 0, and shown so.
 
@@ -117,7 +117,7 @@ def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dic
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    values = np.asarray(values, np.float64)
+    codes, values = np.asarray(codes), np.asarray(values, np.float64)
     if len(values) < 20 or not np.isfinite(values).all() or np.ptp(values) == 0:
         raise UserError(f"a probe of values needs at least 20 samples of different finite values, got {len(values)} samples")
     fit, held = _halves(len(values), seed)
@@ -131,7 +131,7 @@ def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dic
 
 
 def entropy(labels: np.ndarray) -> Score:
-    """H(y) in nats of the frequencies of ``labels (n,)``: the most that can be read about them. Resampled are -log p(y)."""
+    """H(y) in nats of the frequencies of ``labels (n,)``: the most that can be known about them. Resampled are -log p(y)."""
     return mean(-_log_frequencies(np.asarray(labels)))
 
 
@@ -160,28 +160,44 @@ def _calibrated(q: np.ndarray, shares: np.ndarray, truth: np.ndarray, trace: flo
 
 
 def strong_probe(
-    train_codes: np.ndarray, train_labels: np.ndarray, codes: np.ndarray, labels: np.ndarray, *, seed: int = 0
+    codes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    held_codes: np.ndarray | None = None,
+    held_labels: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Score:
-    """Balanced accuracy of a large fresh classifier (two layers of 256, 20 passes) trained on all training codes.
+    """Balanced accuracy of a large fresh classifier (two layers of 256, 20 passes) on samples held out from its training.
 
-    :func:`probe` says what is easily read from codes; this says what is there for a reader with data and patience.
+    :func:`probe` says what is easily predicted from codes; this says what is there for a probe with data and patience.
 
     Args:
-        train_codes: ``(m, d)``, of samples that the scored ones are not among.
-        train_labels: ``(m,)`` integer values.
-        codes, labels: ``(n, d)`` and ``(n,)``, to be scored on.
-        seed: of the network.
+        codes: ``(n, d)``, to train on.
+        labels: ``(n,)`` whole numbers or words.
+        held_codes, held_labels: ``(m, d)`` and ``(m,)``, to be scored on; by default a random half of the samples is held out.
+        seed: of the halves and of the network.
+
+    Raises:
+        UserError: held-out codes without labels, or the other way round.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    codes, labels = np.asarray(codes), np.asarray(labels)
+    if (held_codes is None) != (held_labels is None):
+        raise UserError("held_codes and held_labels belong together; give both, or neither to hold out half of the samples")
+    if held_codes is None or held_labels is None:
+        fit, held = _halves(len(labels), seed)
+        codes, labels, held_codes, held_labels = codes[fit], labels[fit], codes[held], labels[held]
+    number = np.unique(np.concatenate([labels, held_labels]), return_inverse=True)[1]
+    labels, held_labels = np.split(number, [len(labels)])
     classifier = MLPClassifier((256, 256), max_iter=20, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 20 passes are the definition, not a limit that was hit
-        fitted = make_pipeline(StandardScaler(), classifier).fit(train_codes, train_labels.astype(int))
-    return statistic(balanced, labels.astype(int), fitted.predict(codes), seed=seed)
+        fitted = make_pipeline(StandardScaler(), classifier).fit(codes, labels)
+    return statistic(balanced, held_labels, fitted.predict(held_codes), seed=seed)
 
 
 def _r_squared(truth: np.ndarray, predicted: np.ndarray, seed: int = 0) -> Score:
@@ -242,8 +258,8 @@ def _nearest(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     neighbours = NearestNeighbors(n_neighbors=2, algorithm="kd_tree" if p.shape[1] <= _KD_TREE else "brute").fit(q)
     places = neighbours.kneighbors(p, return_distance=False)
     # Computed again by differences: from products, small distances are mostly rounding.
-    found = np.stack([np.linalg.norm(p - q[places[:, k]], axis=1) for k in (0, 1)])
-    return np.where(found > 0, found, np.inf).min(0)
+    distances = np.stack([np.linalg.norm(p - q[places[:, k]], axis=1) for k in (0, 1)])
+    return np.where(distances > 0, distances, np.inf).min(0)
 
 
 class Floor(NamedTuple):

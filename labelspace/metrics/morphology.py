@@ -22,7 +22,7 @@ from a fixed seed here. Another seed moves the length of a digit by about 1%, th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +31,6 @@ import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
-from labelspace.data.store import Progress
 from labelspace.errors import UserError, unknown
 
 FORMAT = 1  # raised when measures change, for those who keep them
@@ -83,7 +82,7 @@ def measure(
     scale: int = 4,
     bound_fraction: float = 0.02,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Morphology:
     """Area, length, thickness, slant, width and height of the strokes in images.
 

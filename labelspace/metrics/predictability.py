@@ -1,12 +1,10 @@
-"""Scores by readers, trained on a random two thirds of the rows and, unless said otherwise, scored on the other third.
+"""Scores by predictors, trained on a random two thirds of the rows and, unless said otherwise, scored on the other third.
 
 D, C and I are those of Eastwood and Williams 2018, SAP that of Kumar et al. 2018, explicitness that of Ridgeway and Mozer 2018.
 What the scores are good for is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,15 +13,16 @@ from labelspace.metrics.scores import Score
 from labelspace.metrics.scoring import (
     TINY,
     CodedSample,
+    Discrete,
     Metric,
     bootstrap_counts,
     by_rows,
+    gap,
     interval,
-    lead,
-    logistic_reader,
+    logistic_probe,
     measure,
     measure_all,
-    share_below,
+    mid_distribution,
     standardised,
 )
 
@@ -32,14 +31,14 @@ def dci(
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    discrete: Sequence[bool],
+    discrete: Discrete = None,
     stages: int = 100,
     depth: int = 3,
     rate: float = 0.1,
     bins: int = 20,
     seed: int = 0,
 ) -> tuple[Metric, Metric, Metric]:
-    """Disentanglement, completeness and informativeness, from gradient boosted trees that read factors off codes.
+    """Disentanglement, completeness and informativeness, from gradient boosted trees that predict factors from codes.
 
     The importances of latents for factors (:mod:`~labelspace.metrics.boosting`) give D, one minus the entropy of a latent's
     importances over factors, and C, one minus that of a factor's over latents, both weighted by importance. I is the mean
@@ -63,7 +62,7 @@ def dci(
 def _dci(sample: CodedSample, stages: int, depth: int, rate: float) -> tuple[Score, Score, Score]:
     fit, held = sample.fit, sample.held
     values = np.where(sample.discrete, sample.values, standardised(sample.values, fit))
-    found = boost(
+    trees = boost(
         sample.codes[fit],
         values[fit],
         sample.codes[held],
@@ -74,24 +73,24 @@ def _dci(sample: CodedSample, stages: int, depth: int, rate: float) -> tuple[Sco
         shares=sample.resamples > 0,
         seed=sample.seed,
     )
-    resampled = np.zeros((0, *found.importances.shape))
-    if found.shares is not None:
+    resampled = np.zeros((0, *trees.importances.shape))
+    if trees.shares is not None:
         weights = bootstrap_counts(len(fit), sample.resamples, sample.seed)
-        sums = (weights @ found.shares.reshape(len(fit), -1)).reshape(-1, *found.importances.shape).clip(0)
+        sums = (weights @ trees.shares.reshape(len(fit), -1)).reshape(-1, *trees.importances.shape).clip(0)
         resampled = sums / np.maximum(sums.sum(1, keepdims=True), TINY)
     scores = [
-        interval(float(summary(found.importances)), summary(resampled), len(fit))
+        interval(float(summary(trees.importances)), summary(resampled), len(fit))
         for summary in (disentanglement_of, completeness_of)
     ]
 
-    def read(weights: np.ndarray) -> np.ndarray:
+    def informativeness(weights: np.ndarray) -> np.ndarray:
         rates = [
             weights @ (p == y) / len(y) if discrete else _r_squared(y, p, weights)
-            for y, p, discrete in zip(values[held].T, found.predictions.T, sample.discrete, strict=True)
+            for y, p, discrete in zip(values[held].T, trees.predictions.T, sample.discrete, strict=True)
         ]
         return np.mean(rates, 0)
 
-    return scores[0], scores[1], by_rows(read, len(held), sample.resamples, sample.seed)
+    return scores[0], scores[1], by_rows(informativeness, len(held), sample.resamples, sample.seed)
 
 
 def disentanglement_of(importances: np.ndarray) -> np.ndarray:
@@ -114,13 +113,13 @@ def _concentration(matrix: np.ndarray) -> np.ndarray:
 
 
 def sap(
-    codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], cost: float = 0.01, bins: int = 20, seed: int = 0
+    codes: np.ndarray, factors: np.ndarray, *, discrete: Discrete = None, cost: float = 0.01, bins: int = 20, seed: int = 0
 ) -> Metric:
-    """Separated attribute predictability: mean over factors of the lead of the best latent over the second.
+    """Separated attribute predictability: mean over factors of the gap between the best latent and the second.
 
-    A latent's readability is the held-out accuracy of a linear support vector machine on that latent alone (squared hinge, one
-    against the rest, balanced weights) for a discrete factor, and the squared correlation on the training rows for a continuous
-    one. Resampled: those rows.
+    A latent's predictability of a discrete factor is the held-out accuracy of a linear support vector machine on that latent
+    alone (squared hinge, one against the rest, balanced weights, the intercept penalised like the slope), of a continuous one
+    the squared correlation on the training rows. Resampled: those rows.
 
     Args:
         codes, factors, discrete, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
@@ -132,95 +131,37 @@ def sap(
 
 
 def _sap(sample: CodedSample, cost: float) -> Score:
-    fit, held, d = sample.fit, sample.held, sample.codes.shape[1]
+    fit, held = sample.fit, sample.held
     weights = [
         np.concatenate([np.ones((1, len(rows))), bootstrap_counts(len(rows), sample.resamples, sample.seed)])
         for rows in (fit, held)
     ]
-    leads = []
+    gaps = []
     for k, discrete in enumerate(sample.discrete):
         if discrete:
-            right = [
-                _separate(sample.codes[fit, i], sample.levels[fit, k], sample.codes[held, i], cost) == sample.levels[held, k]
-                for i in range(d)
-            ]
-            readable = weights[1] @ np.stack(right, 1) / len(held)
+            predicted = _separable(sample.codes[fit], sample.levels[fit, k], sample.codes[held], cost)
+            predictable = weights[1] @ (predicted == sample.levels[held, k, None]) / len(held)
         else:
             x, y = standardised(sample.codes, fit)[fit], standardised(sample.values, fit)[fit, k]
             mean, second, across = (weights[0] @ m / len(fit) for m in (x, x * x, x * y[:, None]))
             mean_y, second_y = (weights[0] @ m[:, None] / len(fit) for m in (y, y * y))
             spread = (second - mean**2) * (second_y - mean_y**2)
-            readable = np.where(spread > TINY, (across - mean * mean_y) ** 2 / np.maximum(spread, TINY), 0.0)
-        leads.append(lead(readable[..., None])[:, 0])
-    values = np.mean(leads, 0)
+            predictable = np.where(spread > TINY, (across - mean * mean_y) ** 2 / np.maximum(spread, TINY), 0.0)
+        gaps.append(gap(predictable[..., None])[:, 0])
+    values = np.mean(gaps, 0)
     return interval(float(values[0]), values[1:], len(held))
 
 
-def _separate(x: np.ndarray, levels: np.ndarray, held: np.ndarray, cost: float) -> np.ndarray:
-    """What linear support vector machines read off one latent: levels of the held-out rows.
+def _separable(codes: np.ndarray, levels: np.ndarray, held: np.ndarray, cost: float) -> np.ndarray:
+    """What linear support vector machines predict from each latent alone: levels of the held-out rows, ``(m, d)``."""
+    from sklearn.svm import LinearSVC
 
-    One machine per class against the rest: w and b minimise (w^2 + b^2) / 2 plus the weighted squared hinge losses. The rows
-    with a loss are those on one side of a threshold, so that sums over sorted rows, made once, give the objective of all
-    machines and its first two derivatives in no time; Newton's method then needs a few steps.
-    """
-    classes, number = np.unique(levels, return_inverse=True)
-    count = len(classes)
-    balanced = len(x) / (count * np.bincount(number))
-    order = np.argsort(x, kind="stable")
-    x, number = x[order], number[order]
-    of = np.arange(count)
-    negative = np.ones(count)
-    if count == 2:  # one machine, for the second class; its negatives are weighted too
-        of, negative = of[1:], balanced[:1]
-    powers = np.stack([np.ones_like(x), x, x * x], 1)
-    below = np.zeros((len(x) + 1, len(of), 3))  # sums of powers over the rows of a class before a place
-    np.cumsum((number[:, None] == of)[..., None] * powers[:, None], axis=0, out=below[1:])
-    all_below = np.concatenate([np.zeros((1, 3)), np.cumsum(powers, 0)])
-    up, down = cost * balanced[of], cost * negative
-
-    def sums(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted sums of powers over rows with a loss, ``(classes, 3)``: of both sides, and of positives less negatives."""
-        sides = []
-        for sign in (1, -1):  # positives with w x + b < 1, negatives with w x + b > -1
-            threshold = (sign - b) / np.where(w == 0, 1.0, w)
-            place = np.where(w == 0, len(x), np.searchsorted(x, threshold))  # all rows, or none, where there is no slope
-            head = below[place, np.arange(len(of))]
-            total = below[-1]
-            if sign < 0:
-                head, total = all_below[place] - head, all_below[-1] - total
-            rising = np.where(w != 0, w * sign > 0, (sign - b) * sign > 0)
-            sides.append(np.where(rising[:, None], head, total - head))
-        positive, rest = up[:, None] * sides[0], down[:, None] * sides[1]
-        return positive + rest, positive - rest
-
-    def objective(w: np.ndarray, b: np.ndarray) -> np.ndarray:
-        both, signed = sums(w, b)
-        loss = both[:, 0] - 2 * (w * signed[:, 1] + b * signed[:, 0])
-        return (w * w + b * b) / 2 + loss + w * w * both[:, 2] + 2 * w * b * both[:, 1] + b * b * both[:, 0]
-
-    w, b = np.zeros(len(of)), np.zeros(len(of))
-    for _ in range(50):
-        both, signed = sums(w, b)
-        slope_w = w - 2 * (signed[:, 1] - w * both[:, 2] - b * both[:, 1])
-        slope_b = b - 2 * (signed[:, 0] - w * both[:, 1] - b * both[:, 0])
-        ww, wb, bb = 1 + 2 * both[:, 2], 2 * both[:, 1], 1 + 2 * both[:, 0]
-        determinant = ww * bb - wb * wb
-        step_w, step_b = (bb * slope_w - wb * slope_b) / determinant, (ww * slope_b - wb * slope_w) / determinant
-        length, now = np.ones(len(of)), objective(w, b)
-        for _ in range(20):
-            worse = objective(w - length * step_w, b - length * step_b) > now
-            if not worse.any():
-                break
-            length[worse] /= 2
-        w, b = w - length * step_w, b - length * step_b
-        if max(np.abs(slope_w).max(), np.abs(slope_b).max()) < 1e-9 * len(x):
-            break
-    margin = held[:, None] * w + b
-    return classes[(margin[:, 0] > 0).astype(int) if count == 2 else margin.argmax(1)]
+    machine = LinearSVC(C=cost, class_weight="balanced", dual="auto")
+    return np.stack([machine.fit(x[:, None], levels).predict(y[:, None]) for x, y in zip(codes.T, held.T, strict=True)], 1)
 
 
-def explicitness(codes: np.ndarray, factors: np.ndarray, *, discrete: Sequence[bool], bins: int = 20, seed: int = 0) -> Metric:
-    """Explicitness: mean over factors of how well a linear reader of all latents does on held-out rows.
+def explicitness(codes: np.ndarray, factors: np.ndarray, *, discrete: Discrete = None, bins: int = 20, seed: int = 0) -> Metric:
+    """Explicitness: mean over factors of how well a linear probe of all latents does on held-out rows.
 
     Discrete: area under the ROC curve of a logistic regression on standardised codes, mean over one class against the rest,
     not rescaled, so that chance is 0.5. Continuous: R^2 of least squares, not below zero, so that chance is 0. The two are on
@@ -242,16 +183,16 @@ def _explicitness(sample: CodedSample) -> Score:
     for k, discrete in enumerate(sample.discrete):
         if discrete:
             # The ranking settles long before the weights do.
-            reader = logistic_reader(codes[fit], sample.levels[fit, k], 100)
-            value, influence = _area(sample.levels[held, k], reader.predict_proba(codes[held]), reader.classes_)
+            probe = logistic_probe(codes[fit], sample.levels[fit, k], 100)
+            value, influence = _area(sample.levels[held, k], probe.predict_proba(codes[held]), probe.classes_)
             values.append(value)
             resampled.append(value + weights @ influence / len(held))
         else:
             design = np.concatenate([codes, np.ones((sample.n, 1))], 1)
             solution = np.linalg.lstsq(design[fit], sample.values[fit, k], rcond=None)[0]
-            y, read = sample.values[held, k], design[held] @ solution
-            values.append(float(_r_squared(y, read, np.ones((1, len(held))))[0]))
-            resampled.append(_r_squared(y, read, weights))
+            y, predicted = sample.values[held, k], design[held] @ solution
+            values.append(float(_r_squared(y, predicted, np.ones((1, len(held))))[0]))
+            resampled.append(_r_squared(y, predicted, weights))
     return interval(float(np.mean(values)), np.mean(resampled, 0), len(held))
 
 
@@ -267,16 +208,16 @@ def _area(levels: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) ->
         if positive.all() or not positive.any():
             continue
         yes, no = p[positive], p[~positive]
-        above = share_below(no, yes)
-        beaten = 1 - share_below(yes, no)
+        above = mid_distribution(no, yes)
+        beaten = 1 - mid_distribution(yes, no)
         areas.append(above.mean())
         influence[positive] += (above - areas[-1]) / positive.mean()
         influence[~positive] += (beaten - areas[-1]) / (~positive).mean()
     return float(np.mean(areas)), influence / len(areas)
 
 
-def _r_squared(y: np.ndarray, read: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _r_squared(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """R^2, not below zero, with rows weighted by ``(r, n)``."""
     centred = y - y.mean()
-    error, mean, square = (weights @ v / len(y) for v in ((y - read) ** 2, centred, centred**2))
+    error, mean, square = (weights @ v / len(y) for v in ((y - predicted) ** 2, centred, centred**2))
     return np.maximum(0.0, 1 - error / np.maximum(square - mean**2, 1e-300))

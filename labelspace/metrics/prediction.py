@@ -1,6 +1,6 @@
 """Prediction: how well label probabilities, or predicted numbers, fit the truth.
 
-Every function takes arrays. A score of prediction says nothing without what a reader that sees no sample would get:
+Every function takes arrays. A score of prediction says nothing without what a predictor that sees no sample would get:
 :func:`discrete` puts these beside each score. Intervals resample samples; no bin, class or frequency is fitted again unless
 it says so.
 """
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.labels import LabelDistribution
 from labelspace.metrics.leakage import _r_squared, entropy
 from labelspace.metrics.scores import Score, balanced, mean, statistic
 
@@ -50,7 +48,7 @@ def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> Score:
 
 
 def balanced_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> Score:
-    """Mean over the classes that occur of the rate at which the class is read right. Chance is one over their number."""
+    """Mean over the classes that occur of the rate at which the class is predicted right. Chance is one over their number."""
     p, y = _checked(probabilities, truth)
     return statistic(balanced, y, p.argmax(1))
 
@@ -139,7 +137,7 @@ def discrete(probabilities: np.ndarray, truth: np.ndarray, seed: int = 0) -> dic
 
     Returns:
         accuracy and majority_rate; balanced_accuracy (chance: one over the classes); log_loss and log_loss_of_frequencies;
-        brier and brier_of_frequencies; calibration_error and calibration_error_floor. "of frequencies" is a reader that sees
+        brier and brier_of_frequencies; calibration_error and calibration_error_floor. "of frequencies" is a predictor that sees
         no sample but knows how frequent the classes are in ``truth``.
     """
     _, y = _checked(probabilities, truth)
@@ -211,28 +209,3 @@ def continuous(truth: np.ndarray, predicted: np.ndarray, scale: np.ndarray) -> d
         "absolute_error_of_median": absolute_error(truth, np.full(len(truth), np.median(truth))),
         **{f"coverage_{100 * level:.0f}": interval_coverage(truth, predicted, scale, level) for level in _LEVELS},
     }
-
-
-def labels(distribution: LabelDistribution, values: Tensor, observed: Tensor, seed: int = 0) -> dict[str, dict[str, Score]]:
-    """Scores of every label that a distribution predicts: those of :func:`discrete` or of :func:`continuous`, by label.
-
-    Args:
-        distribution: of ``n`` samples.
-        values: ``(n, labels)`` truth.
-        observed: ``(n, labels)`` bool; missing entries do not count, and a label with fewer than two known is left out.
-        seed: of the floors.
-    """
-    table, out = distribution.table(), {}
-    if values.shape != observed.shape or values.shape[1:] != (len(table),):
-        given = f"values of shape {tuple(values.shape)}, observed of {tuple(observed.shape)}"
-        raise UserError(f"{given}; expected (n, {len(table)}), a column for each label of the distribution")
-    for i, (name, columns) in enumerate(table.items()):
-        known = observed[:, i].cpu().numpy().astype(bool)
-        truth = values[:, i].cpu().double().numpy()[known]
-        if len(truth) < 2:
-            continue
-        if distribution.schema[name].discrete:
-            out[name] = discrete(np.stack(list(columns.values()), 1)[known], truth, seed)
-        else:
-            out[name] = continuous(truth, columns["mean"][known], columns["sd"][known])
-    return out

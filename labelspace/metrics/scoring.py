@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 RESAMPLES = 400
 TINY = 1e-12
+
+Discrete: TypeAlias = "bool | Sequence[bool] | None"
+"""Which factors are discrete: all or none of them, one entry per factor, or None to look (:func:`is_discrete`)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class CodedSample:
         discrete: per factor.
         bins: per latent and continuous factor, for scores that count.
         seed: of whatever a score draws.
-        fit, held: rows that readers are trained on and scored on.
+        fit, held: rows that probes are trained on and scored on.
         resamples: how often to resample for intervals; 0 where only the value is wanted.
     """
 
@@ -73,7 +76,7 @@ class CodedSample:
         cls,
         codes: np.ndarray,
         factors: np.ndarray,
-        discrete: Sequence[bool],
+        discrete: Discrete,
         bins: int,
         seed: int,
         *,
@@ -84,8 +87,8 @@ class CodedSample:
 
         Args:
             codes: ``(n, d)``.
-            factors: ``(n, k)``.
-            discrete: per factor, whether its values are classes.
+            factors: ``(n, k)``, or ``(n,)`` for one: numbers, booleans or words.
+            discrete: which factors' values are classes.
             bins: at least 2.
             seed: also of the split.
             least_latents, least_factors: how many the score needs.
@@ -95,20 +98,23 @@ class CodedSample:
         """
         codes, factors = checked_codes(codes, least_latents), np.asarray(factors)
         n = len(codes)
-        if factors.ndim != 2 or len(factors) != n:
-            raise UserError(f"factors must be (n, k) with n = {n} as in codes, got shape {factors.shape}")
-        if len(discrete) != factors.shape[1]:
-            raise UserError(f"discrete must say yes or no for each of {factors.shape[1]} factors, got {len(discrete)} entries")
-        if factors.shape[1] < least_factors:
-            raise UserError(f"this score compares factors: it needs at least {least_factors}, got {factors.shape[1]}")
+        if factors.ndim not in (1, 2) or len(factors) != n:
+            raise UserError(f"factors must be (n, k) or (n,) with n = {n} as in codes, got shape {factors.shape}")
+        columns = [_factor(column) for column in factors.reshape(n, -1).T]
+        if len(columns) < least_factors:
+            raise UserError(f"this score compares factors: it needs at least {least_factors}, got {len(columns)}")
+        if discrete is None:
+            discrete = [is_discrete(column) for column in columns]
+        elif isinstance(discrete, bool):
+            discrete = [discrete] * len(columns)
+        elif len(discrete) != len(columns):
+            raise UserError(f"discrete must say yes or no for each of {len(columns)} factors, got {len(discrete)} entries")
         if bins < 2:
             raise UserError(f"bins must be at least 2, got {bins}")
-        if not np.isfinite(factors.astype(np.float64)).all():
-            raise UserError("factors contain NaN or infinity; leave out the rows where a factor is not known")
         order = np.random.default_rng(seed).permutation(n)
         fit, held = np.sort(order[n // 3 :]), np.sort(order[: n // 3])
-        values, levels = np.zeros(factors.shape), np.zeros(factors.shape, np.int64)
-        for k, column in enumerate(factors.T):
+        values, levels = np.zeros((n, len(columns))), np.zeros((n, len(columns)), np.int64)
+        for k, column in enumerate(columns):
             known, number = np.unique(column, return_inverse=True)
             if len(known) < 2:
                 raise UserError(f"factor {k} is constant ({known[0]}); leave it out")
@@ -116,10 +122,12 @@ class CodedSample:
                 raise UserError(
                     f"factor {k} has {len(known)} values in {n} samples, too many for classes; say that it is not discrete"
                 )
+            if not discrete[k] and column.dtype.kind == "U":
+                raise UserError(f"factor {k} holds words, such as {str(known[0])!r}; say that it is discrete")
             values[:, k] = number if discrete[k] else column
-            levels[:, k] = number if discrete[k] else cut(column[:, None], bins)[:, 0]
+            levels[:, k] = number if discrete[k] else discretised(column[:, None], bins)[:, 0]
             if any(len(np.unique(levels[rows, k])) < 2 for rows in (fit, held)):
-                raise UserError(f"factor {k} has nearly always the same value: too few samples of the others to score readers")
+                raise UserError(f"factor {k} has nearly always the same value: too few samples of the others to score probes")
         return cls(codes, values, levels, tuple(bool(x) for x in discrete), bins, seed, fit, held)
 
     @property
@@ -200,6 +208,30 @@ def checked_codes(codes: np.ndarray, least_latents: int) -> np.ndarray:
     return codes
 
 
+def _factor(column: np.ndarray) -> np.ndarray:
+    """One factor as numbers, booleans or words ``(n,)``; a column of objects becomes what its values are."""
+    missing = False
+    if column.dtype == object:
+        missing = any(value is None or value != value for value in column)  # NaN differs from itself
+        column = np.array(column.tolist())
+    if missing or (column.dtype.kind == "f" and not np.isfinite(column).all()):
+        raise UserError("factors contain NaN or infinity; leave out the rows where a factor is not known")
+    if column.dtype.kind not in "biufU":
+        raise UserError(f"factors must be numbers, booleans or words, got an array of {column.dtype}")
+    return column
+
+
+def is_discrete(column: np.ndarray) -> bool:
+    """Whether the values of a factor ``(n,)`` are taken as classes where nothing else is said.
+
+    Integers, booleans and words are, and so are floats that are all whole numbers, some of them more than once (the convention
+    of scikit-learn's ``type_of_target``); other floats are continuous.
+    """
+    if column.dtype.kind != "f":
+        return True
+    return bool((column == np.round(column)).all()) and len(np.unique(column)) < len(column)
+
+
 def noise_like(codes: np.ndarray, seed: int) -> np.ndarray:
     """Standard normal codes of the same shape."""
     return np.random.default_rng([seed, 1]).normal(size=codes.shape)
@@ -211,7 +243,7 @@ def standardised(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return (x - x[rows].mean(0)) / np.where(scale > TINY, scale, np.inf)
 
 
-def cut(x: np.ndarray, bins: int) -> np.ndarray:
+def discretised(x: np.ndarray, bins: int) -> np.ndarray:
     """Numbers of bins of equal width between the extremes of every column, ``(n, d)``."""
     out = np.zeros(x.shape, np.int64)
     for number, column in zip(out.T, x.T.astype(np.float64), strict=True):
@@ -248,19 +280,19 @@ def covariances(x: np.ndarray, weights: np.ndarray) -> Iterator[np.ndarray]:
         yield (x * row[:, None]).T @ x / len(x) - np.outer(mean, mean)
 
 
-def lead(matrix: np.ndarray) -> np.ndarray:
-    """Largest less second largest over latents of ``(..., d, k)``, ``(..., k)``."""
+def gap(matrix: np.ndarray) -> np.ndarray:
+    """The gap of MIG and SAP: largest less second largest over latents of ``(..., d, k)``, ``(..., k)``."""
     top = np.sort(matrix, axis=-2)
     return top[..., -1, :] - top[..., -2, :]
 
 
-def share_below(x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Share of x below each value, ties counting half."""
+def mid_distribution(x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The mid-distribution function of x at each value: share of x below, ties counting half."""
     x = np.sort(x)
     return (np.searchsorted(x, at, "left") + np.searchsorted(x, at, "right")) / (2 * len(x))
 
 
-def logistic_reader(x: np.ndarray, y: np.ndarray, steps: int) -> LogisticRegression:
+def logistic_probe(x: np.ndarray, y: np.ndarray, steps: int) -> LogisticRegression:
     """A logistic regression of classes ``(n,)`` on ``(n, d)``, as far as it gets in a number of steps."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

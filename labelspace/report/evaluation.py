@@ -14,7 +14,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.diagnosis import Finding
 from labelspace.evaluation.probing import best_probe
-from labelspace.metrics.diversity import variance_map
+from labelspace.metrics import variance_map
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
 from labelspace.report.tables import markdown
@@ -217,7 +217,7 @@ def figures(model: Model, data: Dataset, found: dict[str, Any], rows: np.ndarray
                 interventions.set(model, x, {label.name: 1}, data.labels(shown), point="draw", generator=generator).x
                 for _ in range(16)
             ]
-            spread = variance_map(torch.stack(draws, 1)).mean(0)
+            spread = torch.from_numpy(variance_map(torch.stack(draws, 1).numpy()).mean(0))
             maps[label.name] = (spread / spread.max().clamp_min(1e-9))[None]
     if maps:
         parts.append(Sheet("Where draws of a label's block differ", torch.stack([*maps.values()])[None], columns=[*maps]))

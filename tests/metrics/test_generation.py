@@ -61,7 +61,7 @@ def test_the_interval_of_frechet_is_that_of_fits_to_resampled_data(monkeypatch: 
     rng = np.random.default_rng(0)
     real, made = rng.normal(size=(800, 3)), rng.normal(0.5, [1.0, 1.5, 0.7], size=(600, 3))
     score = frechet(real, made)
-    monkeypatch.setattr("labelspace.metrics.generation._RESAMPLES", 2)  # the fits' own intervals are not needed
+    monkeypatch.setattr("labelspace.metrics.generation.RESAMPLES", 2)  # the fits' own intervals are not needed
     fits = [frechet(real[rng.integers(0, 800, 800)], made[rng.integers(0, 600, 600)]).value for _ in range(200)]
     assert (score.high - score.low) / 3.92 == pytest.approx(np.std(fits), rel=0.15)
 
@@ -188,7 +188,7 @@ def test_scores_of_real_digits_are_near_their_floors() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: frechet(np.zeros((5, 2)), np.zeros((5, 3))), "2 columns and made ones 3"),
+        (lambda: frechet(np.zeros((5, 2)), np.zeros((5, 3))), "2 columns and generated ones 3"),
         (lambda: frechet(np.zeros((1, 2)), np.zeros((5, 2))), "at least 2 samples"),
         (lambda: frechet(np.zeros(5), np.zeros(5)), r"real features have shape \(5,\)"),
         (lambda: frechet(np.array([[0.0], [np.nan], [1]]), np.zeros((5, 1))), "NaN or infinity in 1 of 3"),

@@ -7,13 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from labelspace.errors import UserError
-from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.metrics import prediction
 
 
@@ -38,7 +36,7 @@ def test_scores_agree_with_the_textbook(seed: int, classes: int) -> None:
     assert prediction.balanced_accuracy(p, y).value == pytest.approx(np.mean(recalls))
 
 
-def test_references_are_readers_without_samples() -> None:
+def test_references_are_predictors_without_samples() -> None:
     _, y = drawn(300, 3)
     frequencies = np.tile(np.bincount(y) / 300, (300, 1))
     found = prediction.discrete(frequencies, y)
@@ -109,27 +107,6 @@ def test_continuous_scores_have_known_values() -> None:
     assert np.isnan(prediction.r_squared(np.ones(5), np.zeros(5)).value)
 
 
-def test_every_label_of_a_distribution_is_scored_where_it_is_known() -> None:
-    schema = Schema([binary("a"), categorical("c", "xyz"), continuous("v", 10.0, 2.0), binary("unseen")])
-    n = 200
-    generator = torch.Generator().manual_seed(0)
-    distribution = schema.distribution(torch.randn(n, schema.parameters, generator=generator))
-    values = distribution.sample(generator)
-    observed = torch.rand(n, 4, generator=generator) < 0.7
-    observed[:, 3] = False
-    values = torch.where(observed, values, 0)
-    found = prediction.labels(distribution, values, observed)
-    assert set(found) == {"a", "c", "v"}
-    assert found["c"]["accuracy"].n == int(observed[:, 1].sum())
-    right = (distribution.mode() == values)[:, 1][observed[:, 1]]
-    assert found["c"]["accuracy"].value == pytest.approx(right.float().mean().item())
-    log_prob = distribution.log_prob(values)[:, 0][observed[:, 0]]
-    assert found["a"]["log_loss"].value == pytest.approx(-log_prob.mean().item(), rel=1e-5)
-    error = (distribution.mode() - values)[:, 2].abs()[observed[:, 2]]
-    assert found["v"]["absolute_error"].value == pytest.approx(error.mean().item(), rel=1e-5)
-    assert 0.8 < found["v"]["coverage_90"].value < 1
-
-
 half = np.full((4, 2), 0.5)
 
 
@@ -147,12 +124,6 @@ half = np.full((4, 2), 0.5)
         (lambda: prediction.absolute_error(np.full(3, np.nan), np.zeros(3)), "3 not finite"),
         (lambda: prediction.interval_coverage(np.zeros(3), np.zeros(3), np.zeros(3)), "positive scales"),
         (lambda: prediction.interval_coverage(np.zeros(3), np.zeros(3), np.ones(3), 90), "level is 90"),
-        (
-            lambda: prediction.labels(
-                Schema([binary("a")]).distribution(torch.zeros(3, 1)), torch.zeros(3, 2), torch.ones(3, 2, dtype=torch.bool)
-            ),
-            r"expected \(n, 1\)",
-        ),
     ],
 )
 def test_faults_are_told_in_one_line(call: Callable[[], object], words: str) -> None:

@@ -25,8 +25,7 @@ from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, plain, spread
 from labelspace.experiments.recipes.csvae_faces import face_jobs, styles_shown
-from labelspace.metrics import diversity
-from labelspace.metrics.scores import mean
+from labelspace.metrics import diversity, mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
 
@@ -185,18 +184,18 @@ def swap(model: Model, data: Dataset, rows: np.ndarray, donors: np.ndarray) -> T
     return model.decode(own.replace({b.name: theirs[b.name] for b in model.blocks if b.label is not None})).mean
 
 
-def _maps(model: Model, data: Dataset, rows: np.ndarray, label: str, draws: int = 16) -> Tensor:
+def _maps(model: Model, data: Dataset, rows: np.ndarray, label: str, draws: int = 16) -> np.ndarray:
     """Per-pixel variance over draws of a label's block given that the label is on, ``(n, height, width)``."""
     x, labels = data.samples(rows), data.labels(rows)
     generator = torch.Generator().manual_seed(0)
     made = [interventions.set(model, x, {label: 1}, labels, point="draw", generator=generator).x for _ in range(draws)]
-    return diversity.variance_map(torch.stack(made, 1))
+    return diversity.variance_map(torch.stack(made, 1).numpy())
 
 
 def _local(model: Model, data: Dataset, rows: np.ndarray, label: str) -> dict[str, Any]:
     """The part of that variance that lies where true faces with the label differ from the same face without it."""
     truths, _ = data.counterfactuals(label, 1, rows)
-    found = diversity.share_inside(_maps(model, data, rows, label), changed_region(data.samples(rows), truths))
+    found = diversity.share_inside(_maps(model, data, rows, label), changed_region(data.samples(rows), truths).numpy())
     return {name: score.to_dict() for name, score in found.items()}
 
 
@@ -261,7 +260,7 @@ def _swap_sheet(model: Model, data: Dataset) -> Figure:
 def _variance_sheet(model: Model, data: Dataset, names: list[str]) -> Figure:
     rows = data.rows("test")[:60]
     maps = [_maps(model, data, rows, name).mean(0) for name in names]
-    images = torch.stack([(m / m.max().clamp_min(1e-9))[None] for m in maps])
+    images = torch.from_numpy(np.stack([(m / max(m.max(), 1e-9))[None] for m in maps]))
     return sheets(
         [Sheet("Variance over draws of each label's block (brightest: largest)", images[None], columns=names)], cell=1.2
     )

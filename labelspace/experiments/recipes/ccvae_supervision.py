@@ -17,7 +17,7 @@ from labelspace.experiments import classifier, comparison
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, by_seed, paired, pick, spread
 from labelspace.experiments.recipes.csvae_faces import FACES
-from labelspace.metrics import prediction
+from labelspace.metrics.prediction import majority_rate
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, lines
 
@@ -58,7 +58,7 @@ class Supervision(Recipe):
         rows = data.rows("test")
         values, observed = (part.numpy() for part in data.labels(rows))
         out["majority"] = {
-            label.name: prediction.majority_rate(values[observed[:, i], i].astype(int)).to_dict()
+            label.name: majority_rate(values[observed[:, i], i].astype(int)).to_dict()
             for i, label in enumerate(data.schema)
             if label.discrete
         }

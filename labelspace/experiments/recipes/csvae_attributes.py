@@ -37,7 +37,7 @@ from labelspace.experiments.recipe import (
     spread,
 )
 from labelspace.experiments.recipes.csvae_faces import face_jobs
-from labelspace.metrics.scores import mean
+from labelspace.metrics import mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
 

@@ -34,7 +34,7 @@ from labelspace.experiments.recipe import (
     pick,
     spread,
 )
-from labelspace.metrics import leakage
+from labelspace.metrics import kl_permuted, nearest_neighbour_kl, probe
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, scatters
 
@@ -90,9 +90,9 @@ class SwissRoll(Recipe):
         out: dict[str, Any] = {"reconstruction": float(((again - x) ** 2).mean() / x.var())}
         for name, code in (("z", z), ("w", w), ("w_hidden", codes(model, data, hidden=True)[1])):
             on, off = code[side == 1], code[side == 0]
-            floor = leakage.kl_permuted(on, off, draws=32, seed=job.seed)
-            out[name] = {"kl": leakage.nearest_neighbour_kl(on, off).value, "floor": floor.mean, "floor_sd": floor.sd}
-            found = leakage.probe(code, side, seed=job.seed)
+            floor = kl_permuted(on, off, draws=32, seed=job.seed)
+            out[name] = {"kl": nearest_neighbour_kl(on, off).value, "floor": floor.mean, "floor_sd": floor.sd}
+            found = probe(code, side, seed=job.seed)
             out[name]["probe"] = max(found.values(), key=lambda score: score.value).to_dict()
         return out
 

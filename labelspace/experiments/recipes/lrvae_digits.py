@@ -39,8 +39,7 @@ from labelspace.experiments.recipe import (
     spread,
 )
 from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
-from labelspace.metrics import diversity, generation
-from labelspace.metrics.scores import mean
+from labelspace.metrics import diversity, generation, mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, Sheet, scatters, sheets
 
@@ -121,11 +120,11 @@ class Digits(Recipe):
         real, classes = data.samples(rows), data.values[rows, 0].astype(int)
         seen, shown = reader.features(made).numpy(), reader.features(real).numpy()
         inside = diversity.intra_class(seen, asked, shown, classes)
-        pixels = diversity.intra_class(made, asked, real, classes)
+        pixels = diversity.intra_class(made.numpy(), asked, real.numpy(), classes)
         both = generation.precision_recall(shown[: len(seen)], seen)
         return {
             "read": mean(reader.read(made)[:, 0].numpy() == asked).to_dict(),
-            "diversity": {names[v]: {"made": c.made.to_dict(), "real": c.real.to_dict()} for v, c in inside.items()},
+            "diversity": {names[v]: {"made": c.generated.to_dict(), "real": c.real.to_dict()} for v, c in inside.items()},
             "diversity_ratio": statistics.mean(c.ratio for c in inside.values()),
             "pixel_ratio": statistics.mean(c.ratio for c in pixels.values()),
             "frechet": generation.frechet(shown, seen).to_dict(),

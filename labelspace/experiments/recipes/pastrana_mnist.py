@@ -24,7 +24,7 @@ from labelspace.evaluation.probing import encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick, setting
-from labelspace.metrics import alignment, disentanglement
+from labelspace.metrics import alignment, suite
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
 
@@ -103,7 +103,7 @@ class Mnist(Recipe):
         out["alignment"] = found.to_dict()
         # Within classes, both sides: a conditional model's z is to hold nothing of the digit.
         inside = [alignment.within(part, digits) for part in (codes, shapes)]
-        out["metrics"] = disentanglement.suite(*inside, discrete=[False] * len(PROPERTIES), seed=job.seed)
+        out["metrics"] = suite(*inside, discrete=False, seed=job.seed)
         base = rows[: 40 if scale != "smoke" else 4]
         values = np.linspace(-3, 3, 7)
         walked = alignment.measure_traversal(

@@ -1,16 +1,16 @@
-"""Scores by vote: groups of rows share a factor, and the codes have to tell which (Higgins et al. 2017; Kim and Mnih 2018).
+"""Scores by fixing a factor: rows share it, and the codes have to tell which (Higgins et al. 2017; Kim and Mnih 2018).
 
 What the scores are good for is said in :mod:`~labelspace.metrics.disentanglement`, which also offers them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from labelspace.metrics.scores import Score
-from labelspace.metrics.scoring import CodedSample, Metric, interval, logistic_reader, measure
+from labelspace.metrics.scoring import CodedSample, Discrete, Metric, interval, logistic_probe, measure
 
 _AT_ONCE = 1000  # votes that are drawn together
 
@@ -19,7 +19,7 @@ def beta_vae(
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    discrete: Sequence[bool],
+    discrete: Discrete = None,
     group: int = 64,
     votes: tuple[int, int] = (10_000, 5_000),
     bins: int = 20,
@@ -52,22 +52,22 @@ def _beta_vae(sample: CodedSample, group: int, votes: tuple[int, int]) -> Score:
                 feature[part] = np.abs(sample.codes[one] - sample.codes[other]).mean(1)
         features.append(feature)
         truths.append(truth)
-    reader = logistic_reader(features[0], truths[0], 1000)
-    return _rate(float((reader.predict(features[1]) == truths[1]).mean()), votes[1], sample)
+    probe = logistic_probe(features[0], truths[0], 1000)
+    return _rate(float((probe.predict(features[1]) == truths[1]).mean()), votes[1], sample)
 
 
 def factor_vae(
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    discrete: Sequence[bool],
+    discrete: Discrete = None,
     group: int = 64,
     votes: tuple[int, int] = (10_000, 5_000),
     prune: float = 0.05,
     bins: int = 20,
     seed: int = 0,
 ) -> Metric:
-    """The FactorVAE score: accuracy with which the steadiest latent of a group tells the factor that its rows share.
+    """The FactorVAE score: accuracy with which the latent of least variance in a group tells the factor that its rows share.
 
     A vote is the latent of least variance within ``group`` rows that share a value (or bin) of a factor, relative to its
     variance over all rows; every latent stands for the factor that it votes for most often. Rows of a group are drawn with
@@ -96,8 +96,8 @@ def _factor_vae(sample: CodedSample, group: int, votes: tuple[int, int], prune: 
         for k, mine, groups in _fixed_factors(sample, rows, count, rng):
             for start in range(0, len(mine), _AT_ONCE):
                 part = min(_AT_ONCE, len(mine) - start)
-                steadiest = codes[groups.sharing(rng, part, group)].var(1).argmin(1)
-                table[:, k] += np.bincount(steadiest, minlength=len(kept))
+                least = codes[groups.sharing(rng, part, group)].var(1).argmin(1)
+                table[:, k] += np.bincount(least, minlength=len(kept))
         tables.append(table)
     right = tables[1][np.arange(len(kept)), tables[0].argmax(1)].sum()
     return _rate(float(right / votes[1]), votes[1], sample)
