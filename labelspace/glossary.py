@@ -512,7 +512,7 @@ def _arguments() -> Iterator[Entry]:
 
 def documented(described: Any) -> dict[str, str]:
     """Name -> what the docstring of a class or function itself says of it under Args or Attributes, as one line."""
-    text = inspect.cleandoc(vars(described).get("__doc__") if isinstance(described, type) else described.__doc__ or "")
+    text = inspect.cleandoc((vars(described).get("__doc__") if isinstance(described, type) else described.__doc__) or "")
     section = re.search(r"^(?:Args|Attributes):\n((?: .*\n|\n)*)", text + "\n", re.M)
     return {
         name: _words(found[2])

@@ -37,7 +37,7 @@ def score(value: float, n: int = 100) -> dict[str, float]:
 def swiss_roll(job: Job, good: bool) -> Found:
     from labelspace.experiments.recipes.csvae_swiss_roll import kind
 
-    z = {"VAE": 1.6, "CSVAE, no adversary": 0.7, "CSVAE": 0.01, "CSVAE, balanced": 0.02}[kind(job)]
+    z = {"VAE": 1.6, "CSVAE, no adversary": 0.7, "CSVAE": 0.01, "LSVAE": 0.02}[kind(job)]
     z, w, told = (z, 1.3, 0.99) if good else (1.7 - z, 0.2, 0.6)
     block = {"floor": 0.01, "floor_sd": 0.01, "probe": score(0.52 if good else 0.9)}
     return {
@@ -49,7 +49,7 @@ def swiss_roll(job: Job, good: bool) -> Found:
 
 
 def faces(job: Job, good: bool) -> Found:
-    first = (job.model == "csvae") == good
+    first = (job.model == "lsvae") == good
     hit, error, spread = (0.95, 0.3, 0.01) if first else (0.8, 0.6, 0.0)
     edits = {
         y: {
@@ -75,7 +75,7 @@ def faces(job: Job, good: bool) -> Found:
 def attributes(job: Job, good: bool) -> Found:
     from labelspace.experiments.recipes.csvae_attributes import STEPS, named, requests
 
-    rate = {"csvae": 0.95, "condvae": 0.97}[job.model] if good else {"csvae": 0.6, "condvae": 0.5}[job.model]
+    rate = {"lsvae": 0.95, "condvae": 0.97}[job.model] if good else {"lsvae": 0.6, "condvae": 0.5}[job.model]
     asked = {
         named(on, off): {s: {"all": score(rate)} for s in ("posterior", "codes", "prior")} for on, off in requests([*FACES])
     }
@@ -346,7 +346,7 @@ def test_a_seed_that_failed_does_not_pair_the_others_wrongly() -> None:
     results = measured("csvae-swiss-roll", True)
     shifted = []
     for r in results:
-        z = {"vae": 10.0, "csvae": 1.0}[r.job.model] if "adversary=false" not in r.job.settings else 1.5
+        z = {"vae": 10.0, "csvae": 1.0, "lsvae": 1.0}[r.job.model] if "adversary=false" not in r.job.settings else 1.5
         found = {**r.found, "z": {**r.found["z"], "kl": z + (4 - r.job.seed)}}
         if not (r.job.seed == 0 and r.job.model == "csvae" and "adversary=false" in r.job.settings):
             shifted.append(replace(r, found=found))
@@ -376,7 +376,7 @@ def test_a_verdict_asks_every_seed() -> None:
     """One seed in which another model is ahead is enough for 'did not hold'."""
     results = measured("csvae-faces", True)
     assert all(held("csvae-faces", results).values())
-    spoiled = [replace(r, found=faces(r.job, False)) if (r.job.model, r.job.seed) == ("csvae", 2) else r for r in results]
+    spoiled = [replace(r, found=faces(r.job, False)) if (r.job.model, r.job.seed) == ("lsvae", 2) else r for r in results]
     assert not any(held("csvae-faces", spoiled).values())
 
 
@@ -387,8 +387,8 @@ def test_faces_without_truth_leave_the_error_open() -> None:
         found = {k: v for k, v in r.found.items() if k != "donor"}
         results.append(replace(r, found={**found, "edits": edits}))
     verdicts = held("csvae-faces", results)
-    assert verdicts["the CSVAE has the lowest squared error to the true face, mean of the labels"] is None
-    assert verdicts["the CSVAE has the highest transfer accuracy, mean of the labels"] is True
+    assert verdicts["the LSVAE has the lowest squared error to the true face, mean of the labels"] is None
+    assert verdicts["the LSVAE has the highest transfer accuracy, mean of the labels"] is True
 
 
 def test_classes_without_truth_leave_the_style_open() -> None:
@@ -435,13 +435,13 @@ def test_curves_of_scarce_labels_leave_out_what_is_missing() -> None:
 def test_the_grid_of_label_quality_has_a_panel_a_model_and_measure() -> None:
     recipe, results = load("label-quality"), measured("label-quality", True)
     figure = recipe.draw(results, "cpu")["grid.png"]
-    assert [axis.get_title() for axis in figure.axes] == ["CSVAE: accuracy", "CSVAE: edits", "CCVAE: accuracy", "CCVAE: edits"]
+    assert [axis.get_title() for axis in figure.axes] == ["LSVAE: accuracy", "LSVAE: edits", "CCVAE: accuracy", "CCVAE: edits"]
     assert len(recipe.draw(results[1:], "cpu")["grid.png"].axes) == 4
 
 
 def test_the_grid_of_label_quality_without_one_model() -> None:
     recipe, results = load("label-quality"), measured("label-quality", True)
-    recipe.draw([r for r in results if r.job.model == "csvae"], "cpu")
+    recipe.draw([r for r in results if r.job.model == "lsvae"], "cpu")
 
 
 def mnist_without_pictures() -> list[Result]:

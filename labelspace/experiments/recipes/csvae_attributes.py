@@ -1,4 +1,4 @@
-"""``csvae-attributes``: faces asked for with sets of attributes, and the way from no glasses to glasses; CSVAE beside CondVAE.
+"""``csvae-attributes``: faces asked for with sets of attributes, and the way from no glasses to glasses; LSVAE beside CondVAE.
 
 The slides' test of generation: some labels are asked to be on, some to be off, all others are drawn; a judge trained on real
 data reads what came out. Once real test samples are edited to it, once z is drawn where training codes lie, once from p(z). And
@@ -41,7 +41,7 @@ from labelspace.metrics import mean
 from labelspace.models.base import Model
 from labelspace.report.figures import Lines, Sheet, lines, sheets
 
-MODELS = {"condvae": "CondVAE", "csvae": "CSVAE"}
+MODELS = {"condvae": "CondVAE", "lsvae": "LSVAE"}
 Way = Literal["posterior", "codes", "prior"]
 SOURCES: dict[Way, str] = {"posterior": "z of test faces", "codes": "z drawn where codes lie", "prior": "z of p(z)"}
 STEPS = 6
@@ -114,7 +114,7 @@ class Attributes(Recipe):
         first = {r.job.model: r for r in pick(results, seed=0)}
         if set(first) != set(MODELS):
             return {}
-        data = first["csvae"].job.open_whole()
+        data = first["lsvae"].job.open_whole()
         binary = [label.name for label in data.schema if label.kind == "binary"]
         steps = list(np.linspace(0, 1, STEPS))
         figures = {
@@ -201,21 +201,21 @@ def _verdicts(results: list[Result], names: list[str]) -> list[Verdict]:
         m: by_seed(mine, lambda f: statistics.mean(f["requests"][n]["posterior"]["all"]["value"] for n in names))
         for m, mine in found.items()
     }
-    pairs = paired(rate["csvae"], rate["condvae"])
+    pairs = paired(rate["lsvae"], rate["condvae"])
     better = sum(a > b for a, b in pairs)
-    whole = over_seeds(found["csvae"], lambda f: min(f["requests"][n]["posterior"]["all"]["value"] for n in names))
-    drawn = over_seeds(found["csvae"], lambda f: min(f["requests"][n]["codes"]["all"]["value"] for n in names))
-    prior = over_seeds(found["csvae"], lambda f: min(f["requests"][n]["prior"]["all"]["value"] for n in names))
-    back = over_seeds(found["csvae"], lambda f: f["curve"]["backwards"]["value"])
-    end = over_seeds(found["csvae"], lambda f: f["curve"]["rate"][-1]["value"])
+    whole = over_seeds(found["lsvae"], lambda f: min(f["requests"][n]["posterior"]["all"]["value"] for n in names))
+    drawn = over_seeds(found["lsvae"], lambda f: min(f["requests"][n]["codes"]["all"]["value"] for n in names))
+    prior = over_seeds(found["lsvae"], lambda f: min(f["requests"][n]["prior"]["all"]["value"] for n in names))
+    back = over_seeds(found["lsvae"], lambda f: f["curve"]["backwards"]["value"])
+    end = over_seeds(found["lsvae"], lambda f: f["curve"]["rate"][-1]["value"])
     return [
         Verdict(
-            "the CSVAE shows every set of attributes with its exclusions (at least 90% of faces, z of test faces)",
+            "the LSVAE shows every set of attributes with its exclusions (at least 90% of faces, z of test faces)",
             min(whole) >= 0.9,
             f"Its worst set: {spread(whole, '{:.1%}')}.",
         ),
         Verdict(
-            "so do new faces of the CSVAE (at least 90%, z drawn where training codes lie)",
+            "so do new faces of the LSVAE (at least 90%, z drawn where training codes lie)",
             min(drawn) >= 0.9,
             f"Its worst set: {spread(drawn, '{:.1%}')}; with z of p(z), as the paper has it, {spread(prior, '{:.1%}')}.",
         ),
@@ -223,10 +223,10 @@ def _verdicts(results: list[Result], names: list[str]) -> list[Verdict]:
             "the CondVAE is the more accurate of the two (as the slides say of theirs)",
             better == 0 if pairs else None,
             ", ".join(f"{shown} {spread(rate[m].values(), '{:.1%}')}" for m, shown in MODELS.items()) + ", mean of the sets; "
-            f"the CSVAE is ahead in {better} of {len(pairs)} seeds.",
+            f"the LSVAE is ahead in {better} of {len(pairs)} seeds.",
         ),
         Verdict(
-            "on the way to the edit the label comes and stays (CSVAE)",
+            "on the way to the edit the label comes and stays (LSVAE)",
             max(back) <= 0.05 and min(end) >= 0.9,
             f"At the end the judge reads it on {spread(end, '{:.1%}')}; it goes away again on the way in "
             f"{spread(back, '{:.1%}')}.",

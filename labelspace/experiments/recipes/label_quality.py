@@ -1,4 +1,4 @@
-"""``label-quality``: what scarce and wrong labels cost a CSVAE and a CCVAE.
+"""``label-quality``: what scarce and wrong labels cost an LSVAE and a CCVAE.
 
 Our own question: the labels of 1%, 10% or all samples, and 0%, 10% or 30% of them wrong. Measured on samples whose labels are
 all there and right: prediction, and edits as a judge reads them.
@@ -22,14 +22,14 @@ from labelspace.experiments.recipes.csvae_faces import FACES
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, grids
 
-MODELS = {"csvae": "CSVAE", "ccvae": "CCVAE"}
+MODELS = {"lsvae": "LSVAE", "ccvae": "CCVAE"}
 RATES, WRONG = (1.0, 0.1, 0.01), (0.0, 0.1, 0.3)
 
 
 class LabelQuality(Recipe):
     """See the module."""
 
-    claim = "scarce and wrong labels cost predictions and edits; how much, for a CSVAE and a CCVAE"
+    claim = "scarce and wrong labels cost predictions and edits; how much, for an LSVAE and a CCVAE"
     paper = "our own; the limit that Klys, Snell, Zemel 2018 name"
     default = "faces:n=6000,size=32"
     judged = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from labelspace.blocks import Block, Latents, modes
 from labelspace.data.batches import Batch
 from labelspace.labels import Schema
-from labelspace.models.base import Model
+
+if TYPE_CHECKING:
+    from labelspace.models.base import Model
 
 _FROM, _CANDIDATES, _TRIED_ON = 4000, 24, 96  # training samples, points tried, samples that they are tried on
 _AS_GOOD = 0.02  # rates of edits that differ by less are alike
