@@ -102,8 +102,8 @@ def killed(place: Path) -> Path:
     assert len(second) == 1
     os.kill(second[0], signal.SIGKILL)
     began = time.monotonic()
-    out, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 20
+    out, errors = process.communicate(timeout=120)
+    assert time.monotonic() - began < 60
     assert process.returncode == 1
     assert not is_alive(second[0])
     assert out == ""
