@@ -7,7 +7,6 @@ import os
 import pickle
 import random
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
