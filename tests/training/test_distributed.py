@@ -47,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **meeting}
+    environment = {**os.environ, **meeting}
     processes = [
         subprocess.Popen(
             [sys.executable, str(_PROGRAM), str(home)],

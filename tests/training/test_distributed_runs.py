@@ -25,14 +25,18 @@ _TRAIN = [sys.executable, "-m", "labelspace.cli", "train"]
 _DATA = ["swiss-roll:n=400", "--epochs", "5", "--set", "batch_size=16", "--set", "checkpoint_minutes=0.003"]
 _TWO = ["--devices", "2", "--accelerator", "cpu", "--no-report"]
 _ALONE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
-_ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in _ALONE} | {"OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see processes")
 
 
+def environment() -> dict[str, str]:
+    """That of a program that nobody launched as one of several."""
+    return {key: value for key, value in os.environ.items() if key not in _ALONE}
+
+
 def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([*_TRAIN, *arguments], env=_ENVIRONMENT, cwd=cwd, text=True, stdout=pipe, stderr=pipe)
+    return subprocess.Popen([*_TRAIN, *arguments], env=environment(), cwd=cwd, text=True, stdout=pipe, stderr=pipe)
 
 
 def train(*arguments: str, cwd: Path) -> tuple[str, str]:
@@ -201,7 +205,7 @@ def test_a_process_that_never_arrives_ends_the_run(tmp_path: Path) -> None:
         "data = ls.open('swiss-roll:n=200')\n"
         "ls.fit(ls.build('vae', data), data, epochs=1, devices=2, accelerator='cpu')\n"
     )
-    done = subprocess.run([sys.executable, str(program)], env=_ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, str(program)], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("labelspace: training stopped: process 1 of 2 ended with exit code 3")
 
@@ -217,7 +221,7 @@ def test_a_program_that_calls_fit_is_started_again(tmp_path: Path) -> None:
         "    print(name, fitted.best_epoch, fitted.best_score)\n"
     )
     done = subprocess.run(
-        [sys.executable, str(program)], cwd=tmp_path, env=_ENVIRONMENT, capture_output=True, text=True, timeout=120
+        [sys.executable, str(program)], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     lines = sorted(done.stdout.splitlines())
@@ -230,7 +234,7 @@ def test_a_program_that_calls_fit_is_started_again(tmp_path: Path) -> None:
 def test_torchrun_starts_the_processes(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "labelspace.cli"]
     train = ["train", "swiss-roll:n=300", "--epochs", "2", "--accelerator", "cpu", "--no-report", "--out", "run", "--json"]
-    done = subprocess.run([*torchrun, *train], cwd=tmp_path, env=_ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*torchrun, *train], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["best_epoch"] in (1, 2)
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["processes"] == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,13 +17,12 @@ from labelspace.errors import UserError
 from labelspace.storage import files
 from labelspace.training.run import Run
 
-_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _ARGUMENTS = ["swiss-roll:n=300", "--epochs", "6", "--set", "checkpoint_minutes=0.0005", "--set", "batch_size=16"]
 
 
 def train(home: Path, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "labelspace.cli", "train", "--no-report", "--out", str(home), *arguments]
-    return subprocess.Popen(command, env=_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def weights(home: Path) -> dict[str, torch.Tensor]:
