@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from labelspace.cli import main
-from labelspace.speed import floor
+from labelspace.speed import floor, using
+from labelspace.speed.training import noise
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +261,7 @@ def test_a_wrong_choice_is_named_for_what_it_is(run: Path, fails) -> None:
 
 def test_bench_measures_and_writes_what_it_prints(capsys, fails, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(floor, "_SIDE", 64)  # products of the full size take minutes without bfloat16 in the processor
+    monkeypatch.setattr(using, "noise", lambda shape, labels, n: noise((3, 8, 8), labels, n))
     assert main(["bench", "--quick", "--only", "f", "--rounds", "1", "--out", "speed", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads(Path("speed/bench.json").read_text())
