@@ -17,6 +17,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from labelspace.evaluation import judge
+
 settings.register_profile(
     "tests",
     deadline=None,
@@ -75,6 +77,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "labelspace-cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABELSPACE_CACHE", str(home))
+        yield
+
+
+@pytest.fixture(scope="module")
+def hasty_judge() -> Iterator[None]:
+    """For modules that ask that a judge is there, and not how well it reads: it takes most of the time of a page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "_STEPS", 30)
         yield
 
 

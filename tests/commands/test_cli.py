@@ -16,6 +16,8 @@ from labelspace.cli import main
 from labelspace.speed import floor, using
 from labelspace.speed.training import noise
 
+pytestmark = pytest.mark.usefixtures("hasty_judge")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ from labelspace.models import MODELS
 from labelspace.report import page, runs
 from labelspace.storage import files
 
+pytestmark = pytest.mark.usefixtures("hasty_judge")
+
 SECTIONS = ["overview", "diagnosis", "curves", "reconstructions", "labels", "maps", "samples", "leakage", "side-effects"]
 # Models meet images and vectors in turn; tables are vectors with a likelihood of their own, for which one model is enough.
 KINDS = [(name, ("image", "vector")[i % 2]) for i, name in enumerate(MODELS)] + [("vae", "table")]
