@@ -49,7 +49,7 @@ def server(run: Path, *arguments: str, port: int = 0) -> Iterator[str]:
     command = [sys.executable, "-m", "labelspace.cli", "explore", str(run), "--no-browser", "--json", "--port", str(port)]
     with tempfile.TemporaryFile("w+") as problems:
         process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=problems, text=True)
-        late = threading.Timer(300, process.kill)
+        late = threading.Timer(600, process.kill)
         late.start()
         try:
             said = ""

@@ -46,14 +46,14 @@ def kill_and_resume(home: Path, delays: list[float]) -> None:
     """Kills the run at each delay after it has begun to write, resumes it, and lets the last one finish."""
     process = train(home, *_ARGUMENTS)
     for delay in delays:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not (home / "config.yaml").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         process = train(home, "--resume")
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
 
 
