@@ -40,10 +40,11 @@ def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def train(*arguments: str, cwd: Path) -> tuple[str, str]:
-    process = begin(*arguments, cwd=cwd)
-    out, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    return out, errors
+    done = subprocess.run(
+        [*_TRAIN, *arguments], env=environment(), cwd=cwd, text=True, capture_output=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
 
 
 def others(process: subprocess.Popen[str]) -> list[int]:
