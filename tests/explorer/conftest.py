@@ -101,7 +101,7 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
         torch.manual_seed(0)
         model = ls.build("csvae", data, network=Network(kind="mlp", width=64))  # convolutions take minutes
-        ls.fit(model, data, out=home / "run", epochs=12, batch_size=32, learning_rate=2e-3)
+        ls.fit(model, data, out=home / "run", epochs=20, batch_size=32, learning_rate=2e-3)
     except BaseException:
         failed.touch()
         raise
