@@ -1,20 +1,25 @@
-"""Shared set-up: few threads, no writes outside temporary directories, and hypothesis without deadlines."""
+"""Shared set-up: one thread, no writes outside temporary directories, the same noise for every test in whatever order."""
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
+import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
 from labelspace import models
 from labelspace.data import sources
+from labelspace.evaluation import judge
 
 settings.register_profile(
     "tests",
@@ -27,9 +32,45 @@ settings.register_profile(
 settings.load_profile("tests")
 
 
+ROOT = Path(__file__).parents[1]
+
+
+def seed() -> None:
+    """Libraries' own generators begin anew."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:
+    if fixturedef.scope != "function":  # what tests share does not depend on which of them came first
+        seed()
+
+
+@pytest.fixture(autouse=True)
+def _own_noise() -> None:
+    seed()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> None:
+def _one_thread() -> Iterator[None]:
+    """Here, and in processes that are started from here."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_garbage_yet() -> None:
+    gc.freeze()  # what was imported is none: looking for garbage is quick
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_garbage() -> Iterator[None]:
+    """Files that were left open are found in the module that opened them."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +82,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def hasty_judge() -> Iterator[None]:
+    """For modules that ask that a judge is there, and not how well it reads: it takes most of the time of a page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "_STEPS", 30)
+        yield
+
+
 @pytest.fixture(scope="session")
 def program() -> Iterator[Callable[[str], ModuleType]]:
     """Imports a file of the repository, "benchmarks/letters.py" say, that is in no package."""
@@ -48,7 +97,7 @@ def program() -> Iterator[Callable[[str], ModuleType]]:
 
     def load(path: str) -> ModuleType:
         name = path.removesuffix(".py").replace("/", "_")
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / path)
+        spec = importlib.util.spec_from_file_location(name, ROOT / path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -74,3 +123,16 @@ def own_model(program: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPa
 def fonts(program: Callable[[str], ModuleType]) -> ModuleType:
     """``tests/fonts.py``."""
     return program("tests/fonts.py")
+
+
+@pytest.fixture(scope="session")
+def alone() -> Callable[..., str]:
+    """Runs Python text in a process of its own, where what is measured of a process is its own; returns what it printed."""
+
+    def run(code: str, *arguments: object) -> str:
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

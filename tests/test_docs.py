@@ -9,6 +9,8 @@ from types import ModuleType
 import pytest
 import torch
 
+pytestmark = pytest.mark.usefixtures("hasty_judge")
+
 ROOT = Path(__file__).parent.parent
 BLOCKS = [
     pytest.param(text, id=f"{file.name}-{i}")

@@ -11,6 +11,8 @@ import torch
 
 from labelspace.cli import main
 
+pytestmark = pytest.mark.usefixtures("hasty_judge")
+
 PAGE = Path(__file__).parent.parent / "docs" / "photographs.md"
 SMALL = {'"faces"': '"faces:n=240"', "size=32": "size=16", "--epochs 40": "--epochs 1 --set network.width=4"}
 

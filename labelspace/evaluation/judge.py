@@ -22,6 +22,7 @@ from labelspace.models.networks import mlp
 from labelspace.storage import files
 
 FORMAT = 2
+_STEPS = 600  # of training, about
 _MEASURED = 1000  # of images, which may be more than memory holds, some are enough to learn their scale from
 
 
@@ -88,7 +89,7 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress |
     if len(data.schema) == 0:
         raise UserError(f"{data.address} has no labels for a judge to read")
     batches = Batches(data, "train", 128, seed=seed)
-    epochs = epochs or max(4, -(-600 // len(batches)))
+    epochs = epochs or max(4, -(-_STEPS // len(batches)))
     what = json.dumps([FORMAT, data.schema.to_json(), data.shape, data.likelihood, len(data), epochs, seed])
     rows = data.rows("train")
     probe = np.ascontiguousarray(data.x[rows[:64]]).tobytes() + data.values[rows].tobytes() + data.observed[rows].tobytes()

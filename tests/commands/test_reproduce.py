@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from labelspace.cli import main
-from labelspace.experiments import grid
+from labelspace.experiments import grid, worker
 from labelspace.experiments.recipes import RECIPES, load
 from labelspace.storage import files
 
@@ -24,7 +27,22 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Where ``lrvae-moons`` was run at its smallest scale; both directories as arguments."""
     home = tmp_path_factory.mktemp("reproduced")
     where = ["--out", str(home / "out"), "--runs", str(home / "runs")]
-    assert main(["reproduce", "lrvae-moons", "--scale", "smoke", *where]) == 0
+    started: list[list[str]] = []
+
+    def popen(command: list[str], **options: Any) -> Any:
+        """The first worker is a process; the others, which would import everything again, work here."""
+        started.append(command)
+        if len(started) == 1:
+            return subprocess.Popen(command, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", command[2:])
+            code = worker.main()
+        return SimpleNamespace(poll=lambda: code, returncode=code)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "subprocess", SimpleNamespace(Popen=popen, STDOUT=subprocess.STDOUT))
+        assert main(["reproduce", "lrvae-moons", "--scale", "smoke", *where]) == 0
+    assert len(started) == 5
     return where
 
 

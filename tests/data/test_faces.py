@@ -226,9 +226,9 @@ def test_opening_again_builds_nothing_and_is_quick(data: Dataset):
     home = store.cache_directory()
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.name.startswith(("x.npy", "store.json"))}
     calls: list[tuple[int, int]] = []
-    began = time.monotonic()
+    began = time.process_time()
     again = labelspace.open(ADDRESS, progress=lambda done, total: calls.append((done, total)))
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     assert calls == []
     assert again.notes == ()
     assert isinstance(again.x, np.memmap)

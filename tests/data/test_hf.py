@@ -164,7 +164,7 @@ def test_a_name_that_cannot_be_had_is_one_line_and_quick(tmp_path: Path, monkeyp
     monkeypatch.setattr("socket.create_connection", nowhere)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     refused("hf:someone/something", "someone/something", "cannot be reached")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     (tmp_path / "t.csv").write_text("a,y\n1,2\n")
     refused(f"hf:{tmp_path / 't.csv'}", "is a file", "table:")
     (tmp_path / "empty").mkdir()

@@ -52,6 +52,7 @@ def test_views_of_a_data_set_share_its_file(large: Dataset):
     batches = Batches(large, "train", 64, prefetch=0)
     assert isinstance(batches._x.numpy(), np.ndarray)
     address = batches._x.data_ptr()
-    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "x.npy" in line]
+    file = str(large.x.filename)  # type: ignore[attr-defined]
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if file in line]
     spans = [[int(end, 16) for end in line[0].split("-")] for line in maps]
     assert any(start <= address < end for start, end in spans)  # pages of the file, not memory of our own

@@ -397,7 +397,7 @@ def test_two_processes_that_build_at_once_both_get_the_store(cache: Path, rows: 
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
+    outputs = [process.communicate(timeout=600)[0].strip() for process in processes]
     assert outputs == [str(64 * sum(range(150)))] * 2
     assert len(stores(cache)) == 1
     assert leftovers(cache) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 import labelspace
+from labelspace.data import matlab
 from labelspace.data.sources.tfd import EXPRESSIONS
 from labelspace.errors import UserError
 
@@ -72,6 +74,18 @@ def changed(array: np.ndarray, row: int, value: float, column: int | None = None
     return out
 
 
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are not damaged are read without a process for each, which takes a second."""
+
+    def run(command: list[str], **_: Any) -> SimpleNamespace:
+        said = matlab._write(command[3], command[4], command[5:])
+        return SimpleNamespace(returncode=int(said != ""), stderr=said)
+
+    monkeypatch.setattr(matlab, "subprocess", SimpleNamespace(run=run, DEVNULL=None))
+
+
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.parametrize(
     ("arrays", "parts"),
     [
@@ -97,6 +111,7 @@ def test_wrong_arrays_are_refused_naming_array_and_row(tmp_path: Path, arrays: d
     refused(f"tfd:{tfd(tmp_path / 'tfd.mat', **arrays)}", "tfd.mat", *parts)
 
 
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.parametrize("fold", [0, 6])
 def test_folds_that_are_not_there_are_refused(tmp_path: Path, fold: int):
     refused(f"tfd:{tfd(tmp_path / 'tfd.mat')},fold={fold}", "fold must be 1 to 5")

@@ -18,6 +18,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
 from labelspace.evaluation.whole import evaluate
 from labelspace.models.base import Model
+from labelspace.models.networks import Network
 from labelspace.report.evaluation import figures, page, tables
 
 PARTS = ("judge", "prediction", "manipulation", "leakage", "blocks", "disentanglement", "likelihood", "generation")
@@ -203,7 +204,7 @@ def test_a_model_without_a_density_says_so() -> None:
 
 
 def test_images_of_digits() -> None:
-    model, data, found = measure("digits", "condvae", network=ls.networks.Network(kind="mlp", width=16))
+    model, data, found = measure("digits", "condvae", network=Network(kind="mlp", width=16))
     everything_is_there(found)
     assert found["leakage"]["digit"]["chance"] == pytest.approx(0.1)
     assert found["manipulation"]["labels"]["digit"]["judge"]["n"] == 180

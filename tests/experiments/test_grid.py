@@ -32,7 +32,7 @@ if do == "fail":
 if do == "vanish":
     sys.exit(3)
 if do == "sleep":
-    time.sleep(60)
+    time.sleep(600)
 found = {"version": 1, "scale": task["scale"], "found": {"seed": task["job"]}}
 json.dump(found, open(task["found"], "w"))
 """
@@ -207,7 +207,7 @@ def test_nothing_is_left_running(error: type[BaseException], started: Started, t
         run(tmp_path, workers=2, report=interrupt)
     assert len(started.processes) == 2
     assert all(process.poll() is not None for process in started.processes)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60, "they were waited for"
     started.plan = {}
     assert [r.found["seed"] for r in run(tmp_path)] == [0, 1, 2]
 

@@ -6,7 +6,6 @@ import base64
 import functools
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -48,10 +47,9 @@ class NotStartedError(Exception):
 def server(run: Path, *arguments: str, port: int = 0) -> Iterator[str]:
     """The address of an explorer that runs as a program of its own."""
     command = [sys.executable, "-m", "labelspace.cli", "explore", str(run), "--no-browser", "--json", "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     with tempfile.TemporaryFile("w+") as problems:
-        process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=problems, text=True, env=environment)
-        late = threading.Timer(120, process.kill)
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=problems, text=True)
+        late = threading.Timer(600, process.kill)
         late.start()
         try:
             said = ""
@@ -429,35 +427,36 @@ def best(measure: Callable[[], list[float]], limit: float, least: int) -> list[f
     return min((took for took in found if len(took) >= least), key=lambda took: np.percentile(took, 95), default=[])
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_dragging_is_quick_at_64_pixels(run_of: Callable[..., Path], tab: Callable[..., Page]) -> None:
-    """Drag event to picture on the screen: 95% under 100 ms; the decoder: 95% under 20 ms. Weights do not matter for that."""
+@pytest.fixture(scope="module")
+def large_run(run_of: Callable[..., Path]) -> Path:
+    """Faces of 64 pixels; weights do not matter for how long a picture takes."""
     pytest.importorskip("skia")
-    home = run_of("csvae", "faces:n=64,size=64")
-    small = Workbench.open(home)
+    return run_of("csvae", "faces:n=64,size=64")
+
+
+def test_the_decoder_is_quick_at_64_pixels(large_run: Path) -> None:
+    """95% of pictures take less than 20 ms of the processor."""
+    small = Workbench.open(large_run)
     session = Session(small)
     block = next(b.name for b in small.model.blocks if b.label)
 
     def decode() -> list[float]:
         took = []
         for i in range(60):
-            start = time.perf_counter()
+            start = time.process_time()
             session.preview(MoveBlock(block, (0.01 * i, 0.0)))
-            took.append(1000 * (time.perf_counter() - start))
+            took.append(1000 * (time.process_time() - start))
         return took
 
     took = best(decode, 20, 60)
     print(f"decoder {np.median(took):.1f} ms, 95% {np.percentile(took, 95):.1f}")
     assert np.percentile(took, 95) < 20
-    with server(home) as url:
+
+
+@pytest.mark.slow  # of the machine and all that runs on it
+def test_dragging_is_quick_at_64_pixels(large_run: Path, tab: Callable[..., Page]) -> None:
+    """Drag event to picture on the screen: 95% under 100 ms."""
+    with server(large_run) as url:
         page = tab(url)
         box = page.locator(".map").bounding_box()
         assert box is not None

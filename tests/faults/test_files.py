@@ -7,8 +7,6 @@ import os
 import pickle
 import random
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -328,10 +326,9 @@ def test_damaged_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(ls.open("sprites:n=64,size=32")) == 64
 
 
-def test_workers_of_a_build_do_not_import_pytorch() -> None:
+def test_workers_of_a_build_do_not_import_pytorch(alone) -> None:
     """They are many, and it takes seconds and hundreds of megabytes."""
-    code = "import sys, labelspace.data.store; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    alone("import sys, labelspace.data.store; sys.exit('torch' in sys.modules)")
 
 
 def test_notes_of_a_build_that_are_damaged_only_cost_time(tmp_path: Path) -> None:
@@ -341,7 +338,7 @@ def test_notes_of_a_build_that_are_damaged_only_cost_time(tmp_path: Path) -> Non
 
 
 @pytest.mark.faults
-def test_absurd_arguments_take_no_memory(run: Path) -> None:
+def test_absurd_arguments_take_no_memory(run: Path, alone) -> None:
     """Each in a process of its own: the most that it ever held is less than the smallest of these models."""
     config = json.loads((run / "config.json").read_text())
     for change in ({"latent": 10**9}, {"network": {"width": 10**7}}, {"network": {"depth": 10**9}}, {"shape": [10**10]}):
@@ -352,4 +349,4 @@ def test_absurd_arguments_take_no_memory(run: Path) -> None:
             "except labelspace.UserError: pass\n"
             "sys.exit(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 1_500_000)"
         )
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, change
+        alone(code)

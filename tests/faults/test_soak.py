@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -26,18 +27,31 @@ def test_growth_is_noticed(soak: ModuleType, tmp_path: Path) -> None:
     assert soak.table([phase]).count("grew") == 2
 
 
-def test_a_sample_is_of_this_process(soak: ModuleType, tmp_path: Path) -> None:
-    phase = soak.Phase("one", tmp_path, 100.0, lambda: None)
-    phase.steps, phase.epochs = 10, 2
-    before = phase.sample()
-    held = [bytearray(b"x" * 30_000_000), (tmp_path / "a").open("wb")]
-    held[1].write(b"y" * 5000)
-    held[1].flush()
-    (tmp_path / "metrics.jsonl").write_text("z" * 700)
+SAMPLED = """
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import soak
+
+home = Path(sys.argv[2])
+phase = soak.Phase("one", home, 100.0, lambda: None)
+phase.steps, phase.epochs = 10, 2
+before = phase.sample()
+with (home / "a").open("wb") as file:
+    held = bytearray(b"x" * 30_000_000)
+    file.write(b"y" * 5000)
+    file.flush()
+    (home / "metrics.jsonl").write_text("z" * 700)
     phase.steps = 20
-    after = phase.sample()
+    print(json.dumps([before, phase.sample()]))
+"""
+
+
+def test_a_sample_is_of_its_process(soak: ModuleType, tmp_path: Path, alone: Callable[..., str]) -> None:
+    before, after = json.loads(alone(SAMPLED, Path(soak.__file__ or "").parent, tmp_path))
     assert after["memory"] - before["memory"] > 25
     assert after["files"] - before["files"] == 1
     assert after["directory"] - before["directory"] == 5
     assert after["metrics"] == 350
-    held[1].close()

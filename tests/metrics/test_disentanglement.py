@@ -70,7 +70,7 @@ def test_known_codes_get_what_they_are_known_to_get(kind: str) -> None:
     codes, discrete = _codes(kind, factors), [True] * 5
     some, few = codes[:10_000], factors[:10_000]
     found = [
-        dis.beta_vae(codes, factors, discrete=discrete),
+        dis.beta_vae(codes, factors, votes=(5000, 2500), discrete=discrete),
         dis.factor_vae(codes, factors, discrete=discrete),
         dis.mig(some, few, discrete=discrete),
         dis.sap(codes, factors, discrete=discrete),

@@ -10,6 +10,8 @@ import pytest
 
 from labelspace.cli import main
 
+pytestmark = pytest.mark.usefixtures("hasty_judge")
+
 SMALL = ["train", "swiss-roll:n=300", "--model", "condvae", "--epochs", "1", "--set", "network.width=8"]
 
 

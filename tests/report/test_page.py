@@ -15,12 +15,15 @@ import yaml
 from labelspace import saving
 from labelspace.evaluation import whole
 from labelspace.models import MODELS
-from labelspace.report import page, runs
+from labelspace.report import html, page, runs
 from labelspace.storage import files
+
+pytestmark = pytest.mark.usefixtures("hasty_judge")
 
 SECTIONS = ["overview", "diagnosis", "curves", "reconstructions", "labels", "maps", "samples", "leakage", "side-effects"]
 # Models meet images and vectors in turn; tables are vectors with a likelihood of their own, for which one model is enough.
 KINDS = [(name, ("image", "vector")[i % 2]) for i, name in enumerate(MODELS)] + [("vae", "table")]
+DRAWN = [*KINDS[:2], KINDS[-1]]  # a page of each kind of data; figures of the other models have the same forms
 
 
 @pytest.fixture
@@ -31,9 +34,26 @@ def copied(trained: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     )
 
 
-@pytest.mark.parametrize(("name", "kind"), KINDS)
-def test_every_model_has_a_page_on_every_kind_of_data(name: str, kind: str, trained, parse, wicked: str) -> None:
-    home = trained(name, kind)
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and put on the page, but not drawn, which takes most of its time."""
+    monkeypatch.setattr(html, "render", lambda figure, kind, **_: b'<svg width="300pt" height="200pt"></svg>')
+
+
+@pytest.mark.parametrize(("name", "kind"), [given for given in KINDS if given not in DRAWN])
+@pytest.mark.usefixtures("undrawn")
+def test_every_model_has_a_page(name: str, kind: str, trained, parse, wicked: str) -> None:
+    has_a_page(trained(name, kind), kind, parse, wicked)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [pytest.param(*given, marks=[] if given in DRAWN else pytest.mark.slow) for given in KINDS]
+)
+def test_the_figures_of_every_page_are_drawn(name: str, kind: str, trained, parse, wicked: str) -> None:
+    has_a_page(trained(name, kind), kind, parse, wicked)
+
+
+def has_a_page(home: Path, kind: str, parse, wicked: str) -> None:
     subject = runs.read(home)
     text, sections = page.write(subject)
     found = parse(text)
@@ -65,6 +85,7 @@ def test_the_same_run_has_the_same_page(trained) -> None:
     assert page.write(runs.read(home))[0] == first
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_of_an_evaluation_are_taken_if_they_are_of_this_model(copied, parse, wicked: str) -> None:
     home = copied("mvae", "vector", (wicked, "group"))
     subject = runs.read(home)
@@ -88,6 +109,7 @@ def test_numbers_of_an_evaluation_are_taken_if_they_are_of_this_model(copied, pa
     assert runs.read(home).measured == "quick"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_that_are_not_whole_say_so(copied, parse) -> None:
     home = copied("mvae", "vector")
     lines = (home / "metrics.jsonl").read_text().splitlines()
@@ -115,6 +137,7 @@ def test_a_diverged_run_has_a_page_and_curves_with_gaps(copied, parse) -> None:
     assert "Training diverged: a term became NaN or infinite in epoch 2 of 2." in parse(page.write(subject)[0]).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_data_that_are_gone_are_no_reason_to_fail(copied, parse, tmp_path: Path) -> None:
     home = copied("vae", "image")
     config = yaml.safe_load((home / "config.yaml").read_text())
@@ -126,6 +149,7 @@ def test_data_that_are_gone_are_no_reason_to_fail(copied, parse, tmp_path: Path)
     assert str(tmp_path) not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_data_that_have_changed_are_not_shown(copied, parse, trained, tmp_path: Path) -> None:
     home = copied("vae", "vector")
     archive = np.load(trained("vae", "vector").parent / "vector.npz")

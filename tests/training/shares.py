@@ -26,7 +26,7 @@ from labelspace.training.loop import Loop
 from labelspace.training.progress import Silent
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")])
-OPTIONS = Options(epochs=1, batch_size=7, warmup=0, decay=0, accelerator="cpu", timeout=1.0)
+OPTIONS = Options(epochs=1, batch_size=7, warmup=0, decay=0, accelerator="cpu", timeout=10.0)
 ALONE = 39  # of 40 training samples: the last batch has one, and a process of two has none
 STILL = ("vae", "condvae", "lr-livae")  # their noise is all in DiagonalGaussian.sample
 
