@@ -99,7 +99,7 @@ class IVAE(Model):
 
         return Losses({"model": model}, self.weights())
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The same noise around the prior of the new value; nothing is said of the other labels."""
         old, new = (self.prior(*self.only(label, values))["z"] for values in (previous, value))
         return codes.replace({"z": new.mean + new.scale * (codes["z"] - old.mean) / old.scale})

@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--config", help="config.yaml of another run to take everything from")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
     c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
-    c.add_argument("--mislabelled", type=float, metavar="FRACTION", help="make this fraction of the labels wrong, as a test")
+    c.add_argument("--label-noise", type=float, metavar="FRACTION", help="make this fraction of the labels wrong, as a test")
     c.add_argument("--group", metavar="NAME", help="keep samples that share this (a person, a patient) in one split")
     c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")

@@ -138,10 +138,10 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
             "-log q(w | decoded)",
         ),
         _E(
-            "labeller",
+            "label_head",
             "the loss of the head that predicts labels from x, in nats per sample, for each label; nothing else feels it",
             "-log q(y | x)",
-            ("label_head",),
+            ("labeller",),
         ),
         _E(
             "classification",
@@ -485,7 +485,7 @@ def entries() -> tuple[Entry, ...]:
     table = [replace(e, meaning=e.meaning or _first(e.source), group=g) for g, own in _TABLE.items() for e in own]
     options = [Entry(name, text, group=OPTIONS) for name, text in documented(Options).items()]
     opened = documented(sources.open)
-    kept = ("address", "labels", "seed", "supervision", "mislabelled", "group")
+    kept = ("address", "labels", "seed", "supervision", "label_noise", "group")
     settings = [Entry(name, opened[name], group=SETTINGS) for name in kept]
     found = (*table, *options, *_arguments(), *settings)
     return tuple(replace(e, meaning=f"{e.meaning[0].upper()}{e.meaning[1:]}", page=_PAGES[e.group]) for e in found)

@@ -19,7 +19,7 @@ def tables(model: str) -> Dataset:
     """Sixty rows of noise with every kind of label that a model takes."""
     rng = np.random.default_rng(0)
     columns = {"a": rng.integers(0, 2, 60), "k": rng.integers(0, 3, 60), "t": rng.normal(4, 2, 60)}
-    schema = Schema([label for label in KINDS if label.kind in model_class(model).takes])
+    schema = Schema([label for label in KINDS if label.kind in model_class(model).label_kinds])
     values = np.stack([columns[label.name] for label in schema], 1).astype(np.float32)
     x = rng.normal(size=(60, 5)).astype(np.float32)
     return Dataset("made", x, values, np.ones_like(values, dtype=bool), schema, random_splits(60, 0))

@@ -30,7 +30,7 @@ from labelspace.export import folder
 from labelspace.models.base import Losses, Model
 from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
-from labelspace.training.progress import Silent
+from labelspace.training.progress import NullCallback
 
 FILE = str(Path(__file__).parents[1] / "examples" / "own_model.py")
 SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 64}
@@ -87,10 +87,10 @@ def test_an_edit_keeps_the_noise_and_exchanges_the_prior(own_model: ModuleType) 
     x, (values, observed) = data.samples(range(6)), data.labels(range(6))
     code = modes(model.encode(x, values, observed))
     new = torch.ones(6)
-    moved = model.place(code, "ring", new, values[:, 0])["z"]
+    moved = model.intervene(code, "ring", new, values[:, 0])["z"]
     before, after = model.prior(values)["z"], model.prior(new[:, None])["z"]
     torch.testing.assert_close((moved - after.mean) / after.scale, (code["z"] - before.mean) / before.scale)
-    torch.testing.assert_close(model.place(code, "ring", values[:, 0], values[:, 0])["z"], code["z"])
+    torch.testing.assert_close(model.intervene(code, "ring", values[:, 0], values[:, 0])["z"], code["z"])
 
 
 def test_new_samples_are_drawn_under_their_label(own_model: ModuleType) -> None:
@@ -98,7 +98,7 @@ def test_new_samples_are_drawn_under_their_label(own_model: ModuleType) -> None:
     with torch.no_grad():
         model.get_submodule("label_prior")[-1].linear.weight.mul_(20)  # type: ignore[index,union-attr]  priors far apart
     ls.fit(model, data, **SHORT)
-    assert bool(model.spread.get_buffer("mean_0").isnan().all())  # z is not drawn from where the codes of all labels lie
+    assert bool(model.aggregate.get_buffer("mean_0").isnan().all())  # z is not drawn from where the codes of all labels lie
     for value in (0.0, 1.0):
         values = torch.full((2000, 1), value)
         drawn, prior = model.new_codes(values)["z"], model.prior(values[:1])["z"]
@@ -108,7 +108,7 @@ def test_new_samples_are_drawn_under_their_label(own_model: ModuleType) -> None:
 # -- a run ------------------------------------------------------------------------------------------------------------
 
 
-class _Interrupt(Silent):
+class _Interrupt(NullCallback):
     def epoch(self, row: dict) -> None:
         raise KeyboardInterrupt
 
@@ -116,7 +116,7 @@ class _Interrupt(Silent):
 def test_a_run_is_resumed_bit_for_bit(run: Path, tmp_path: Path) -> None:
     model, data = built()
     with pytest.raises(KeyboardInterrupt):
-        ls.fit(model, data, out=tmp_path / "cut", watcher=_Interrupt(), **SHORT)
+        ls.fit(model, data, out=tmp_path / "cut", callback=_Interrupt(), **SHORT)
     model, data = built()
     again = ls.fit(model, data, out=tmp_path / "cut", resume=True, **SHORT).model.state_dict()
     for key, tensor in ls.load(run).state_dict().items():

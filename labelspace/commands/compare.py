@@ -30,7 +30,7 @@ def compare(given: argparse.Namespace) -> None:
         tuple(given.set),
         edit=not given.no_edits,
     )
-    found = comparison.run(plan, Path(given.out), tell=terminal.say, watcher=Terminal)
+    found = comparison.run(plan, Path(given.out), tell=terminal.say, callback=Terminal)
     if given.json:
         terminal.emit(found)
         return

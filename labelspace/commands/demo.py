@@ -38,7 +38,7 @@ def demo(given: argparse.Namespace) -> None:
     model = build("lsvae", data)
     options = resolve(model, data, None, {"seed": given.seed, **({"epochs": 2} if given.quick else {})})
     resume = given.resume and Run(given.out).exists
-    fitted = fit(model, data, options, out=given.out, resume=resume, watcher=Terminal())
+    fitted = fit(model, data, options, out=given.out, resume=resume, callback=Terminal())
     terminal.say("3/4 training a judge on real faces")
     with terminal.bar("judge") as progress:
         judge = judges.train(data, seed=given.seed, progress=progress)

@@ -46,9 +46,9 @@ def train(given: argparse.Namespace) -> None:
     if not given.resume and Run(home).exists:
         Run.create(home)  # says what to do, before any data are read
     supervision = given.supervision if given.supervision is not None else float(saved.get("supervision", 1.0))
-    mislabelled = given.mislabelled if given.mislabelled is not None else float(saved.get("mislabelled", 0.0))
+    label_noise = given.label_noise if given.label_noise is not None else float(saved.get("label_noise", 0.0))
     group = given.group if given.group is not None else saved.get("group", "")
-    data = open_data(address, labels, seed, supervision, mislabelled, group=group)
+    data = open_data(address, labels, seed, supervision, label_noise, group=group)
     config = resolve(
         name,
         data.shape,
@@ -85,7 +85,7 @@ def train(given: argparse.Namespace) -> None:
             config.options,
             out=home,
             resume=given.resume,
-            watcher=Terminal(),
+            callback=Terminal(),
             tensorboard=given.tensorboard,
         )
     except DivergedError as error:
@@ -99,7 +99,7 @@ def _take_part(given: argparse.Namespace, model: Model, data: Dataset, options: 
     """What a process that is not the first does: all but talk and write."""
     try:
         fit(model, data, options, out=home, resume=given.resume)
-    except (engine.ToldError, DivergedError, LostError, KeyboardInterrupt):
+    except (engine.ReportedError, DivergedError, LostError, KeyboardInterrupt):
         raise SystemExit(1) from None
 
 
@@ -137,7 +137,7 @@ def _resumed(given: argparse.Namespace) -> dict[str, Any]:
         "--labels": (given.labels, ",".join(file["data"]["labels"])),
         "--epochs": (given.epochs, file["training"]["epochs"]),
         "--seed": (given.seed, file["training"]["seed"]),
-        "--mislabelled": (given.mislabelled, file["data"].get("mislabelled", 0.0)),
+        "--label-noise": (given.label_noise, file["data"].get("label_noise", 0.0)),
         "--group": (given.group, file["data"].get("group", "")),
         "--supervision": (given.supervision, file["data"].get("supervision", 1.0)),
     }

@@ -43,7 +43,7 @@ class Dataset:
         grouped: what the splits keep together, '' for nothing.
         seed: what it was opened with.
         supervision: fraction of the samples whose labels are used (see :meth:`hide`).
-        mislabelled: fraction of the labels that were made wrong (see :meth:`mislabel`).
+        label_noise: fraction of the labels that were made wrong (see :meth:`with_label_noise`).
     """
 
     address: str
@@ -62,7 +62,7 @@ class Dataset:
     grouped: str = ""
     seed: int = 0
     supervision: float = 1.0
-    mislabelled: float = 0.0
+    label_noise: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -203,7 +203,7 @@ class Dataset:
         """The splits that training looks at."""
         return [split for split in SPLITS if split != "test" and split in self.splits]
 
-    def mislabel(self, share: float, seed: int) -> Dataset:
+    def with_label_noise(self, share: float, seed: int) -> Dataset:
         """The same samples, some of their labels wrong: to learn what wrong labels cost.
 
         Each discrete label of a training or validation sample is replaced by another of its values with probability
@@ -217,7 +217,7 @@ class Dataset:
             UserError: a share outside [0, 1).
         """
         if not 0 <= share < 1:
-            raise UserError(f"mislabelled is the fraction of labels that are wrong, from 0 up to below 1; got {share}")
+            raise UserError(f"label_noise is the fraction of labels that are wrong, from 0 up to below 1; got {share}")
         if share == 0:
             return self
         values = self.values.copy()
@@ -232,7 +232,7 @@ class Dataset:
                 taken = rng.permutation(wrong)
                 values[taken, i] = values[np.roll(taken, 1), i]  # each the next one's, so that none keeps its own
         note = f"{100 * share:g}% of the labels for training are wrong on purpose (seed {seed})"
-        return replace(self, values=values, notes=(*self.notes, note), mislabelled=share)
+        return replace(self, values=values, notes=(*self.notes, note), label_noise=share)
 
     def counterfactuals(
         self, label: str, value: float, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None

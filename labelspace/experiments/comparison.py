@@ -25,7 +25,7 @@ from labelspace.metrics import mean
 from labelspace.models import MODELS, names
 from labelspace.report.tables import markdown
 from labelspace.storage import files
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Callback, NullCallback
 from labelspace.training.run import Run
 
 CLASSIFIER = "classifier"
@@ -72,7 +72,7 @@ class Plan:
 
 
 def run(
-    plan: Plan, home: Path, *, tell: Callable[[str], None] = lambda _: None, watcher: Callable[[], Watcher] = Silent
+    plan: Plan, home: Path, *, tell: Callable[[str], None] = lambda _: None, callback: Callable[[], Callback] = NullCallback
 ) -> dict[str, Any]:
     """Trains and measures every model of a plan; runs that are finished are not trained again.
 
@@ -80,7 +80,7 @@ def run(
         plan: what is compared.
         home: directory; a run directory for each model and seed, ``results.json`` and ``table.md``.
         tell: told what happens, a line each.
-        watcher: makes a watcher for every training.
+        callback: makes what is told about a training.
 
     Returns:
         ``{"plan", "judge", "runs": [...], "skipped": {model: reason}}``.
@@ -104,7 +104,7 @@ def run(
             tell(f"{name}, seed {seed}")
             place = home / f"{name}-{seed}"
             try:
-                results.append(_one(plan, name, seed, data, known, reader, place, watcher))
+                results.append(_one(plan, name, seed, data, known, reader, place, callback))
             except UserError as error:
                 if Run(place).exists:
                     raise
@@ -131,14 +131,14 @@ def _one(
     known: Dataset,
     reader: Judge | None,
     place: Path,
-    watcher: Callable[[], Watcher],
+    callback: Callable[[], Callback],
 ) -> dict[str, Any]:
     """One model and seed: trained, or taken from its run directory, and measured."""
     job = _job(plan, name, seed)
     if name == CLASSIFIER:
         plain = classifier.train(data, job.resolve(data).arguments["network"], seed=seed)
         return {"model": name, "seed": seed, "accuracy": accuracy(plain.predict, known)}
-    model = jobs.train(job, place, watcher=lambda model, data: watcher())
+    model = jobs.train(job, place, callback=lambda model, data: callback())
     done = place / "bench.json"
     if done.exists():
         old = files.read_json(done)

@@ -130,8 +130,8 @@ def describe(job: jobs.Job) -> str:
     parts = [job.model, *(text for text in job.settings if text.startswith(("latent=", "beta=", "adversary=", "balance=")))]
     if job.supervision < 1:
         parts.append(f"{job.supervision:g} labelled")
-    if job.mislabelled:
-        parts.append(f"{job.mislabelled:g} wrong")
+    if job.label_noise:
+        parts.append(f"{job.label_noise:g} wrong")
     return " ".join([*parts, f"seed {job.seed}"])
 
 
@@ -211,7 +211,7 @@ def as_plain(result: Result) -> dict[str, Any]:
     """A result for a results file; paths of this machine are left out."""
     job = {**asdict(result.job), "address": without_path(result.job.address)}
     return {"job": job, "run": result.home.name, "seconds": round(result.seconds, 1)} | (
-        {"failed": failure(result)} if result.failed else {"found": result.found}
+        {"failed": failure(result)} if result.failed else {"found": result.measured}
     )
 
 

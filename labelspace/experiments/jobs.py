@@ -21,7 +21,7 @@ from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.storage import files
 from labelspace.training.fit import configuration, fit
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Callback, NullCallback
 from labelspace.training.run import Run
 
 _TRAINED = "trained.txt"
@@ -37,7 +37,7 @@ class Job:
         labels: labels to use; None is all.
         seed: of the data's splits, of the choice of hidden and wrong labels, and of training.
         supervision: fraction of samples whose labels are used.
-        mislabelled: fraction of those labels that are wrong.
+        label_noise: fraction of those labels that are wrong.
         settings: ``KEY=VALUE`` texts, as ``labelspace train --set`` takes them.
         epochs: passes; None is the model's recipe.
     """
@@ -47,7 +47,7 @@ class Job:
     labels: tuple[str, ...] | None = None
     seed: int = 0
     supervision: float = 1.0
-    mislabelled: float = 0.0
+    label_noise: float = 0.0
     settings: tuple[str, ...] = ()
     epochs: int | None = None
 
@@ -60,7 +60,7 @@ class Job:
     def open(self) -> Dataset:
         """The data that the model is trained on."""
         return sources.open(
-            self.address, self.labels, seed=self.seed, supervision=self.supervision, mislabelled=self.mislabelled
+            self.address, self.labels, seed=self.seed, supervision=self.supervision, label_noise=self.label_noise
         )
 
     def open_whole(self) -> Dataset:
@@ -84,13 +84,15 @@ class Job:
         return (home / _TRAINED).exists()
 
 
-def train(job: Job, home: Path, *, watcher: Callable[[Model, Dataset], Watcher] = lambda model, data: Silent()) -> Model:
+def train(
+    job: Job, home: Path, *, callback: Callable[[Model, Dataset], Callback] = lambda model, data: NullCallback()
+) -> Model:
     """Trains a job's model in a run directory, goes on with it where it was interrupted, or takes it from there.
 
     Args:
         job: what is trained.
         home: the run directory.
-        watcher: given the model and its data, makes a watcher for the training.
+        callback: given the model and its data, makes what is told about the training.
 
     Raises:
         UserError: the model is not defined for these labels or data, or the directory holds a run with other settings.
@@ -107,7 +109,7 @@ def train(job: Job, home: Path, *, watcher: Callable[[Model, Dataset], Watcher] 
         )
     if job.trained_in(home):
         return saving.load(home)
-    fitted = fit(model, data, resolved.options, out=home, resume=run.exists, watcher=watcher(model, data))
+    fitted = fit(model, data, resolved.options, out=home, resume=run.exists, callback=callback(model, data))
     # The last of all: before it something may be missing.
     files.write(home / _TRAINED, f"{fitted.reason}\nlabelspace {labelspace.__version__} {source.commit()}\n")
     return model

@@ -16,7 +16,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.experiments.jobs import Job
 from labelspace.models.base import Model
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Callback, NullCallback
 
 Scale = Literal["smoke", "cpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")
@@ -29,7 +29,7 @@ class Result:
     Attributes:
         job: what was trained.
         home: its run directory.
-        found: what :meth:`Recipe.measure` returned; empty where the run failed.
+        measured: what :meth:`Recipe.measure` returned; empty where the run failed.
         seconds: of training.
         failed: why there is nothing, or empty.
         commit: of the source that measured it; empty where it was no checkout.
@@ -37,7 +37,7 @@ class Result:
 
     job: Job
     home: Path
-    found: dict[str, Any]
+    measured: dict[str, Any]
     seconds: float = 0.0
     failed: str = ""
     commit: str = ""
@@ -118,9 +118,9 @@ class Recipe(ABC):
         """Figures by file name."""
         return {}
 
-    def watcher(self, job: Job, model: Model, data: Dataset, home: Path) -> Watcher:
+    def callback(self, job: Job, model: Model, data: Dataset, home: Path) -> Callback:
         """Watches a training; for recipes that look at models while they are trained."""
-        return Silent()
+        return NullCallback()
 
 
 def pick(results: Iterable[Result], **wanted: Any) -> list[Result]:
@@ -150,13 +150,13 @@ def setting(job: Job, key: str, default: str = "") -> str:
 
 def over_seeds(results: Iterable[Result], read: Callable[[dict[str, Any]], float | None]) -> list[float]:
     """A number of each run, in the runs' order; runs that do not have it are left out."""
-    values = [read(r.found) for r in results if not r.failed]
+    values = [read(r.measured) for r in results if not r.failed]
     return [v for v in values if v is not None]
 
 
 def by_seed(results: Iterable[Result], read: Callable[[dict[str, Any]], float | None]) -> dict[int, float]:
     """A number of each run by its seed; runs that do not have it are left out."""
-    values = {r.job.seed: read(r.found) for r in results if not r.failed}
+    values = {r.job.seed: read(r.measured) for r in results if not r.failed}
     return {seed: value for seed, value in values.items() if value is not None}
 
 

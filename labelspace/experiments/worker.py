@@ -22,7 +22,7 @@ def work(task: dict) -> None:
     home = Path(task["home"])
     busy = f"{home} is being worked on by another process; wait for it, or choose another --runs"
     with locks.exclusive(home / ".job.lock", busy, print):  # not the run's own lock, which ends with the training
-        model = jobs.train(job, home, watcher=lambda model, data: recipe.watcher(job, model, data, home))
+        model = jobs.train(job, home, callback=lambda model, data: recipe.callback(job, model, data, home))
         found = recipe.measure(job, model, job.open_whole(), task["scale"])
         about = {"version": recipe.version, "scale": task["scale"], "commit": source.commit()}
         files.write_json(Path(task["found"]), {**about, "found": found})

@@ -116,8 +116,8 @@ def _data_section(model: Model, config: dict[str, Any] | None, data: Dataset | N
     lines = [f"Trained on `{shown_address(config['data']['address'])}`, seed {config['data']['seed']}."]
     if config["data"].get("supervision", 1.0) < 1:
         lines.append(f"The labels of only {config['data']['supervision']:.2%} of the training samples were used.")
-    if config["data"].get("mislabelled"):
-        lines.append(f"{config['data']['mislabelled']:.2%} of the labels for training were made wrong on purpose.")
+    if config["data"].get("label_noise"):
+        lines.append(f"{config['data']['label_noise']:.2%} of the labels for training were made wrong on purpose.")
     if data is not None:
         splits = ", ".join(f"{split} {len(rows):,}" for split, rows in data.splits.items())
         shape = " x ".join(map(str, data.shape))
@@ -190,6 +190,6 @@ def _limits(model: Model, run: Run, found: dict[str, Any]) -> str:
     said += words.sentences(found)
     if not found:
         said.append("Whether edits do what is asked, and whether labels leak into other blocks, was not measured.")
-    if model.labelled and model.completes_labels:
+    if model.labelled and model.encoder_needs_labels:
         said.append("Its encoder reads labels: codes of samples whose labels are given tell these labels.")
     return "\n".join(f"- {line}" for line in said)

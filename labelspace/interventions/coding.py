@@ -36,7 +36,7 @@ def chosen_block(model: Model, intervention: str, label: str | None, block: str 
 def encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Labels]:
     """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted."""
     values, observed = (t.to(x.device) for t in labels) if labels is not None else (None, None)
-    if model.completes_labels and len(model.schema):
+    if model.encoder_needs_labels and len(model.schema):
         values = model.complete(x, values, observed)
         observed = torch.ones_like(values, dtype=torch.bool)
     else:

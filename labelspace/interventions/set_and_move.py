@@ -91,7 +91,7 @@ def set(
 def _set_label(model: Model, codes, label: str, new: Tensor, old: Tensor, point: str, generator) -> Latents[Tensor]:
     """Codes with the block of one label at the point of its new value."""
     if point == "typical" or not any(b.label == label for b in model.blocks):
-        return model.place(codes, label, new, old)
+        return model.intervene(codes, label, new, old)
     prior = model.prior(*model.only(label, new))
     chosen = sample(prior, generator) if point == "draw" else modes(prior)
     name = model.blocks.of(label).name

@@ -155,9 +155,11 @@ class Schema:
             return features
         if prior is None:
             raise UserError("labels are missing here; this needs all of them")
-        return torch.where(self.spread(observed), features, prior.to(features))  # without a branch: an exported graph has none
+        return torch.where(
+            self.repeat_over_features(observed), features, prior.to(features)
+        )  # without a branch: an exported graph has none
 
-    def spread(self, per_label: Tensor) -> Tensor:
+    def repeat_over_features(self, per_label: Tensor) -> Tensor:
         """Repeats a column per label over that label's feature columns: ``(n, labels) -> (n, width)``."""
         columns = [per_label[:, i : i + 1].expand(-1, width) for i, width in enumerate(self.feature_widths)]
         return torch.cat(columns, 1) if columns else per_label[:, :0]

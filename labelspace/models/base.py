@@ -24,8 +24,8 @@ from labelspace.errors import UserError, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, Likelihood
 from labelspace.models import schedules
-from labelspace.models.parts import by_bounds
-from labelspace.models.spread import CodeSpread
+from labelspace.models.aggregate import AggregatePosterior
+from labelspace.models.parts import posterior_from_bounds
 from labelspace.variables import Variable
 
 FROM_DATA = ("shape", "schema", "frequencies")
@@ -44,13 +44,13 @@ class Player:
     Attributes:
         parameters: the player's own parameters; no other player has them.
         steps: optimiser steps per batch.
-        reader: whether the player only reads codes (an adversary, a label head). Readers are small and must keep up with a
-            model that slows down: they train with Adam at a constant learning rate.
+        auxiliary: whether the player only reads codes (an adversary, a label head). Such networks are small and must keep up
+            with a model that slows down: they train with Adam at a constant learning rate.
     """
 
     parameters: list[nn.Parameter]
     steps: int = 1
-    reader: bool = False
+    auxiliary: bool = False
 
 
 @dataclass
@@ -117,16 +117,20 @@ class Model(nn.Module):
     """
 
     about: ClassVar[About] = About()
-    takes: ClassVar[tuple[Kind, ...]] = ("binary", "categorical", "continuous")  # label kinds that it is defined for
+    label_kinds: ClassVar[tuple[Kind, ...]] = ("binary", "categorical", "continuous")  # label kinds that it is defined for
     labelled: ClassVar[bool] = True  # whether it is a model of labels at all: they take part in training and in p(codes | y)
-    completes_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
-    measured: ClassVar[tuple[str, ...]] = ("spread.",)  # tensors that training measures: a warm start leaves them as they are
-    former: ClassVar[dict[str, str]] = {}  # beginnings of the names of tensors in files of format 1 -> those of today
+    encoder_needs_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
+    measured: ClassVar[tuple[str, ...]] = (
+        "aggregate.",
+    )  # tensors that training measures: a warm start leaves them as they are
+    former: ClassVar[dict[str, str]] = {
+        "spread.": "aggregate."
+    }  # beginnings of the names of tensors in files of format 1 -> those of today
     arguments: dict[str, Any]
     decoder: nn.Module
     label_features: Tensor
     label_parameters: Tensor
-    spread: CodeSpread
+    aggregate: AggregatePosterior
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Records the arguments that an instance was made with: they are its configuration."""
@@ -172,7 +176,7 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
-        self.spread = CodeSpread(blocks, schema)  # where training codes lie, once measured
+        self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
@@ -185,9 +189,9 @@ class Model(nn.Module):
         if cls.labelled and len(schema) == 0:
             raise UserError(f"{name} needs at least one label; without labels use vae")
         for label in schema:
-            if label.kind not in cls.takes:
+            if label.kind not in cls.label_kinds:
                 raise UserError(
-                    f"{name} takes {' and '.join(cls.takes)} labels; {label.name!r} is {label.kind}: leave it out with "
+                    f"{name} takes {' and '.join(cls.label_kinds)} labels; {label.name!r} is {label.kind}: leave it out with "
                     "--labels, or use a model that takes it (labelspace models)"
                 )
 
@@ -237,7 +241,7 @@ class Model(nn.Module):
     # -- what a model file defines ------------------------------------------------------------------------------------
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
-        """q(codes | x, y), block by block. With ``completes_labels`` all labels must be observed (see :meth:`complete`).
+        """q(codes | x, y), block by block. With ``encoder_needs_labels`` all labels must be observed (see :meth:`complete`).
 
         An encoder reads ``self.likelihood.inputs(x)``, of shape ``self.likelihood.input_shape``.
         """
@@ -285,7 +289,7 @@ class Model(nn.Module):
         Here that is where they lie, but for free blocks whose prior depends on labels. A model that needs more calls this, too.
         """
         parts = ((self.encode(batch.x, batch.values, batch.observed), batch.values, batch.observed) for batch in batches())
-        self.spread.measure(parts, _CODES, self._depending(batches))
+        self.aggregate.measure(parts, _CODES, self._depending(batches))
 
     def _depending(self, batches: Callable[[], Iterable[Batch]]) -> list[str]:
         """Free blocks whose prior is another one under the labels of data than under no label."""
@@ -322,9 +326,9 @@ class Model(nn.Module):
         codes = sample(prior, generator)
         if source == "prior":
             return codes
-        values = self.likely(values, observed)
+        values = self.fill_with_mode(values, observed)
         blocks = [b.name for b in self.blocks if not isinstance(prior[b.name], Point)]
-        return codes.replace({name: self.spread.draw(name, values, codes[name], generator) for name in blocks})
+        return codes.replace({name: self.aggregate.draw(name, values, codes[name], generator) for name in blocks})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Here Bayes' rule with the ELBO at the posterior's mode in the place of log p(x | y).
@@ -340,9 +344,9 @@ class Model(nn.Module):
             kl = [part.kl(prior) for part, prior in zip(posterior.values(), self.prior(values).values(), strict=True)]
             return self.decode(modes(posterior)).log_prob(x[rows]) - torch.stack(kl).sum(0)
 
-        return self.schema.distribution(by_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
+        return self.schema.distribution(posterior_from_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Codes with one label moved to new values: to the mean of training codes of the value, which some priors miss by far,
         unless a model knows better; where nothing was measured, to the point of the block's prior.
 
@@ -357,7 +361,7 @@ class Model(nn.Module):
         prior = self.prior(values, observed)[block.name]
         if isinstance(prior, Point):  # the block is the label's own value
             return codes.replace({block.name: prior.mode})
-        measured = self.spread.under(block.name, values).mean
+        measured = self.aggregate.under(block.name, values).mean
         return codes.replace({block.name: torch.where(measured.isnan(), prior.mode, measured)})
 
     # -- what all models do alike -------------------------------------------------------------------------------------
@@ -366,7 +370,7 @@ class Model(nn.Module):
         """p(y), the label frequencies, for ``n`` samples."""
         return self.schema.distribution(self.label_parameters.expand(n, -1))
 
-    def likely(self, values: Tensor, observed: Tensor | None) -> Tensor:
+    def fill_with_mode(self, values: Tensor, observed: Tensor | None) -> Tensor:
         """``values`` with every missing entry filled by the label's most frequent value (a number's mean)."""
         return values if observed is None else torch.where(observed, values, self.label_marginal(len(values)).mode())
 
@@ -374,7 +378,7 @@ class Model(nn.Module):
         """N(0, I) over the first block, for as many samples as ``like`` has."""
         return DiagonalGaussian.standard(len(like), self.blocks[0].size, like)
 
-    def apart(self, *modules: nn.Module) -> list[nn.Parameter]:
+    def parameters_except(self, *modules: nn.Module) -> list[nn.Parameter]:
         """The model's parameters that are not in these modules."""
         theirs = {id(p) for module in modules for p in module.parameters()}
         return [p for p in self.parameters() if id(p) not in theirs]
@@ -407,7 +411,7 @@ class Model(nn.Module):
 
     def encode(self, x: Tensor, values: Tensor | None = None, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """The posterior of samples whose labels may be missing in part or altogether."""
-        if self.completes_labels and len(self.schema):
+        if self.encoder_needs_labels and len(self.schema):
             values = self.complete(x, values, observed)
             observed = torch.ones_like(values, dtype=torch.bool)
         return self.posterior(x, *self.known(x, values, observed))

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import LabelPrior, LabelReaders, evidence, in_order, split, together
+from labelspace.models.parts import LabelClassifiers, LabelPrior, log_evidence_bound, split, stack_blocks, ungroup
 
 _REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
 
@@ -90,7 +90,8 @@ class CCVAE(Model):
         adversaries="none",
         paper="Joy, Schmon, Torr, Siddharth, Rainforth 2021",
     )
-    completes_labels = False
+    encoder_needs_labels = False
+    former: ClassVar[dict[str, str]] = {**Model.former, "readers.": "classifiers."}
     nodes: Tensor
     log_weights: Tensor
 
@@ -129,11 +130,11 @@ class CCVAE(Model):
         self.head = Head(features, latent)
         self.label_head = Head(features, sum(sizes), scale=1.0)
         self.label_prior = LabelPrior(schema, sizes)
-        self.readers = LabelReaders(
+        self.classifiers = LabelClassifiers(
             schema, sizes, [hidden if label.kind == "categorical" or not linear else 0 for label in schema]
         )
         if linear:
-            self._start_readers_at_bayes()
+            self._start_classifiers_at_bayes()
         self.decoder = networks.decoder(blocks.size, described.output_shape, network)
         nodes = torch.linspace(-_REACH, _REACH, _NODES)
         self.register_buffer("nodes", nodes, persistent=False)
@@ -147,11 +148,11 @@ class CCVAE(Model):
         return {**super().defaults(shape, labels), **(image if len(shape) == 3 else {"classification": 5.0})}
 
     @torch.no_grad()
-    def _start_readers_at_bayes(self) -> None:
+    def _start_classifiers_at_bayes(self) -> None:
         """Starts linear classifiers of binary labels at p(y | z_i) of the first prior, so that no label starts turned round."""
         for i, label in enumerate(self.schema):
             if label.kind == "binary":
-                table, linear = self.label_prior.table(i), self.readers.networks[i][0]  # type: ignore[index]
+                table, linear = self.label_prior.table(i), self.classifiers.networks[i][0]  # type: ignore[index]
                 precision = table.scale**-2
                 linear.weight.copy_(table.mean[1:] * precision[1:] - table.mean[:1] * precision[:1])
                 # the means lie at opposite points and the scales are equal, so only the frequencies are left
@@ -161,7 +162,7 @@ class CCVAE(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
-        values = self.likely(values, observed)
+        values = self.fill_with_mode(values, observed)
         standard = self.free_prior(values)
         return Latents(self.blocks, {"z": standard, **self.label_prior.of_blocks(self.blocks[1:], values)})
 
@@ -176,7 +177,7 @@ class CCVAE(Model):
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y_i | z_i) at the mean of q(z_i | x)."""
         posterior = self.posterior(x, *self.known(x, None, None))
-        return self.readers.answer(posterior.map(lambda part: part.mean))
+        return self.classifiers.answer(posterior.map(lambda part: part.mean))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -189,14 +190,14 @@ class CCVAE(Model):
         self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
     ) -> dict[str, Tensor]:
         p_y, codes = self.schema.distribution(self.label_parameters), sample(posterior, generator)
-        values, groups = self.schema.standardised(batch.values), self.readers.groups
+        values, groups = self.schema.standardised(batch.values), self.classifiers.groups
         kl_y, classification = [], []
         for group in groups:  # labels that are alike: (n, labels) and what follows
             names = [self.blocks[1:][i].name for i in group]
-            q, known, y = together(posterior, names), batch.observed[:, group], values[:, group]
+            q, known, y = stack_blocks(posterior, names), batch.observed[:, group], values[:, group]
             draws, log_weights = self._points(q, generator)  # (n, labels, k, size), (k,)
             log_q = _log_density(q, draws)
-            log_q_y = self.readers.read(group, draws).log_prob_of(0, y[..., None])  # log q(y_i | draw), (n, labels, k)
+            log_q_y = self.classifiers.read(group, draws).log_prob_of(0, y[..., None])  # log q(y_i | draw), (n, labels, k)
             log_p = _log_density(self.label_prior.given(group, y), draws)
             log_tilt = log_weights + log_q_y  # q(z_i | x, y_i) on the points, not normalised
             log_q_y_x = log_tilt.logsumexp(2, keepdim=True)
@@ -204,7 +205,7 @@ class CCVAE(Model):
             marginal = p_y.stacked(group)
             kl = (tilt * (log_q + log_q_y - log_q_y_x - log_p)).sum(2) - marginal.expand(len(y)).log_prob_of(0, y)
             if not batch.complete:
-                missing = log_q - evidence(self.label_prior, self.readers, group, draws, marginal, generator)
+                missing = log_q - log_evidence_bound(self.label_prior, self.classifiers, group, draws, marginal, generator)
                 kl = torch.where(known, kl, (log_weights.exp() * missing).sum(2))
             kl_y.append(kl.mean(0))
             classification.append(-(log_q_y_x[..., 0] * known).sum(0) / known.sum(0).clamp_min(1))
@@ -215,8 +216,8 @@ class CCVAE(Model):
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
             "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
-            "kl_y": in_order(kl_y, groups),
-            "classification": in_order(classification, groups),
+            "kl_y": ungroup(kl_y, groups),
+            "classification": ungroup(classification, groups),
         }
 
     def _points(self, q: DiagonalGaussian, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -257,7 +258,7 @@ class CCVAE(Model):
         seen = batch.observed.to(batch.x.dtype)
 
         def log_q_y(parts: Latents[Tensor]) -> Tensor:
-            return (self.readers.answer(parts).log_prob(batch.values) * seen).sum(1)
+            return (self.classifiers.answer(parts).log_prob(batch.values) * seen).sum(1)
 
         drawn = torch.stack([log_q_y(sample(posterior, generator)) for _ in range(self.samples)])
         log_q_y_x = drawn.logsumexp(0) - math.log(self.samples)
@@ -271,26 +272,28 @@ class CCVAE(Model):
         w = log_w.exp()
         prior, kl_y, values = self.prior(batch.values), [], self.schema.standardised(batch.values)
         detached, marginals = codes.map(Tensor.detach), self.schema.distribution(self.label_parameters)
-        answer = self.readers.answer(detached).log_prob(batch.values)
+        answer = self.classifiers.answer(detached).log_prob(batch.values)
         brackets = {
             name: posterior[name].log_prob(codes[name]) - prior[name].log_prob(codes[name]) for name in posterior if name != "z"
         }
-        for group in self.readers.groups:
+        for group in self.classifiers.groups:
             names = [self.blocks[1:][i].name for i in group]
             code = torch.stack([codes[name] for name in names], 1)
             y, marginal = values[:, group], marginals.stacked(group)
             bracket = torch.stack([brackets[name] for name in names], 1) + answer[:, group]
             kl = w[:, None] * bracket - marginal.expand(len(y)).log_prob_of(0, y)
             if not batch.complete:
-                known_not = evidence(self.label_prior, self.readers, group, code[:, :, None], marginal, generator)[..., 0]
-                missing = together(posterior, names).log_prob(code) - known_not
+                known_not = log_evidence_bound(
+                    self.label_prior, self.classifiers, group, code[:, :, None], marginal, generator
+                )[..., 0]
+                missing = stack_blocks(posterior, names).log_prob(code) - known_not
                 kl = torch.where(batch.observed[:, group], kl, w[:, None] * missing)
             kl_y.append(kl.mean(0))
         kl_z = posterior["z"].log_prob(codes["z"]) - prior["z"].log_prob(codes["z"])
         return {
             "reconstruction": -(w * self.decode(codes).log_prob(batch.x)).mean(),
             "kl_z": (w * kl_z).mean(),
-            "kl_y": in_order(kl_y, self.readers.groups),
+            "kl_y": ungroup(kl_y, self.classifiers.groups),
             "joint_classification": -log_q_y_x.mean(),
         }
 

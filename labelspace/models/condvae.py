@@ -38,7 +38,7 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks, schedules
 from labelspace.models.base import About, Head, Losses, Model, Player, frozen
-from labelspace.models.parts import by_bounds, cross_entropy, valued_blocks, valued_points
+from labelspace.models.parts import cross_entropy, posterior_from_bounds, value_blocks, value_points
 
 
 class CondVAE(Model):
@@ -80,7 +80,7 @@ class CondVAE(Model):
         network: networks.Network = networks.Network(),
     ) -> None:
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
-        blocks = Blocks([Block("z", latent), *valued_blocks(schema, flags=True)])
+        blocks = Blocks([Block("z", latent), *value_blocks(schema, flags=True)])
         super().__init__(shape, schema, frequencies, blocks, described, {"kl_z": beta})
         seen = blocks.size - latent if self.encoder_sees_labels else 0
         beside_x = seen and network.resolve(self.shape) == "mlp"
@@ -98,7 +98,7 @@ class CondVAE(Model):
 
     def _points(self, values: Tensor, observed: Tensor | None):
         observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
-        return valued_points(self.schema, self.schema.features(values, observed, self.label_features), observed)
+        return value_points(self.schema, self.schema.features(values, observed, self.label_features), observed)
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class CondVAE(Model):
             kl = posterior["z"].kl(self.free_prior(y))
             return self.decode(modes(posterior)).log_prob(x[rows]) - kl
 
-        return self.schema.distribution(by_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
+        return self.schema.distribution(posterior_from_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -175,8 +175,8 @@ class CondVAEInfo(CondVAE):
         return {**super().defaults(shape, labels), "info": 200.0 if len(shape) == 3 else 5.0}
 
     def players(self) -> dict[str, Player]:
-        adversary = Player(list(self.adversary.parameters()), reader=True)
-        return {"adversary": adversary, "model": Player(self.apart(self.adversary))}
+        adversary = Player(list(self.adversary.parameters()), auxiliary=True)
+        return {"adversary": adversary, "model": Player(self.parameters_except(self.adversary))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)

@@ -187,10 +187,10 @@ class CSVAE(Model):
     def players(self) -> dict[str, Player]:
         auxiliary = {"adversary": self.adversary, "label_head": self.label_head}
         modules = {name: module for name, module in auxiliary.items() if module is not None}
-        players = {name: Player(list(module.parameters()), reader=True) for name, module in modules.items()}
+        players = {name: Player(list(module.parameters()), auxiliary=True) for name, module in modules.items()}
         if self.adversary is not None:
             players["adversary"] = replace(players["adversary"], steps=self.adversary_steps)
-        return {**players, "model": Player(self.apart(*modules.values()))}
+        return {**players, "model": Player(self.parameters_except(*modules.values()))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         values, ways = batch.values, None
@@ -251,6 +251,6 @@ class CSVAE(Model):
         super().calibrate(batches)
         self.typical.measure(self, batches)
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The typical point of a discrete label's value, once measured; else what all models do."""
-        return self.typical.put(codes, label, value) or super().place(codes, label, value, previous)
+        return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)

@@ -65,7 +65,7 @@ class CVAEGAN(CondVAE):
         adversaries="one on samples, and a classifier of samples",
         paper="Bao, Chen, Wen, Li, Hua 2017",
     )
-    takes = ("binary", "categorical")
+    label_kinds = ("binary", "categorical")
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class CVAEGAN(CondVAE):
     def players(self) -> dict[str, Player]:
         classifier = [*self.classifier.parameters(), *self.answer.parameters()]
         return {
-            "discriminator": Player(list(self.discriminator.parameters()), reader=True),
-            "classifier": Player(classifier, reader=True),
-            "model": Player(self.apart(self.discriminator, self.classifier, self.answer)),
+            "discriminator": Player(list(self.discriminator.parameters()), auxiliary=True),
+            "classifier": Player(classifier, auxiliary=True),
+            "model": Player(self.parameters_except(self.discriminator, self.classifier, self.answer)),
         }
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:

@@ -21,7 +21,7 @@ Blocks: ``z``, free; ``z.<label>``, ``subspace`` coordinates each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,7 +33,15 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import LabelPrior, LabelReaders, cross_entropy, evidence, in_order, split, together
+from labelspace.models.parts import (
+    LabelClassifiers,
+    LabelPrior,
+    cross_entropy,
+    log_evidence_bound,
+    split,
+    stack_blocks,
+    ungroup,
+)
 
 
 class DIVA(Model):
@@ -62,7 +70,8 @@ class DIVA(Model):
         adversaries="none",
         paper="Ilse, Tomczak, Louizos, Welling 2019 (no domain latent)",
     )
-    completes_labels = False
+    encoder_needs_labels = False
+    former: ClassVar[dict[str, str]] = {**Model.former, "readers.": "classifiers."}
 
     def __init__(
         self,
@@ -89,7 +98,7 @@ class DIVA(Model):
         self.label_trunk, features = networks.encoder(described.input_shape, network)
         self.label_head = Head(features, sum(sizes))
         self.label_prior = LabelPrior(schema, sizes, spread=1.0, scale=1.0)
-        self.readers = LabelReaders(schema, sizes, [0] * len(schema))
+        self.classifiers = LabelClassifiers(schema, sizes, [0] * len(schema))
         self.decoder = networks.decoder(blocks.size, described.output_shape, network)
 
     @classmethod
@@ -100,7 +109,7 @@ class DIVA(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z) and p(z_i | y_i); for a missing label, that of its most probable value."""
-        values = self.likely(values, observed)
+        values = self.fill_with_mode(values, observed)
         standard = self.free_prior(values)
         return Latents(self.blocks, {"z": standard, **self.label_prior.of_blocks(self.blocks[1:], values)})
 
@@ -115,7 +124,7 @@ class DIVA(Model):
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y_i | z_i) at the mean of q(z_i | x)."""
         posterior = self.posterior(x, *self.known(x, None, None))
-        return self.readers.answer(posterior.map(lambda part: part.mean))
+        return self.classifiers.answer(posterior.map(lambda part: part.mean))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -125,20 +134,22 @@ class DIVA(Model):
 
         def model() -> dict[str, Tensor]:
             kl_y, p_y, values = [], self.schema.distribution(self.label_parameters), self.schema.standardised(batch.values)
-            for group in self.readers.groups:
+            for group in self.classifiers.groups:
                 names = [self.blocks[1:][i].name for i in group]
-                q, code = together(posterior, names), torch.stack([codes[name] for name in names], 1)
+                q, code = stack_blocks(posterior, names), torch.stack([codes[name] for name in names], 1)
                 y, marginal = values[:, group], p_y.stacked(group)
                 bound = q.kl(self.label_prior.given(group, y)) - marginal.expand(len(y)).log_prob_of(0, y)
                 if not batch.complete:
-                    unknown = evidence(self.label_prior, self.readers, group, code[:, :, None], marginal, generator)
+                    unknown = log_evidence_bound(
+                        self.label_prior, self.classifiers, group, code[:, :, None], marginal, generator
+                    )
                     bound = torch.where(batch.observed[:, group], bound, q.log_prob(code) - unknown[..., 0])
                 kl_y.append(bound.mean(0))
             return {
                 "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
                 "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
-                "kl_y": in_order(kl_y, self.readers.groups),
-                "classification": cross_entropy(self.readers.answer(codes), batch.values, batch.observed),
+                "kl_y": ungroup(kl_y, self.classifiers.groups),
+                "classification": cross_entropy(self.classifiers.answer(codes), batch.values, batch.observed),
             }
 
         return Losses({"model": model}, self.weights())

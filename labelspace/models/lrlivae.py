@@ -87,8 +87,8 @@ class LrLiVAE(Model):
         adversaries="one on z_u",
         paper="Zheng & Sun 2019",
     )
-    takes = ("binary", "categorical")
-    completes_labels = False
+    label_kinds = ("binary", "categorical")
+    encoder_needs_labels = False
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class LrLiVAE(Model):
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         """p(z_u) and p(z_s | y) that samples and edits are drawn from; for a missing label, that of its most probable value."""
-        return self._prior(self.likely(values, observed), self._fitted if self.drawn == "fitted" else self._classes)
+        return self._prior(self.fill_with_mode(values, observed), self._fitted if self.drawn == "fitted" else self._classes)
 
     def _prior(self, values: Tensor, classes: Callable[[int], DiagonalGaussian]) -> Latents[DiagonalGaussian]:
         labelled = {b.name: classes(i)[values[:, i].long()] for i, b in enumerate(self.blocks[1:])}
@@ -169,12 +169,12 @@ class LrLiVAE(Model):
 
     def _fitted(self, i: int) -> DiagonalGaussian:
         """The Gaussians that a label's values have by their codes; the learned ones until they are measured."""
-        learned, found = self._classes(i), self.spread.of(self.blocks[1 + i].name)
+        learned, found = self._classes(i), self.aggregate.of(self.blocks[1 + i].name)
         assert found is not None
         mean = torch.where(found.mean.isnan(), learned.mean, found.mean)
         return DiagonalGaussian(mean, torch.where(found.scale.isnan(), learned.scale, found.scale))
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """To the mean of the Gaussian that ``drawn`` says."""
         name = self.blocks.of(label).name
         return codes.replace({name: self.prior(*self.only(label, value))[name].mode})
@@ -203,8 +203,8 @@ class LrLiVAE(Model):
     # -- training -----------------------------------------------------------------------------------------------------
 
     def players(self) -> dict[str, Player]:
-        adversary = Player(list(self.adversary.parameters()), reader=True)
-        return {"adversary": adversary, "model": Player(self.apart(self.adversary))}
+        adversary = Player(list(self.adversary.parameters()), auxiliary=True)
+        return {"adversary": adversary, "model": Player(self.parameters_except(self.adversary))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)
@@ -282,8 +282,8 @@ class LrLiVAEGAN(LrLiVAE):
 
     def players(self) -> dict[str, Player]:
         readers = {"adversary": self.adversary, "discriminator": self.discriminator}
-        players = {name: Player(list(module.parameters()), reader=True) for name, module in readers.items()}
-        return {**players, "model": Player(self.apart(*readers.values()))}
+        players = {name: Player(list(module.parameters()), auxiliary=True) for name, module in readers.items()}
+        return {**players, "model": Player(self.parameters_except(*readers.values()))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)

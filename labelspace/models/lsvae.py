@@ -100,6 +100,7 @@ class LSVAE(Model):
         paper="ours, after Klys, Snell, Zemel 2018",
     )
     former: ClassVar[dict[str, str]] = {
+        **Model.former,
         "label_trunk.": "w_trunk.",
         "label_head.": "w_head.",
         "labeller.": "label_head.",
@@ -208,9 +209,9 @@ class LSVAE(Model):
     def players(self) -> dict[str, Player]:
         adversaries = [*self.adversary.parameters(), *self.block_adversaries.parameters()]
         return {
-            "adversary": Player(adversaries, self.adversary_steps, reader=True),
-            "label_head": Player(list(self.label_head.parameters()), reader=True),
-            "model": Player(self.apart(self.adversary, self.block_adversaries, self.label_head)),
+            "adversary": Player(adversaries, self.adversary_steps, auxiliary=True),
+            "label_head": Player(list(self.label_head.parameters()), auxiliary=True),
+            "model": Player(self.parameters_except(self.adversary, self.block_adversaries, self.label_head)),
         }
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
@@ -277,7 +278,7 @@ class LSVAE(Model):
         self.time = max(self.erasure.count / 1000, self.progress)
         self.erasure.starts = self.time >= _ERASURE_STARTS
         y = self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features
-        self.erasure.update(z, y, self.schema.spread(batch.observed.float()).mean(0).clamp_min(1e-6))
+        self.erasure.update(z, y, self.schema.repeat_over_features(batch.observed.float()).mean(0).clamp_min(1e-6))
 
     def _opening(self) -> float:
         """How far z is open: labels find their own blocks before z can carry them."""
@@ -331,7 +332,7 @@ class LSVAE(Model):
         for batch in batches():
             z.append(self.head(self.trunk(self.likelihood.inputs(batch.x))).mean)
             labels.append(self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features)
-            shares.append(self.schema.spread(batch.observed.float()))
+            shares.append(self.schema.repeat_over_features(batch.observed.float()))
             some += [batch] if sum(map(len, some)) < _TRIED_EXACT else []
 
         def error() -> Tensor:
@@ -346,6 +347,6 @@ class LSVAE(Model):
         if not bool(error() <= _WORSE * before):
             self.erasure.load_state_dict(running)
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The typical point of a discrete label's value, once measured; else what all models do."""
-        return self.typical.put(codes, label, value) or super().place(codes, label, value, previous)
+        return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)

@@ -35,7 +35,7 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
 from labelspace.models.base import About, Head, Losses, Model
-from labelspace.models.parts import Completions, cross_entropy, valued_blocks, valued_points
+from labelspace.models.parts import Completions, cross_entropy, value_blocks, value_points
 
 _TEMPERATURE = 0.67  # of relaxed draws
 
@@ -65,7 +65,7 @@ class M2(Model):
         adversaries="none",
         paper="Kingma, Rezende, Mohamed, Welling 2014",
     )
-    former: ClassVar[dict[str, str]] = {"labeller.": "label_head."}
+    former: ClassVar[dict[str, str]] = {**Model.former, "labeller.": "label_head."}
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class M2(Model):
         if enumerate < 1:
             raise UserError(f"enumerate must be at least 1, got {enumerate}")
         described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
-        blocks = Blocks([Block("z", latent), *valued_blocks(schema, flags=False)])
+        blocks = Blocks([Block("z", latent), *value_blocks(schema, flags=False)])
         super().__init__(shape, schema, frequencies, blocks, described, {"classification": classification})
         self.most = enumerate
         self.trunk, features = networks.encoder(described.input_shape, network)
@@ -103,7 +103,7 @@ class M2(Model):
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         standard = self.free_prior(values)
         y = self.schema.features(values, observed, self.label_features)
-        return Latents(self.blocks, {"z": standard, **valued_points(self.schema, y, None)})
+        return Latents(self.blocks, {"z": standard, **value_points(self.schema, y, None)})
 
     # -- q ------------------------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class M2(Model):
 
     def _posterior(self, features: Tensor, y: Tensor) -> Latents[DiagonalGaussian]:
         mixed = self.mix(torch.cat([features, y.to(features.dtype)], -1))
-        return Latents(self.blocks, {"z": self.head(torch.nn.functional.silu(mixed)), **valued_points(self.schema, y, None)})
+        return Latents(self.blocks, {"z": self.head(torch.nn.functional.silu(mixed)), **value_points(self.schema, y, None)})
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class M2(Model):
         every = Completions.of(batch, answer, generator, self.most)
         rows, weight = every.rows, every.weight
         soft = answer.relaxed(_TEMPERATURE, generator)[rows]
-        y = torch.where(self.schema.spread(every.drawn), soft, self.schema.features(every.values))
+        y = torch.where(self.schema.repeat_over_features(every.drawn), soft, self.schema.features(every.values))
 
         posterior = self._posterior(self.trunk(self.likelihood.inputs(batch.x))[rows], y)
         standard = self.free_prior(rows)

@@ -76,7 +76,7 @@ class MVAE(Model):
         adversaries="none",
         paper="Wu & Goodman 2018",
     )
-    completes_labels = False
+    encoder_needs_labels = False
     measured: ClassVar[tuple[str, ...]] = (*Model.measured, "attributes.")
 
     def __init__(
@@ -193,6 +193,6 @@ class MVAE(Model):
         """Measures the attribute vectors that edits move along; z, which depends on the labels, is drawn from p(z | y)."""
         self.attributes.measure(batches(), lambda batch: self.posterior(batch.x, batch.values, batch.observed)["z"].mean)
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Moves z along the label's attribute vector."""
         return codes.replace({"z": self.attributes.move(codes["z"], label, value, previous)})

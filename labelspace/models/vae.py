@@ -52,7 +52,7 @@ class VAE(Model):
         adversaries="none",
         paper="Kingma & Welling 2014; Higgins et al. 2017 (beta)",
     )
-    labelled = completes_labels = False
+    labelled = encoder_needs_labels = False
     measured: ClassVar[tuple[str, ...]] = (*Model.measured, "attributes.")
 
     def __init__(
@@ -98,6 +98,6 @@ class VAE(Model):
         super().calibrate(batches)
         self.attributes.measure(batches(), lambda batch: self.posterior(batch.x, batch.values, batch.observed)["z"].mean)
 
-    def place(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
+    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """Moves z along the label's attribute vector."""
         return codes.replace({"z": self.attributes.move(codes["z"], label, value, previous)})

@@ -34,7 +34,7 @@ class State:
         count: samples in ``sums``.
         best_score, best_epoch: the best validation score, and the epoch that it is of; 0 while there is none.
         rows: lines of the metrics.
-        readers: terms that only players which read codes minimise.
+        auxiliary: terms that only players which read codes minimise.
     """
 
     model: Model
@@ -46,7 +46,7 @@ class State:
     best_score: float = math.inf
     best_epoch: int = 0
     rows: int = 0
-    readers: list[str] = field(default_factory=list)
+    auxiliary: list[str] = field(default_factory=list)
 
 
 def write(run: Run, state: State, reason: str, place: dict[str, int] | None = None) -> None:
@@ -75,7 +75,7 @@ def write(run: Run, state: State, reason: str, place: dict[str, int] | None = No
         "best_score": state.best_score if math.isfinite(state.best_score) else None,
         "best_epoch": state.best_epoch,
         "rows": state.rows,
-        "readers": state.readers,
+        "readers": state.auxiliary,
         "device": state.generator.device.type,
         "reason": reason,
     }
@@ -108,7 +108,7 @@ def restore(fabric: Fabric, run: Run, state: State, options: Options, tell: Call
         _load(state, tensors, plain, options, run)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__} {error}"
-        kind = UserError if fabric.is_global_zero else engine.ToldError  # all processes read the same, one says so
+        kind = UserError if fabric.is_global_zero else engine.ReportedError  # all processes read the same, one says so
         raise kind(f"{run.checkpoint_file} does not belong to this run: {said}") from None
     engine.on_first(fabric, lambda: _check_best(run, state, tell))
     if fabric.is_global_zero:
@@ -133,7 +133,7 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
     state.count, state.rows = int(plain["count"]), int(plain["rows"])
     state.best_epoch = int(plain["best_epoch"])
     state.best_score = math.inf if plain["best_score"] is None else float(plain["best_score"])
-    state.readers = list(plain.get("readers", []))  # absent in checkpoints of older versions
+    state.auxiliary = list(plain.get("readers", []))  # absent in checkpoints of older versions
     # Where the last step was: validation, too, needs it, and may be the first thing to be done.
     model.epoch, model.progress = (done - 1) / steps, (done - 1) / (options.epochs * steps)
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 STREAM = {"train": 1, "val": 2}  # of noise, see seed
 
 
-class ToldError(UserError):
+class ReportedError(UserError):
     """A mistake that the first process has met; it tells the user, the others only end."""
 
 
@@ -184,7 +184,7 @@ def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
     if error is not None:
         raise error
     if message is not None:
-        raise ToldError(message)
+        raise ReportedError(message)
     return result  # type: ignore[return-value]
 
 
@@ -231,7 +231,7 @@ def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter], share:
             p.grad = part.view_as(p).clone()
 
 
-class Kept:
+class BufferSync:
     """What a model keeps of its batches besides parameters, the same in all processes.
 
     The contract: in ``losses`` a model may move its buffers by what it sees of the batch, and in ``adapt`` by the terms and

@@ -20,7 +20,7 @@ from labelspace.models.base import FROM_DATA, Model
 from labelspace.training import engine
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
-from labelspace.training.progress import Silent, Watcher, tell
+from labelspace.training.progress import Callback, NullCallback, tell
 from labelspace.training.run import Run
 
 WHERE = ("accelerator", "devices", "nodes", "strategy", "timeout")  # where to train; a resumed run may go on elsewhere
@@ -33,7 +33,7 @@ def fit(
     *,
     out: str | Path | None = None,
     resume: bool = False,
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
     tensorboard: bool = False,
     **changes: Any,
 ) -> Fitted:
@@ -47,7 +47,7 @@ def fit(
         resume: go on with the run in ``out``. An interrupted and resumed run ends with the same weights, bit for bit, as
             an uninterrupted one on the same machine with the same number of threads and
             processes.
-        watcher: told about progress.
+        callback: told about progress.
         tensorboard: also write event files into ``out`` (extra ``track``).
         **changes: single options, such as ``epochs=5``, on top of ``options``.
 
@@ -62,12 +62,12 @@ def fit(
     """
     options = resolve(model, data, options, changes)
     check(model, data, options)
-    watcher = watcher or Silent()
+    callback = callback or NullCallback()
     if out is None and (resume or tensorboard):
         raise UserError("resuming and TensorBoard need a run directory (out)")
     fabric = engine.launch(options, data.is_image)
     if out is None:
-        return Loop(fabric, model, data, options, None, watcher, tensorboard).run_to_the_end()
+        return Loop(fabric, model, data, options, None, callback, tensorboard).run_to_the_end()
     run = Run(out)
     with ExitStack() as held:
 
@@ -76,7 +76,7 @@ def fit(
                 _check_resumable(run, options)
             else:
                 Run.create(out)
-            held.enter_context(run.locked(lambda text: tell(watcher, text)))
+            held.enter_context(run.locked(lambda text: tell(callback, text)))
             if not resume:
                 Run.create(out)  # again: another process may have been quicker
                 run.write_config(configuration(model, data, options))
@@ -90,7 +90,7 @@ def fit(
                 )
 
         engine.on_first(fabric, take)  # of several processes, one holds the run for all
-        return Loop(fabric, model, data, options, run, watcher, tensorboard).run_to_the_end()
+        return Loop(fabric, model, data, options, run, callback, tensorboard).run_to_the_end()
 
 
 def check(model: Model, data: Dataset, options: Options) -> None:
@@ -130,8 +130,8 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
     made = saving.configuration(model)
     own = {name: value for name, value in made["arguments"].items() if name not in FROM_DATA}
     source = {"labels": list(data.schema.names), "seed": data.seed, "supervision": data.supervision}
-    if data.mislabelled:
-        source["mislabelled"] = data.mislabelled
+    if data.label_noise:
+        source["label_noise"] = data.label_noise
     if data.grouped:
         source["group"] = data.grouped
     return {
@@ -169,7 +169,7 @@ def open_data(run: Run, progress: store.Progress | None = None) -> Dataset:
         found["labels"],
         seed=found["seed"],
         supervision=found.get("supervision", 1.0),
-        mislabelled=found.get("mislabelled", 0.0),
+        label_noise=found.get("label_noise", 0.0),
         group=found.get("group", ""),
         like=saving.description(run.home),
         progress=progress,

@@ -19,7 +19,7 @@ from labelspace.models.base import Model
 from labelspace.storage import files
 from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
-from labelspace.training.progress import Silent, Watcher, tell
+from labelspace.training.progress import Callback, NullCallback, tell
 from labelspace.training.run import Run
 from labelspace.training.signals import Notice
 from labelspace.training.step import Stepper
@@ -56,12 +56,12 @@ class Loop:
         data: Dataset,
         options: Options,
         run: Run | None,
-        watcher: Watcher,
+        callback: Callback,
         tensorboard: bool,
     ) -> None:
         self.fabric = fabric
         self.options, self.run, self.data = options, run, data
-        self.watcher = watcher if self.fabric.is_global_zero else Silent()
+        self.callback = callback if self.fabric.is_global_zero else NullCallback()
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
         engine.same_weights(fabric, self.model)  # nothing makes sure that all processes started from the same
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
@@ -97,7 +97,7 @@ class Loop:
         reason = ""
         if self.run is not None:
             reason = checkpoint.restore(self.fabric, self.run, self.state, self.options, self._tell)
-        self.watcher.start(self.options.epochs, self.steps, self.batches.epoch)
+        self.callback.start(self.options.epochs, self.steps, self.batches.epoch)
         try:
             with self.notice, engine.held_memory(self.fabric.device):
                 self.notice.waits = True
@@ -110,11 +110,11 @@ class Loop:
                 self.notice.waits = False  # all that is left can be done again from the checkpoint
                 self._finish()
         except BaseException as error:
-            self.watcher.stop("")
+            self.callback.stop("")
             if lacks_memory(error):
                 raise self._no_memory(error) from None
             raise
-        self.watcher.stop(reason)
+        self.callback.stop(reason)
         rate = sorted(self.rates)[len(self.rates) // 2] if self.rates else 0.0
         score = self.state.best_score if self.validates else math.nan
         return Fitted(self.model, reason, self.state.best_epoch, score, time.monotonic() - began, rate)
@@ -130,13 +130,13 @@ class Loop:
             step, size = epoch * self.steps + position - 1, self.batches.size
             engine.renew(self.state.generator, self.options.seed, engine.STREAM["train"], self.fabric.global_rank, step)
             losses = self.stepper.step(batch, self.state.generator, step, self.batches.own / size)
-            self.state.readers = self.stepper.readers(losses)
+            self.state.auxiliary = self.stepper.auxiliary_terms(losses)
             self._add(losses.terms, size)
             seen += size
             now = time.monotonic()
             if now - shown > 0.2:
                 shown = now
-                self.watcher.step(epoch, position, seen / (now - began))
+                self.callback.step(epoch, position, seen / (now - began))
             self._stop_if_asked(self.batches.state_dict())
             if now - saved > 60 * self.options.checkpoint_minutes and position < self.steps:
                 self._checkpoint("")
@@ -199,7 +199,7 @@ class Loop:
         )
 
     def _tell(self, text: str) -> None:
-        tell(self.watcher, text)
+        tell(self.callback, text)
 
     def _add(self, terms: dict[str, Tensor], n: int) -> None:
         """Adds a batch's terms, each the mean over so many samples, to the epoch's sums."""
@@ -263,7 +263,7 @@ class Loop:
             "train": _plain({name: s / state.count for name, s in state.sums.items()}, names),
             "val": _plain(val, names),
             "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
-            "readers": state.readers,  # terms that only players which read codes minimise: the model does not feel them
+            "readers": state.auxiliary,  # terms that only players which read codes minimise: the model does not feel them
             "score": score,
             "best": best,
             "samples_per_second": self.rates[-1],
@@ -277,7 +277,7 @@ class Loop:
             for part in ("train", "val", "weights"):
                 for name, value in row[part].items():
                     self.events.add_scalar(f"{part}/{name}", value, epoch)
-        self.watcher.epoch(row)
+        self.callback.epoch(row)
         if score is not None and not math.isfinite(score):
             raise DivergedError(f"the validation score of epoch {epoch} is {score}; try a lower learning_rate")
         if epoch >= self.options.epochs:

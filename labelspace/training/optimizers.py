@@ -60,8 +60,8 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int
     return (x if wide else x.T).to(matrix.dtype)
 
 
-def reader(parameters: list[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
-    """The optimiser of a player that reads codes: little momentum, because what it reads moves."""
+def auxiliary(parameters: list[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+    """The optimiser of an auxiliary player: little momentum, because what it reads moves."""
     return [torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.99), fused=True)]
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from labelspace.terminal import Lines
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """What ``fit`` tells while it works; all methods are called on the first rank only.
 
     One that also has ``note(text)`` is told in words what is unusual; without it, that goes to Python's logging.
@@ -26,7 +26,7 @@ class Watcher(Protocol):
     def stop(self, reason: str) -> None: ...
 
 
-class Silent:
+class NullCallback:
     """Tells nothing."""
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
@@ -38,9 +38,9 @@ class Silent:
     def stop(self, reason: str) -> None: ...
 
 
-def tell(watcher: Watcher, text: str) -> None:
-    """Says what is unusual, in one line: to the watcher, or, where that does not take notes, as a warning of the log."""
-    note = getattr(watcher, "note", None)
+def tell(callback: Callback, text: str) -> None:
+    """Says what is unusual, in one line: to the callback, or, where that does not take notes, as a warning of the log."""
+    note = getattr(callback, "note", None)
     if note is not None:
         note(text)
     else:

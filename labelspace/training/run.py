@@ -245,7 +245,7 @@ def read_config(path: Path) -> dict[str, Any]:
             and all(isinstance(label, str) for label in data["labels"])
             and isinstance(data["seed"], int)
             and isinstance(data.get("supervision", 1.0), int | float)
-            and isinstance(data.get("mislabelled", 0.0), int | float)
+            and isinstance(data.get("label_noise", 0.0), int | float)
             and isinstance(data.get("group", ""), str)
             and isinstance(model["name"], str)
             and isinstance(training, dict)

@@ -32,8 +32,8 @@ class _Turn:
         return "+".join(self.players)
 
     @property
-    def reads(self) -> bool:
-        return all(player.reader for player in self.players.values())
+    def auxiliary(self) -> bool:
+        return all(player.auxiliary for player in self.players.values())
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -69,12 +69,12 @@ class Stepper:
     ) -> None:
         self.fabric, self.model, self.options, self.steps, self.diverged = fabric, model, options, steps, diverged
         self.players = model.players()
-        self.kept = engine.Kept(fabric, model)
+        self.buffers = engine.BufferSync(fabric, model)
         self.turns = _turns(self.players)
         muon_dtype = engine.muon_dtype(options, fabric.device)
         self.optimizers = {
-            turn.name: optimizers.reader(turn.parameters, options.auxiliary_learning_rate)
-            if turn.reads
+            turn.name: optimizers.auxiliary(turn.parameters, options.auxiliary_learning_rate)
+            if turn.auxiliary
             else optimizers.build(
                 turn.parameters, options.learning_rate, options.muon_learning_rate, options.optimizer, muon_dtype
             )
@@ -87,7 +87,7 @@ class Stepper:
     def step(self, batch: Batch, generator: torch.Generator, step: int, share: float = 1.0) -> Losses:
         """All players' steps on one batch, in the model's order; ``share`` is this process's part of its samples."""
         model = self.model
-        self.kept.remember()
+        self.buffers.remember()
         model.epoch, model.progress = step / self.steps, step / (self.options.epochs * self.steps)
         self._set_pace(self.options.pace(step, self.options.epochs * self.steps))
         with self.fabric.autocast():
@@ -106,7 +106,7 @@ class Stepper:
                 self._bound(parameters, objective, losses, names[0], step)
                 for optimizer in self.optimizers[turn.name]:
                     optimizer.step()
-        self.kept.average(losses, share)
+        self.buffers.average(losses, share)
         model.adapt(losses)
         if len(self._unseen) >= _LOOKS * len(self.turns):
             self.look()
@@ -115,7 +115,7 @@ class Stepper:
     def _set_pace(self, pace: float) -> None:
         """Learning rates of this step; players that read codes keep theirs."""
         for turn in self.turns:
-            for optimizer in self.optimizers[turn.name] if not turn.reads else ():
+            for optimizer in self.optimizers[turn.name] if not turn.auxiliary else ():
                 for group in optimizer.param_groups:
                     group["lr"] = group.setdefault("initial_lr", group["lr"]) * pace
 
@@ -145,16 +145,16 @@ class Stepper:
             if not fine:
                 self.diverged(terms, player, step)
 
-    def readers(self, losses: Losses) -> list[str]:
+    def auxiliary_terms(self, losses: Losses) -> list[str]:
         """Terms that only players which read codes minimise: the model does not feel them."""
-        return [name for name, player in losses.owners.items() if self.players[player].reader]
+        return [name for name, player in losses.owners.items() if self.players[player].auxiliary]
 
 
 def _turns(players: dict[str, Player]) -> list[_Turn]:
     """Players in their order, neighbours that only read codes in one turn."""
     turns: list[_Turn] = []
     for name, player in players.items():
-        if player.reader and turns and turns[-1].reads:
+        if player.auxiliary and turns and turns[-1].auxiliary:
             turns[-1] = _Turn({**turns[-1].players, name: player})
         else:
             turns.append(_Turn({name: player}))

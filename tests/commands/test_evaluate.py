@@ -19,7 +19,7 @@ SMALL = ["--epochs", "2", "--set", "network.width=8", "--no-report"]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("runs") / "roll"
     arguments = ["train", "swiss-roll:n=600", "--model", "condvae", "--set", "likelihood=gaussian", "--out", str(home), *SMALL]
-    assert main([*arguments, "--mislabelled", "0.3", "--supervision", "0.5", "--seed", "2"]) == 0
+    assert main([*arguments, "--label-noise", "0.3", "--supervision", "0.5", "--seed", "2"]) == 0
     return home
 
 

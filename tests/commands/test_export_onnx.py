@@ -28,7 +28,7 @@ LABELS = (binary("a"), categorical("k", ("x", "y", "z")), continuous("c", 2.0, 3
 
 
 def make(name: str, shape: tuple[int, ...], kinds: int = 3, likelihood: str = "gaussian") -> tuple[Model, Dataset]:
-    schema = Schema(label for label in LABELS[:kinds] if label.kind in model_class(name).takes)
+    schema = Schema(label for label in LABELS[:kinds] if label.kind in model_class(name).label_kinds)
     rng, n = np.random.default_rng(0), 30
     values = np.stack([rng.permutation(np.arange(n) % max(2, len(label.values))) for label in schema], 1).astype(np.float32)
     x = (

@@ -46,7 +46,7 @@ def test_few_samples_are_asked_for_at_once(large: Dataset, tmp_path: Path, monke
 
 
 def test_views_of_a_data_set_share_its_file(large: Dataset):
-    views = [large.select(["odd"]), large.group("pair", 0), large.hide(0.5, 0), large.mislabel(0.1, 0), large.check()]
+    views = [large.select(["odd"]), large.group("pair", 0), large.hide(0.5, 0), large.with_label_noise(0.1, 0), large.check()]
     assert all(view.x is large.x for view in views)
     assert large.describe()["range"] == [0.0, 1.0]
     batches = Batches(large, "train", 64, prefetch=0)

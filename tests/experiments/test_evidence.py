@@ -38,7 +38,7 @@ class Small(Recipe):
                 Verdict("sizes are below nothing", all(s < 0 for s in sizes), "They are not."),
                 Verdict("sizes are far away", None, "Nobody went there."),
             ],
-            [Table("Sizes", ["run", "size"], [[str(r.job.seed), f"{r.found['size']:.2f}"] for r in results])],
+            [Table("Sizes", ["run", "size"], [[str(r.job.seed), f"{r.measured['size']:.2f}"] for r in results])],
         )
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:

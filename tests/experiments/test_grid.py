@@ -92,7 +92,7 @@ def run(work: Path, recipe: Recipe | None = None, scale: Scale = "smoke", **opti
 def test_every_job_has_a_result_in_its_order(started: Started, tmp_path: Path) -> None:
     told: list[str] = []
     results = run(tmp_path, tell=told.append)
-    assert [r.found for r in results] == [{"seed": 0}, {"seed": 1}, {"seed": 2}]
+    assert [r.measured for r in results] == [{"seed": 0}, {"seed": 1}, {"seed": 2}]
     assert [r.job.seed for r in results] == [0, 1, 2]
     assert [r.home for r in results] == [tmp_path / r.job.key for r in results]
     assert not any(r.failed for r in results)
@@ -130,7 +130,7 @@ def test_a_lost_damaged_or_older_measurement_is_made_again(content: str | None, 
     else:
         (home / "tiny.json").write_text(content)
     assert grid.present("tiny", Tiny(), "smoke", "swiss-roll:n=60", tmp_path) == (2, 3)
-    assert run(tmp_path)[1].found == {"seed": 1}
+    assert run(tmp_path)[1].measured == {"seed": 1}
     assert started.jobs[3:] == [1]
 
 
@@ -157,7 +157,7 @@ def test_a_failing_run_is_told_and_the_others_go_on(started: Started, tmp_path: 
     told: list[str] = []
     results = run(tmp_path, tell=told.append, workers=1)
     assert [r.failed for r in results] == ["the disk is full", "it ended without a word", ""]
-    assert [r.found for r in results] == [{}, {}, {"seed": 2}]
+    assert [r.measured for r in results] == [{}, {}, {"seed": 2}]
     assert f"tiny: {results[0].home.name} failed: the disk is full" in told
     started.plan = {}
     again = run(tmp_path)
@@ -170,7 +170,7 @@ def test_a_run_that_fails_again_keeps_no_old_measurement(started: Started, tmp_p
     started.plan = {"1": "fail"}
     results = run(tmp_path, Newer())
     assert results[1].failed == "the disk is full"
-    assert results[1].found == {}
+    assert results[1].measured == {}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -209,7 +209,7 @@ def test_nothing_is_left_running(error: type[BaseException], started: Started, t
     assert all(process.poll() is not None for process in started.processes)
     assert time.monotonic() - began < 60, "they were waited for"
     started.plan = {}
-    assert [r.found["seed"] for r in run(tmp_path)] == [0, 1, 2]
+    assert [r.measured["seed"] for r in run(tmp_path)] == [0, 1, 2]
 
 
 def test_data_without_the_labels_that_a_recipe_is_about_stop_before_any_process(started: Started, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_data_that_cannot_be_opened_stop_before_any_process(started: Started, tm
 
 
 def test_a_job_in_a_few_words() -> None:
-    job = Job("csvae", "faces", seed=2, supervision=0.1, mislabelled=0.3, settings=("latent=3", "clip=0"))
+    job = Job("csvae", "faces", seed=2, supervision=0.1, label_noise=0.3, settings=("latent=3", "clip=0"))
     assert grid.describe(job) == "csvae latent=3 0.1 labelled 0.3 wrong seed 2"
     assert grid.describe(Job("vae", "faces")) == "vae seed 0"
 

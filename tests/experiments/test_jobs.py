@@ -14,7 +14,7 @@ from labelspace.errors import UserError
 from labelspace.experiments import jobs
 from labelspace.experiments.jobs import Job
 from labelspace.models.base import Model
-from labelspace.training.progress import Silent
+from labelspace.training.progress import NullCallback
 from labelspace.training.run import Run
 
 JOB = Job("vae", "swiss-roll:n=300", settings=("likelihood=gaussian", "batch_size=32"), epochs=2)
@@ -24,13 +24,13 @@ OTHER = {
     "labels": ("side",),
     "seed": 1,
     "supervision": 0.5,
-    "mislabelled": 0.1,
+    "label_noise": 0.1,
     "settings": ("likelihood=gaussian",),
     "epochs": 3,
 }
 
 
-class Counting(Silent):
+class Counting(NullCallback):
     """Counts what it is told."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ def test_equal_jobs_have_equal_names_and_each_field_makes_another() -> None:
 
 
 def test_data_for_training_hide_what_data_for_measuring_show() -> None:
-    job = replace(JOB, seed=3, supervision=0.5, mislabelled=0.2)
+    job = replace(JOB, seed=3, supervision=0.5, label_noise=0.2)
     data, whole = job.open(), job.open_whole()
     assert data.observed.mean() < 1
     assert whole.observed.all()
@@ -86,11 +86,11 @@ def test_a_trained_job_is_known_and_taken_without_training(tmp_path: Path) -> No
     home = tmp_path / JOB.key
     assert not JOB.trained_in(home)
     first, again = Counting(), Counting()
-    model = jobs.train(JOB, home, watcher=lambda model, data: first)
+    model = jobs.train(JOB, home, callback=lambda model, data: first)
     assert first.epochs == [1, 2]
     assert JOB.trained_in(home)
     before = {file: file.stat().st_mtime_ns for file in home.rglob("*")}
-    found = jobs.train(JOB, home, watcher=lambda model, data: again)
+    found = jobs.train(JOB, home, callback=lambda model, data: again)
     assert again.starts == []
     assert {file: file.stat().st_mtime_ns for file in home.rglob("*")} == before
     assert same(model, found)
@@ -122,10 +122,10 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path: Path) -> None:
                 raise StopHereError
 
     with pytest.raises(StopHereError):
-        jobs.train(JOB, tmp_path / "run", watcher=lambda model, data: Stopping())
+        jobs.train(JOB, tmp_path / "run", callback=lambda model, data: Stopping())
     assert not JOB.trained_in(tmp_path / "run")
     again = Counting()
-    model = jobs.train(JOB, tmp_path / "run", watcher=lambda model, data: again)
+    model = jobs.train(JOB, tmp_path / "run", callback=lambda model, data: again)
     assert again.starts == [1]
     assert again.epochs == [2]
     assert same(model, whole)
@@ -152,7 +152,7 @@ def test_a_job_cut_between_its_last_epoch_and_its_calibration_is_calibrated(tmp_
 def test_a_directory_with_another_run_is_not_touched(tmp_path: Path) -> None:
     jobs.train(JOB, tmp_path / "run")
     before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
-    for name in ("seed", "settings", "epochs", "supervision", "mislabelled", "address"):
+    for name in ("seed", "settings", "epochs", "supervision", "label_noise", "address"):
         with pytest.raises(UserError, match="holds a run with other settings"):
             jobs.train(replace(JOB, **{name: OTHER[name]}), tmp_path / "run")
     assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before

@@ -174,7 +174,7 @@ def mnist(job: Job, good: bool) -> Found:
 
 
 def label_quality(job: Job, good: bool) -> Found:
-    cost = 0.0 if good else 0.3 * (1 - job.supervision) + job.mislabelled
+    cost = 0.0 if good else 0.3 * (1 - job.supervision) + job.label_noise
     return {
         "accuracy": {y: score(0.95 - cost) for y in FACES},
         "edits": {y: {"judge": score(0.95 - cost)} for y in FACES},
@@ -347,9 +347,9 @@ def test_a_seed_that_failed_does_not_pair_the_others_wrongly() -> None:
     shifted = []
     for r in results:
         z = {"vae": 10.0, "csvae": 1.0, "lsvae": 1.0}[r.job.model] if "adversary=false" not in r.job.settings else 1.5
-        found = {**r.found, "z": {**r.found["z"], "kl": z + (4 - r.job.seed)}}
+        found = {**r.measured, "z": {**r.measured["z"], "kl": z + (4 - r.job.seed)}}
         if not (r.job.seed == 0 and r.job.model == "csvae" and "adversary=false" in r.job.settings):
-            shifted.append(replace(r, found=found))
+            shifted.append(replace(r, measured=found))
     verdicts = load("csvae-swiss-roll").conclude(shifted).verdicts
     first = next(v for v in verdicts if v.claim.startswith("the order of the slides"))
     assert "in 4 of 4 seeds" in first.why
@@ -362,8 +362,8 @@ def test_kl_weights_are_compared_with_the_same_kl_weight() -> None:
         gap = 0.05 * (int(setting(r.job, "beta")) if setting(r.job, "beta").isdigit() else 5) + (
             0.01 if r.job.model == "condvae" else 0
         )
-        carriers = {name: {**c, "gap": score(gap)} for name, c in r.found["alignment"]["carriers"].items()}
-        results.append(replace(r, found={**r.found, "alignment": {"carriers": carriers}}))
+        carriers = {name: {**c, "gap": score(gap)} for name, c in r.measured["alignment"]["carriers"].items()}
+        results.append(replace(r, measured={**r.measured, "alignment": {"carriers": carriers}}))
     claim = "conditioning on the class improves disentanglement at every KL weight (best latent less second)"
     assert held("pastrana-mnist", results)[claim] is True
     lost = [
@@ -376,16 +376,16 @@ def test_a_verdict_asks_every_seed() -> None:
     """One seed in which another model is ahead is enough for 'did not hold'."""
     results = measured("csvae-faces", True)
     assert all(held("csvae-faces", results).values())
-    spoiled = [replace(r, found=faces(r.job, False)) if (r.job.model, r.job.seed) == ("lsvae", 2) else r for r in results]
+    spoiled = [replace(r, measured=faces(r.job, False)) if (r.job.model, r.job.seed) == ("lsvae", 2) else r for r in results]
     assert not any(held("csvae-faces", spoiled).values())
 
 
 def test_faces_without_truth_leave_the_error_open() -> None:
     results = []
     for r in measured("csvae-faces", True):
-        edits = {y: {k: e[k] for k in ("judge", "kept", "changed")} for y, e in r.found["edits"].items()}
-        found = {k: v for k, v in r.found.items() if k != "donor"}
-        results.append(replace(r, found={**found, "edits": edits}))
+        edits = {y: {k: e[k] for k in ("judge", "kept", "changed")} for y, e in r.measured["edits"].items()}
+        found = {k: v for k, v in r.measured.items() if k != "donor"}
+        results.append(replace(r, measured={**found, "edits": edits}))
     verdicts = held("csvae-faces", results)
     assert verdicts["the LSVAE has the lowest squared error to the true face, mean of the labels"] is None
     assert verdicts["the LSVAE has the highest transfer accuracy, mean of the labels"] is True
@@ -393,7 +393,8 @@ def test_faces_without_truth_leave_the_error_open() -> None:
 
 def test_classes_without_truth_leave_the_style_open() -> None:
     results = [
-        replace(r, found={**r.found, "exchange": {**r.found["exchange"], "style": {}}}) for r in measured("lrvae-classes", True)
+        replace(r, measured={**r.measured, "exchange": {**r.measured["exchange"], "style": {}}})
+        for r in measured("lrvae-classes", True)
     ]
     verdicts = held("lrvae-classes", results)
     kept = [value for claim, value in verdicts.items() if "keeps style" in claim]

@@ -22,7 +22,7 @@ from labelspace.explorer.steps import MoveBlock, Redraw, Sample, SetLabel, TakeF
 from labelspace.models import MODELS, model_class
 from labelspace.report import colours
 
-EVERY_KIND = sorted(name for name in MODELS if model_class(name).takes == ("binary", "categorical", "continuous"))
+EVERY_KIND = sorted(name for name in MODELS if model_class(name).label_kinds == ("binary", "categorical", "continuous"))
 
 
 def labelled(session: Session) -> str:
@@ -373,7 +373,7 @@ def test_predicted_labels_are_no_change_of_the_truth(session_of: Callable[..., S
     pytest.importorskip("python_avatars")
     session = session_of("csvae", "faces:n=60,size=16")
     one = session.of_data(int(session.bench.gallery[0]))
-    assert session.bench.model.completes_labels
+    assert session.bench.model.encoder_needs_labels
     assert one.labels is not None
     session.choose(replace(one, labels=(torch.zeros_like(one.labels[0]), torch.zeros_like(one.labels[1]))))
     with pytest.raises(UserError, match="change one label"):

@@ -25,7 +25,7 @@ from labelspace.data import store
 from labelspace.errors import DivergedError, InterruptedTraining, UserError
 from labelspace.storage import files, locks
 from labelspace.training.loop import Loop
-from labelspace.training.progress import Silent
+from labelspace.training.progress import NullCallback
 from labelspace.training.run import Run
 from labelspace.training.step import Stepper
 
@@ -38,7 +38,7 @@ def same(a: Path, b: Path) -> bool:
     return rows[0] == rows[1] and (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
-class Notes(Silent):
+class Notes(NullCallback):
     """Keeps what it is told, and may do something after an epoch."""
 
     def __init__(self, after=None) -> None:
@@ -87,7 +87,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(damage: str, roll, trained,
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        trained(roll, tmp_path / "run", watcher=Notes(stop))
+        trained(roll, tmp_path / "run", callback=Notes(stop))
     run = Run(tmp_path / "run")
     if damage == "flip":
         broken(run.checkpoint_file)
@@ -96,12 +96,12 @@ def test_the_checkpoint_before_a_damaged_one_is_used(damage: str, roll, trained,
     else:
         run.checkpoint_file.unlink()
     assert len(run.metrics()) == 3
-    watcher = Notes()
-    trained(roll, run.home, resume=True, watcher=watcher)
+    callback = Notes()
+    trained(roll, run.home, resume=True, callback=callback)
     assert same(whole, run.home)
-    assert len(watcher.notes) == (damage != "absent")
+    assert len(callback.notes) == (damage != "absent")
     if damage != "absent":
-        assert "going on from the checkpoint before it" in watcher.notes[0]
+        assert "going on from the checkpoint before it" in callback.notes[0]
     for file in (run.checkpoint_file, run.previous_file):
         files.read_tensors(file)
 
@@ -128,9 +128,9 @@ def test_a_damaged_best_model_is_written_again_or_said_at_once(run: Path, roll, 
     trained(roll, tmp_path / "one", epochs=1)  # its checkpoint is of the best epoch
     before = (tmp_path / "one" / "model.safetensors").read_bytes()
     broken(tmp_path / "one" / "model.safetensors")
-    watcher = Notes()
-    trained(roll, tmp_path / "one", epochs=1, resume=True, watcher=watcher)
-    assert "written again" in watcher.notes[0]
+    callback = Notes()
+    trained(roll, tmp_path / "one", epochs=1, resume=True, callback=callback)
+    assert "written again" in callback.notes[0]
     assert (tmp_path / "one" / "model.safetensors").read_bytes() == before
     broken(run / "model.safetensors")
     with pytest.raises(UserError, match=r"best model, of epoch 2.*from its beginning"):
@@ -165,9 +165,9 @@ def test_the_noise_of_another_kind_of_device_begins_anew(run: Path, roll, traine
 def test_damaged_metrics_are_set_aside(run: Path, roll, trained) -> None:
     rows = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text(rows[0] + "\0" * 20 + "\n" + rows[2])
-    watcher = Notes()
-    trained(roll, run, resume=True, watcher=watcher)
-    assert "of 3 epochs before this one, 1 could be read (what was there is now metrics-damaged.jsonl)" in watcher.notes[0]
+    callback = Notes()
+    trained(roll, run, resume=True, callback=callback)
+    assert "of 3 epochs before this one, 1 could be read (what was there is now metrics-damaged.jsonl)" in callback.notes[0]
     assert len(Run(run).metrics()) == 1
     assert (run / "metrics-damaged.jsonl").exists()
 
@@ -262,7 +262,7 @@ def test_a_second_process_is_refused(run: Path, roll, trained) -> None:
             trained(roll, run, resume=True)
         ls.open_run(run)
 
-    trained(roll, run, resume=True, watcher=Notes(lambda row: during(row) if row["epoch"] == 1 else None))
+    trained(roll, run, resume=True, callback=Notes(lambda row: during(row) if row["epoch"] == 1 else None))
     assert said == [7]
     assert not (run / ".lock").exists()
 
@@ -278,7 +278,7 @@ def test_readers_of_a_run_that_trains(run: Path, roll, trained) -> None:
             codes.append(cli.main(["report", str(run), "--quick", "--out", out]))
             codes.append(cli.main(["evaluate", str(run), "--most", "50"]))
 
-    trained(roll, run, resume=True, watcher=Notes(during))
+    trained(roll, run, resume=True, callback=Notes(during))
     assert codes == [0, 0]
 
 
@@ -295,7 +295,7 @@ def test_two_new_runs_at_once(roll, trained, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="already holds a run"):
             trained(roll, tmp_path / "run", batch_size=7)
 
-    trained(roll, tmp_path / "run", epochs=1, watcher=Notes(during))
+    trained(roll, tmp_path / "run", epochs=1, callback=Notes(during))
     assert Run(tmp_path / "run").read_config()["training"]["batch_size"] == 64
 
 

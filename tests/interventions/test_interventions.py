@@ -165,15 +165,15 @@ def test_new_samples_come_from_where_codes_lie_or_from_the_prior(model: Model, d
     def drawn(source: str) -> iv.Intervention:
         return iv.generate(model, {"a": 1}, 500, source=source, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
 
-    model.spread.get_buffer("mean_0").fill_(7.0)
-    model.spread.get_buffer("factor_0").copy_(0.1 * torch.eye(model.blocks[0].size))
+    model.aggregate.get_buffer("mean_0").fill_(7.0)
+    model.aggregate.get_buffer("factor_0").copy_(0.1 * torch.eye(model.blocks[0].size))
     assert drawn("codes").record.options["source"] == "codes"
     assert float((drawn("codes").codes["z"].mean(0) - 7).abs().max()) < 0.05
     assert float(drawn("prior").codes["z"].mean(0).abs().max()) < 0.3
-    model.spread.get_buffer("mean_1").fill_(torch.nan)  # nothing was measured there
+    model.aggregate.get_buffer("mean_1").fill_(torch.nan)  # nothing was measured there
     torch.testing.assert_close(drawn("codes").codes["w.a"], drawn("prior").codes["w.a"])
-    model.spread.get_buffer("mean_1").fill_(-5.0)
-    model.spread.get_buffer("scale_1").fill_(0.1)
+    model.aggregate.get_buffer("mean_1").fill_(-5.0)
+    model.aggregate.get_buffer("scale_1").fill_(0.1)
     assert float((drawn("codes").codes["w.a"] + 5).abs().max()) < 1
     x, labels = some(data)
     done = iv.resample(model, x, None, labels, block="z", n=3)

@@ -269,7 +269,7 @@ def test_the_prior_is_not_used_where_nothing_is_missing():
 
 
 def test_spread_repeats_a_label_over_its_features():
-    assert MIXED.spread(torch.tensor([[1, 2, 3]])).tolist() == [[1, 2, 2, 2, 3]]
+    assert MIXED.repeat_over_features(torch.tensor([[1, 2, 3]])).tolist() == [[1, 2, 2, 2, 3]]
 
 
 @given(schemas(TRIMMED, least=1), st.integers(0, 5))

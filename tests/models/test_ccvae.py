@@ -43,7 +43,7 @@ def model(schema: Schema = ONE, **changes) -> CCVAE:
     m = CCVAE((2,), schema, frequencies, **{**arguments, **changes}).eval()
     m.decoder = nn.Linear(m.blocks.size, 2)
     with torch.no_grad():
-        for p in [*m.label_prior.parameters(), *m.readers.parameters()]:
+        for p in [*m.label_prior.parameters(), *m.classifiers.parameters()]:
             p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(2)))
     return m
 
@@ -92,7 +92,7 @@ def square_of(q: DiagonalGaussian, points: int = 301) -> tuple[Tensor, Tensor]:
 
 def log_reader(m: CCVAE, i: int, codes: Tensor) -> Tensor:
     """log q(y_i | z_i) of every value ``(points, values)``, from the reader's network."""
-    raw = m.readers.get_submodule(f"networks.{i}")(codes)
+    raw = m.classifiers.get_submodule(f"networks.{i}")(codes)
     return torch.cat([torch.zeros_like(raw), raw], -1).log_softmax(-1) if raw.shape[1] == 1 else raw.log_softmax(-1)
 
 
@@ -216,7 +216,7 @@ def test_quadrature_is_accurate_for_steep_classifiers(
 ) -> None:
     m = model(samples=4)
     with torch.no_grad():
-        m.readers.get_submodule("networks.0.0").get_parameter("weight").fill_(slope)
+        m.classifiers.get_submodule("networks.0.0").get_parameter("weight").fill_(slope)
     place(m, monkeypatch, {"z": CODES["z"], "z.a": [(mean, scale)]})
     q = m.posterior(torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.bool))["z.a"]
     codes, weights = grid_of(q)
@@ -234,7 +234,7 @@ def test_the_weight_correlates_with_the_bracket_so_an_analytic_divergence_would_
     """One label, prior N(2, 1.3133^2) where it is on, slope 1: the bracket's log p - log q under the weight."""
     m = model()
     with torch.no_grad():
-        weight, bias = (m.readers.get_submodule("networks.0.0").get_parameter(n) for n in ("weight", "bias"))
+        weight, bias = (m.classifiers.get_submodule("networks.0.0").get_parameter(n) for n in ("weight", "bias"))
         weight.fill_(1.0)
         bias.zero_()
         means, raw = (m.label_prior.get_submodule(n).get_parameter("0") for n in ("means", "raw_scales"))
@@ -283,8 +283,8 @@ def test_weights_of_eighteen_labels_average_to_one(monkeypatch: pytest.MonkeyPat
     m = CCVAE((2,), schema, latent=1, subspace=1, estimator="paper", samples=500, network=Network(width=8, depth=1)).eval()
     with torch.no_grad():
         for i in range(18):
-            m.readers.get_submodule(f"networks.{i}.0").get_parameter("weight").fill_(1.0)
-            m.readers.get_submodule(f"networks.{i}.0").get_parameter("bias").zero_()
+            m.classifiers.get_submodule(f"networks.{i}.0").get_parameter("weight").fill_(1.0)
+            m.classifiers.get_submodule(f"networks.{i}.0").get_parameter("bias").zero_()
     g = torch.Generator().manual_seed(1)
     means = 2 * torch.randn(18, generator=g)
     place(m, monkeypatch, {"z": [(0.0, 1.0)], **{f"z.l{i}": [(float(mu), 0.3)] for i, mu in enumerate(means)}})
@@ -323,7 +323,7 @@ def test_the_published_numerator_teaches_the_classifier_alone(monkeypatch: pytes
     log_w, log_answer = m.log_weight(b, q, codes, torch.Generator().manual_seed(1))
     numerator = (log_w + log_answer).sum()
     encoder = m.label_head.linear.weight
-    reader = m.readers.get_submodule("networks.0.0").get_parameter("weight")
+    reader = m.classifiers.get_submodule("networks.0.0").get_parameter("weight")
     felt = torch.autograd.grad(numerator, [encoder, reader], retain_graph=True, allow_unused=True)
     assert felt[0] is None or float(felt[0].abs().max()) < 1e-6
     assert felt[1] is not None
@@ -357,13 +357,15 @@ def test_the_classifier_and_the_prior_feel_the_gradient_of_the_exact_bound(
     """The published estimator stops part of the gradient where the label is known, so there it is not compared."""
     m = model(estimator=estimator)
     with torch.no_grad():
-        m.readers.get_submodule("networks.0.0").get_parameter("weight").fill_(0.7)  # away from Bayes' rule, where it is flat
+        m.classifiers.get_submodule("networks.0.0").get_parameter("weight").fill_(
+            0.7
+        )  # away from Bayes' rule, where it is flat
     place(m, monkeypatch, {"z": CODES["z"], "z.a": [(0.6, 1.0)]})
     n = 2 if estimator == "quadrature" else 20_000
     b = repeated(X, [float(value or 0)], [value is not None], n)
     q = m.posterior(b.x[:1], b.values[:1], b.observed[:1])["z.a"]
     term = m.losses(b, torch.Generator().manual_seed(0)).objectives["model"]()["kl_y"][0]
-    watched = [*m.readers.parameters(), *m.label_prior.parameters()]
+    watched = [*m.classifiers.parameters(), *m.label_prior.parameters()]
     assert len(watched) == 4
     for p, found in zip(watched, torch.autograd.grad(term, watched), strict=True):
         expected = nudged(p, lambda: block_cost(m, 0, q, value), step=1e-2)
@@ -419,7 +421,7 @@ def test_without_any_label_the_cost_of_a_block_is_that_of_diva(monkeypatch: pyte
     torch.manual_seed(0)
     diva = DIVA((2,), ONE, [FREQUENCIES["a"]], latent=1, subspace=1, likelihood="gaussian", network=Network(width=8)).eval()
     diva.label_prior.load_state_dict(m.label_prior.state_dict())
-    diva.readers.load_state_dict(m.readers.state_dict())
+    diva.classifiers.load_state_dict(m.classifiers.state_dict())
     place(m, monkeypatch, {k: CODES[k] for k in ("z", "z.a")})
     monkeypatch.setattr(diva, "posterior", m.posterior)
     b = repeated(X, [0.0], [False], 20_000)
@@ -440,7 +442,7 @@ def test_a_number_as_label(known: bool) -> None:
         codes, weights = grid_of(q, 601)
         log_q = td.Normal(q.mean, q.scale).log_prob(codes)[:, 0].double()
         numbers = torch.linspace(-60, 64, 2401) if not known else torch.tensor([4.0])
-        answer = m.readers.answer(Latents(m.blocks, {"z": m.free_prior(codes).mean, "z.c": codes})).table()["c"]
+        answer = m.classifiers.answer(Latents(m.blocks, {"z": m.free_prior(codes).mean, "z.c": codes})).table()["c"]
         mean, sd = (torch.as_tensor(answer[part]).double()[:, None] for part in ("mean", "sd"))
         reader = td.Normal(mean, sd).log_prob(numbers.double())
         given = m.label_prior.given([0], m.schema.standardised(numbers[:, None]))
@@ -480,12 +482,12 @@ def test_classification_is_averaged_over_the_samples_that_have_the_label() -> No
     m, g = model(TWO), torch.Generator().manual_seed(0)
     x, values = torch.randn(3, 2, generator=g), torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     observed = torch.tensor([[True, False], [True, True], [False, False]])
-    together = m.losses(Batch(x, values * observed, observed), g).objectives["model"]()["classification"]
+    stack_blocks = m.losses(Batch(x, values * observed, observed), g).objectives["model"]()["classification"]
     alone = [
         m.losses(Batch(x[[r]], values[[r]], torch.ones(1, 2, dtype=torch.bool)), g).objectives["model"]()["classification"]
         for r in range(3)
     ]
-    assert torch.allclose(together, torch.stack([(alone[0][0] + alone[1][0]) / 2, alone[1][1]]), atol=1e-5)
+    assert torch.allclose(stack_blocks, torch.stack([(alone[0][0] + alone[1][0]) / 2, alone[1][1]]), atol=1e-5)
 
 
 def test_a_batch_costs_the_mean_of_its_samples() -> None:
@@ -553,4 +555,4 @@ def test_log_likelihood_of_a_linear_model_is_that_of_its_mixture_of_gaussians(va
 
 def test_classifiers_of_binary_labels_may_have_hidden_units() -> None:
     m = CCVAE((2,), ONE, latent=1, hidden=8, linear=False, network=Network(width=8))
-    assert [type(layer).__name__ for layer in m.readers.networks[0]] == ["Linear", "SiLU", "Linear"]  # type: ignore[arg-type]
+    assert [type(layer).__name__ for layer in m.classifiers.networks[0]] == ["Linear", "SiLU", "Linear"]  # type: ignore[arg-type]

@@ -114,8 +114,10 @@ def test_prediction_is_bayes_rule_over_all_combinations(kind: type[CondVAE], bet
 def test_prediction_in_sweeps_is_bayes_rule_given_the_other_labels_best_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """First the prior's most probable values, then two rounds of comparing one label's values at a time."""
     m, b = model(), batch()
-    original = parts.by_bounds
-    monkeypatch.setattr("labelspace.models.condvae.by_bounds", lambda *given, **named: original(*given, **named, most=1))
+    original = parts.posterior_from_bounds
+    monkeypatch.setattr(
+        "labelspace.models.condvae.posterior_from_bounds", lambda *given, **named: original(*given, **named, most=1)
+    )
     found = m.predict(b.x)
     joint = bounds(m, b.x, WAYS).reshape(4, 2, 3)
     log_p = [torch.tensor(p).log() for p in FREQUENCIES]

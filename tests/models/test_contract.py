@@ -19,7 +19,7 @@ from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
-from labelspace.training.progress import Silent
+from labelspace.training.progress import NullCallback
 
 SCHEMAS = {
     "one": Schema([binary("a")]),
@@ -72,7 +72,7 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
 @pytest.fixture(params=sorted(SCHEMAS))
 def schema(request: pytest.FixtureRequest, name: str) -> Schema:
     """Labels of every kind that the model takes."""
-    return Schema(label for label in SCHEMAS[request.param] if label.kind in model_class(name).takes)
+    return Schema(label for label in SCHEMAS[request.param] if label.kind in model_class(name).label_kinds)
 
 
 def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[int, ...], schema: Schema) -> None:
@@ -128,7 +128,7 @@ def test_new_samples_have_their_codes_where_those_of_data_lie(name: str, schema:
         if block.label is not None:
             rows = batch.values[:, schema.index(block.label)] == values[0, schema.index(block.label)]
             mine = DiagonalGaussian(mine.mean[rows], mine.scale[rows])
-        if bool(model.spread.get_buffer(f"mean_{model.blocks.index(block)}").isnan().all()):
+        if bool(model.aggregate.get_buffer(f"mean_{model.blocks.index(block)}").isnan().all()):
             continue  # a free block that depends on labels is drawn from p(z | labels)
         torch.testing.assert_close(code.mean(0), mine.mean.mean(0), atol=0.1, rtol=0)
         variance = mine.mean.var(0, correction=0) + (mine.scale**2).mean(0)
@@ -267,7 +267,7 @@ def test_batches_without_any_label_train(name: str, schema: Schema) -> None:
     assert np.isfinite(fitted.best_score)
 
 
-class _Interrupt(Silent):
+class _Interrupt(NullCallback):
     """Stops training after an epoch, as a keyboard does."""
 
     def epoch(self, row: dict) -> None:
@@ -279,7 +279,7 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(name: str, tmp_p
     options = ls.Options(epochs=2, batch_size=16)
     whole = ls.fit(make(name, data), data, options, out=tmp_path / "whole").model.state_dict()
     with pytest.raises(KeyboardInterrupt):
-        ls.fit(make(name, data), data, options, out=tmp_path / "cut", watcher=_Interrupt())
+        ls.fit(make(name, data), data, options, out=tmp_path / "cut", callback=_Interrupt())
     again = ls.fit(make(name, data), data, options, out=tmp_path / "cut", resume=True).model.state_dict()
     for key, tensor in whole.items():
         assert torch.equal(tensor.nan_to_num(), again[key].nan_to_num()), key
@@ -355,7 +355,7 @@ def test_counts_and_tables_with_missing_cells_train(name: str, what: str) -> Non
 
 
 def test_kinds_that_a_model_is_not_defined_for_are_refused_by_name(name: str) -> None:
-    taken = model_class(name).takes
+    taken = model_class(name).label_kinds
     for schema in SCHEMAS.values():
         for label in schema:
             if label.kind not in taken:

@@ -28,7 +28,7 @@ def model(schema: Schema = SCHEMA, **changes) -> DIVA:
     frequencies = FREQUENCIES if schema is SCHEMA else None
     m = DIVA((3,), schema, frequencies, **{**arguments, "scale": 0.7, "network": Network(width=8, depth=1), **changes}).eval()
     with torch.no_grad():
-        for p in [*m.label_prior.parameters(), *m.readers.parameters()]:
+        for p in [*m.label_prior.parameters(), *m.classifiers.parameters()]:
             p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(2)))
     return m
 
@@ -47,7 +47,7 @@ def normal(g: DiagonalGaussian) -> td.Normal:
 
 def answer(m: DIVA, i: int, codes: Tensor) -> Tensor:
     """log q(y_i | z_i) of every value, from the reader's weights; ``(..., values)``."""
-    raw = m.readers.get_submodule(f"networks.{i}")(codes)
+    raw = m.classifiers.get_submodule(f"networks.{i}")(codes)
     return torch.cat([torch.zeros_like(raw), raw], -1).log_softmax(-1) if i == 0 else raw.log_softmax(-1)
 
 
@@ -114,12 +114,12 @@ def test_expected_terms_of_a_sample_that_has_some_labels(row: int) -> None:
 def test_classification_is_a_mean_over_labelled_samples_and_the_bound_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DiagonalGaussian, "sample", lambda self, generator=None: self.mean)
     m, b = model(), batch()
-    together = terms_of(m, b)
+    stack_blocks = terms_of(m, b)
     alone = [terms_of(m, Batch(*(part[[row]] for part in (b.x, b.values, b.observed)))) for row in range(4)]
-    assert torch.allclose(together["kl_y"], torch.stack([t["kl_y"] for t in alone]).mean(0), atol=1e-4)
+    assert torch.allclose(stack_blocks["kl_y"], torch.stack([t["kl_y"] for t in alone]).mean(0), atol=1e-4)
     for i, rows in enumerate(((0, 2), (0, 1))):
         expected = torch.stack([alone[row]["classification"][i] for row in rows]).mean()
-        assert torch.allclose(together["classification"][i], expected, atol=1e-5)
+        assert torch.allclose(stack_blocks["classification"][i], expected, atol=1e-5)
 
 
 def test_missing_labels_teach_the_classifier_as_the_exact_bound_does() -> None:
@@ -127,7 +127,7 @@ def test_missing_labels_teach_the_classifier_as_the_exact_bound_does() -> None:
     n = 20_000
     x = b.x[3]
     many = Batch(x.expand(n, -1), torch.zeros(n, 2), torch.zeros(n, 2, dtype=torch.bool))
-    bias = m.readers.get_submodule("networks.0.0").get_parameter("bias")
+    bias = m.classifiers.get_submodule("networks.0.0").get_parameter("bias")
     found = float(torch.autograd.grad(terms_of(m, many)["kl_y"][0], bias)[0])
     q = m.posterior(x[None], VALUES[:1], OBSERVED[:1])["z.a"]
     grid = (q.mean + q.scale * torch.linspace(-8, 8, 4001)[:, None]).detach()

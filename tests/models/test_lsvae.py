@@ -23,7 +23,7 @@ from labelspace.models.networks import Network
 from labelspace.models.parts import Erasure
 from labelspace.storage import files
 from labelspace.training.options import Options
-from labelspace.training.progress import Silent
+from labelspace.training.progress import NullCallback
 
 # Written by the version in which it was csvae with balance=dual, for the data sets and trainings below.
 GOLDEN = json.loads((Path(__file__).parent / "lsvae-golden.json").read_text())
@@ -46,7 +46,7 @@ def mixed(images: bool) -> Dataset:
     )
 
 
-class Kept(Silent):
+class Recorder(NullCallback):
     def __init__(self) -> None:
         self.rows: list[dict] = []
 
@@ -63,13 +63,13 @@ def test_it_computes_what_it_did_as_a_form_of_the_csvae(case: str) -> None:
     options = Options(epochs=4, batch_size=32, precision="32-true")
     if case == "pictures":
         options = replace(options, auxiliary_learning_rate=3e-3, decay=0.75)
-    kept = Kept()
-    ls.fit(model, data, options, watcher=kept)
+    recorder = Recorder()
+    ls.fit(model, data, options, callback=recorder)
     edit = ls.interventions.set(model, data.samples([0, 1, 2]), {data.schema.names[0]: 1}, data.labels([0, 1, 2])).x.double()
     was = GOLDEN[case]  # rounding differs from processor to processor, and grows over the steps
-    assert [row["score"] for row in kept.rows] == pytest.approx(was["scores"], rel=2e-3)
-    assert kept.rows[-1]["val"] == pytest.approx(was["terms"], rel=1e-2, abs=2e-3)
-    assert kept.rows[-1]["weights"] == pytest.approx(was["weights"], rel=1e-2)
+    assert [row["score"] for row in recorder.rows] == pytest.approx(was["scores"], rel=2e-3)
+    assert recorder.rows[-1]["val"] == pytest.approx(was["terms"], rel=1e-2, abs=2e-3)
+    assert recorder.rows[-1]["weights"] == pytest.approx(was["weights"], rel=1e-2)
     assert [float(edit.sum()), float(edit.square().sum())] == pytest.approx(was["edit"], rel=2e-2, abs=2e-2)
 
 

@@ -10,7 +10,7 @@ import labelspace as ls
 from labelspace.blocks import Block, Blocks, Latents, modes
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, continuous
-from labelspace.models.spread import CodeSpread
+from labelspace.models.aggregate import AggregatePosterior
 
 SCHEMA = Schema([continuous("age", 40.0, 10.0), binary("on")])
 BLOCKS = Blocks([Block("z", 3), Block("w.age", 2, "age"), Block("w.on", 1, "on")])
@@ -31,7 +31,7 @@ def parts(n: int, seed: int = 0, known: float = 1.0):
 
 @pytest.mark.parametrize("known", [1.0, 0.3])
 def test_the_line_and_the_spread_around_it_are_found(known: float) -> None:
-    spread = CodeSpread(BLOCKS, SCHEMA)
+    spread = AggregatePosterior(BLOCKS, SCHEMA)
     spread.measure((parts(500, seed, known) for seed in range(10)), 5000)
     found = spread.under("w.age", torch.tensor([[40.0, 0.0], [60.0, 0.0]]))
     torch.testing.assert_close(found.mean, torch.tensor([[1.0, -2.0], [2.0, 4.0]]), atol=0.03, rtol=0)
@@ -44,7 +44,7 @@ def test_the_line_and_the_spread_around_it_are_found(known: float) -> None:
 
 
 def test_a_number_of_which_one_value_was_seen_has_no_line() -> None:
-    spread = CodeSpread(BLOCKS, SCHEMA)
+    spread = AggregatePosterior(BLOCKS, SCHEMA)
     codes, values, observed = parts(50)
     values[:, 0] = 47.0
     spread.measure([(codes, values, observed)], 50)
@@ -65,7 +65,7 @@ def test_an_edit_of_a_number_goes_where_its_codes_lie(name: str, tmp_path) -> No
     x, labels = data.samples([0, 1]), data.labels([0, 1])
     done = ls.interventions.set(model, x, {"amount": 5.0}, labels)
     block = model.blocks.of("amount").name
-    found = model.spread.under(block, torch.tensor([[5.0]]))
+    found = model.aggregate.under(block, torch.tensor([[5.0]]))
     torch.testing.assert_close(done.codes[block], found.mean.expand(2, -1))
     plain = ls.interventions.set(model, x, {"amount": 5.0}, labels, point="prior")
     torch.testing.assert_close(plain.codes[block], modes(model.prior(torch.tensor([[5.0]])))[block].expand(2, -1))

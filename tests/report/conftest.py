@@ -57,7 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         path = archive(home, kind)
         names = labels if labels is not None else (WICKED, "group", "size")
         kinds = {WICKED: "binary", "group": "categorical", "size": "continuous"}
-        data = ls.open(f"npz:{path}", [label for label in names if kinds[label] in model_class(name).takes])
+        data = ls.open(f"npz:{path}", [label for label in names if kinds[label] in model_class(name).label_kinds])
         torch.manual_seed(0)
         plain = {} if kind == "table" else {"likelihood": "gaussian"}
         model = ls.build(name, data, latent=3, network=Network(width=8, depth=1), **plain)

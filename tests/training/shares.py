@@ -23,7 +23,7 @@ from labelspace.models.networks import Network
 from labelspace.storage import files
 from labelspace.training import Options, engine
 from labelspace.training.loop import Loop
-from labelspace.training.progress import Silent
+from labelspace.training.progress import NullCallback
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")])
 OPTIONS = Options(epochs=1, batch_size=7, warmup=0, decay=0, accelerator="cpu", timeout=10.0)
@@ -55,13 +55,13 @@ class Recorder:
         self.gradients: list[Tensor] = []
         self.terms: list[dict[str, Tensor]] = []
         self.buffers: list[dict[str, Tensor]] = []
-        self.average, self.keep = engine.average_gradients, engine.Kept.average
+        self.average, self.keep = engine.average_gradients, engine.BufferSync.average
 
     def average_gradients(self, fabric: Any, parameters: list[nn.Parameter], share: Tensor) -> None:
         self.average(fabric, parameters, share)
         self.gradients.append(torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]))
 
-    def kept(self, kept: engine.Kept, losses: Losses, share: float) -> None:
+    def kept(self, kept: engine.BufferSync, losses: Losses, share: float) -> None:
         self.keep(kept, losses, share)
         self.terms.append(dict(losses.terms))
         self.buffers.append({name: buffer.clone() for name, buffer in kept.model.named_buffers()})
@@ -73,12 +73,12 @@ def train(fabric: Any, name: str, missing: float, batch_size: int) -> dict[str, 
     # Another seed on each process: that they start alike is fit's work.
     own = model(name, source, seed=fabric.global_rank)
     options = Options(**{**vars(OPTIONS), "batch_size": batch_size})
-    loop = Loop(fabric, own, source, options, None, Silent(), False)
+    loop = Loop(fabric, own, source, options, None, NullCallback(), False)
     recorder = Recorder()
     engine.average_gradients = recorder.average_gradients
-    engine.Kept.average = lambda self, losses, share: recorder.kept(self, losses, share)
+    engine.BufferSync.average = lambda self, losses, share: recorder.kept(self, losses, share)
     loop._train_epoch()
-    engine.average_gradients, engine.Kept.average = recorder.average, recorder.keep
+    engine.average_gradients, engine.BufferSync.average = recorder.average, recorder.keep
     calls = len(recorder.gradients) // len(recorder.terms)
     found = {f"state.{key}": value for key, value in loop.model.state_dict().items()}
     found |= {f"gradient.{i}": gradient for i, gradient in enumerate(recorder.gradients[:calls])}

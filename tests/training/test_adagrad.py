@@ -74,7 +74,7 @@ def test_it_is_not_adam_and_what_reads_codes_keeps_adam() -> None:
     assert [type(o) for o in optimizers.build(parameters, 0.01, 0.0)] == [torch.optim.Adam]
     found = optimizers.build(parameters, 0.01, 0.02, "adagrad")
     assert [type(o) for o in found] == [torch.optim.Adagrad, optimizers.Muon]
-    assert [type(o) for o in optimizers.reader(parameters, 0.01)] == [torch.optim.Adam]
+    assert [type(o) for o in optimizers.auxiliary(parameters, 0.01)] == [torch.optim.Adam]
 
 
 @pytest.mark.parametrize("name", ["vae", "csvae"])

@@ -142,7 +142,7 @@ def test_without_noise_two_processes_are_one_with_the_whole_batch(
     monkeypatch.setattr(DiagonalGaussian, "sample", shares.noiseless)
     data = shares.data(0.0)
     alone = engine.launch(shares.OPTIONS, images=False)
-    loop = shares.Loop(alone, shares.model(name, data), data, shares.OPTIONS, None, shares.Silent(), False)
+    loop = shares.Loop(alone, shares.model(name, data), data, shares.OPTIONS, None, shares.NullCallback(), False)
     loop._train_epoch()
     for key, term in of(found, "sum").items():
         assert torch.allclose(term, loop.state.sums[key], rtol=1e-4, atol=1e-4), key
@@ -167,7 +167,7 @@ def test_gradients_that_some_processes_lack(home: Path) -> None:
 def test_the_first_processs_result_or_mistake_is_everyones(home: Path) -> None:
     first, second = (json.loads((home / f"{rank}.json").read_text()) for rank in range(2))
     assert first["told"] == second["told"] == "from the first"
-    assert (first["refused"], second["refused"]) == ("UserError: not this one", "ToldError: not this one")
+    assert (first["refused"], second["refused"]) == ("UserError: not this one", "ReportedError: not this one")
     assert first["names"] == second["names"] == ["x", "z", "y"]
 
 
@@ -244,8 +244,8 @@ def test_an_objective_that_is_not_finite_on_one_process_is_felt_by_all(
     fabric = engine.launch(Options(accelerator="cpu"), images=False)
     felt: list[float] = []
     monkeypatch.setattr(type(fabric), "world_size", 2)
-    monkeypatch.setattr(engine.Kept, "remember", lambda kept: None)
-    monkeypatch.setattr(engine.Kept, "average", lambda kept, losses, share: None)
+    monkeypatch.setattr(engine.BufferSync, "remember", lambda kept: None)
+    monkeypatch.setattr(engine.BufferSync, "average", lambda kept, losses, share: None)
     monkeypatch.setattr(engine, "average_gradients", lambda fabric, parameters, share: felt.append(float(share)))
 
     def diverged(*_: object) -> None:

@@ -128,7 +128,7 @@ def test_the_first_process_speaks_for_all(whole: tuple[Path, str, str]) -> None:
     assert [row["epoch"] for row in Run(home).metrics()] == [1, 2, 3, 4, 5]
     assert json.loads((home / "environment.json").read_text())["processes"] == 2
     assert not list(home.rglob(".*-*")), "temporary files were left"
-    assert bool(torch.isfinite(saving.load(home).spread.get_buffer("mean_0")).all()), "what edits need is measured"
+    assert bool(torch.isfinite(saving.load(home).aggregate.get_buffer("mean_0")).all()), "what edits need is measured"
 
 
 def test_two_processes_train_as_one_does(whole: tuple[Path, str, str], tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_last_weights_are_kept_and_the_reason_says_so(home: Path, tmp_path: 
     data = ls.open(f"mnist:{home},val=0")
     weights = []
 
-    class Watcher:
+    class Callback:
         def start(self, epochs: int, steps: int, epoch: int) -> None: ...
 
         def step(self, epoch: int, step: int, rate: float) -> None: ...
@@ -92,7 +92,7 @@ def test_the_last_weights_are_kept_and_the_reason_says_so(home: Path, tmp_path: 
         def stop(self, reason: str) -> None: ...
 
     model = new(data)
-    fitted = ls.fit(model, data, out=tmp_path / "run", watcher=Watcher(), **OPTIONS)
+    fitted = ls.fit(model, data, out=tmp_path / "run", callback=Callback(), **OPTIONS)
     assert "no validation split" in fitted.reason
     assert "last weights are kept" in fitted.reason
     assert fitted.best_epoch == 3
@@ -166,7 +166,7 @@ def test_a_refused_run_leaves_no_directory(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_few_labels_and_wrong_ones_without_validation(home: Path) -> None:
-    data = ls.open(f"mnist:{home},val=0", supervision=0.5, mislabelled=0.2)
+    data = ls.open(f"mnist:{home},val=0", supervision=0.5, label_noise=0.2)
     assert data.observed[data.rows("train")].sum() == 40
     assert data.observed[data.rows("test")].all()
     assert "40 of 80 training samples" in data.notes[1]

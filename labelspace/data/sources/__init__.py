@@ -175,7 +175,7 @@ def open(
     *,
     seed: int = 0,
     supervision: float = 1.0,
-    mislabelled: float = 0.0,
+    label_noise: float = 0.0,
     group: str = "",
     training: bool = True,
     like: Described | None = None,
@@ -189,7 +189,7 @@ def open(
         seed: seed of the splits where the source has none of its own, and of generated data.
         supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
             are hidden, as if they were missing.
-        mislabelled: fraction of the labels in the training and validation samples that are replaced by wrong ones.
+        label_noise: fraction of the labels in the training and validation samples that are replaced by wrong ones.
         group: what splits keep together: samples of one person or patient are all in the same split. A column of the data, or
             a discrete label; see :meth:`Dataset.group`.
         training: False for data that a trained model is only to read: nothing is asked of labels and splits then.
@@ -227,7 +227,7 @@ def open(
     data = replace(data, address=str(address), seed=seed)
     if group:
         data = data.group(group, seed)
-    return data.select(labels).mislabel(mislabelled, seed).hide(supervision, seed).check(training=training)
+    return data.select(labels).with_label_noise(label_noise, seed).hide(supervision, seed).check(training=training)
 
 
 def parts(address: str) -> tuple[str, str, dict[str, str]]:

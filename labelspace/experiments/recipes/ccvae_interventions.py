@@ -203,10 +203,10 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
     found = {name: pick(results, model=name) for name in MODELS}
     if not all(found.values()):
         return [Verdict("interventions", None, "Runs are missing.")]
-    first, other = found["ccvae"][0].found, found["m2"][0].found
+    first, other = found["ccvae"][0].measured, found["m2"][0].measured
     rising = {name: w["rising"]["value"] for name, w in first["walk"].items()}
     reach = {name: (w["rate"][0]["value"], w["rate"][-1]["value"]) for name, w in first["walk"].items()}
-    shown = {MODELS[name]: styles_shown(mine[0].found) for name, mine in found.items()}
+    shown = {MODELS[name]: styles_shown(mine[0].measured) for name, mine in found.items()}
     several = all(v is not None for v in shown.values())
     out = [
         Verdict(
@@ -223,7 +223,7 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
         Verdict(
             "an intervention hardly touches other labels: their log-odds move less than a tenth of the label's own",
             _ratio(first) < 0.1,
-            f"Worst {_ratio(first):.2f} (DIVA {_ratio(found['diva'][0].found):.2f}, M2 {_ratio(other):.2f}).",
+            f"Worst {_ratio(first):.2f} (DIVA {_ratio(found['diva'][0].measured):.2f}, M2 {_ratio(other):.2f}).",
         ),
     ]
     if "donor" in first:
@@ -239,7 +239,7 @@ def _verdicts(results: list[Result]) -> list[Verdict]:
 
 
 def _matrix(shown: str, result: Result, names: list[str]) -> Grid:
-    table = result.found["side_effects"]
+    table = result.measured["side_effects"]
     cells = np.array([[table[a][b]["signed"]["value"] for b in names] for a in names])
     return Grid(cells, names, names, f"{shown}: change of log-odds\n(row: label changed)", "{:+.1f}")
 

@@ -95,7 +95,7 @@ class Supervision(Recipe):
 
 
 def _shown(results: list[Result], rate: float) -> str:
-    counts = {r.found["labelled"] for r in pick(results, supervision=rate)}
+    counts = {r.measured["labelled"] for r in pick(results, supervision=rate)}
     return f"{rate:.1%} ({', '.join(f'{n:,}' for n in sorted(counts))} samples) labelled"
 
 

@@ -95,7 +95,7 @@ class Attributes(Recipe):
         return out
 
     def conclude(self, results: list[Result]) -> Conclusion:
-        names = list(dict.fromkeys(name for r in results for name in r.found["requests"]))
+        names = list(dict.fromkeys(name for r in results for name in r.measured["requests"]))
         header = ["asked for", *(f"{shown}, {source}" for shown in MODELS.values() for source in SOURCES.values())]
         rows = []
         for name in names:
@@ -123,7 +123,7 @@ class Attributes(Recipe):
                     Lines(
                         steps,
                         {
-                            MODELS[m]: np.array([[s["value"], s["low"], s["high"]] for s in r.found["curve"][what]])
+                            MODELS[m]: np.array([[s["value"], s["low"], s["high"]] for s in r.measured["curve"][what]])
                             for m, r in first.items()
                         },
                         ("step from the face to its edit", f"judge reads {binary[0]}" if what == "rate" else "others kept"),

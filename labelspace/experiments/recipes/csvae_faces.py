@@ -98,7 +98,7 @@ class Faces(Recipe):
 
     def conclude(self, results: list[Result]) -> Conclusion:
         found = by_form(results, FORMS)
-        labels = list(dict.fromkeys(y for r in results for y in r.found["edits"]))
+        labels = list(dict.fromkeys(y for r in results for y in r.measured["edits"]))
         return Conclusion(_verdicts(found, labels), [_accuracy(found, labels), _errors(found, labels), _beside(found, labels)])
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:

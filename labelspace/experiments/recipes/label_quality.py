@@ -41,7 +41,7 @@ class LabelQuality(Recipe):
         rates, wrong = ((1.0, 0.2), (0.0, 0.3)) if scale == "smoke" else (RATES, WRONG)
         labels = FACES if address.partition(":")[0] == "faces" else None
         return [
-            Job(name, address, labels, seed, supervision=rate, mislabelled=share, epochs=epochs)
+            Job(name, address, labels, seed, supervision=rate, label_noise=share, epochs=epochs)
             for seed in range(seeds)
             for rate in rates
             for share in wrong
@@ -92,11 +92,11 @@ def _transfer(found: dict[str, Any]) -> float:
 
 
 def _grid(results: list[Result]) -> tuple[list[float], list[float]]:
-    return sorted({r.job.supervision for r in results}, reverse=True), sorted({r.job.mislabelled for r in results})
+    return sorted({r.job.supervision for r in results}, reverse=True), sorted({r.job.label_noise for r in results})
 
 
 def _at(results: list[Result], model: str, rate: float, wrong: float) -> list[Result]:
-    return pick(results, model=model, supervision=rate, mislabelled=wrong)
+    return pick(results, model=model, supervision=rate, label_noise=wrong)
 
 
 def _table(results: list[Result], title: str, read) -> Table:

@@ -176,7 +176,7 @@ class Digits(Recipe):
         found = by_form(results, self.forms())
         if not all(found.values()):
             return [Verdict("classes and styles", None, "Runs are missing.")]
-        chance = found["Lr-LiVAE"][0].found["leak"]["chance"]
+        chance = found["Lr-LiVAE"][0].measured["leak"]["chance"]
         out = []
         for name in CLAIMED:
             free = over_seeds(found[name], lambda f: f["leak"]["free"]["value"])

@@ -41,7 +41,7 @@ from labelspace.metrics import diversity, generation
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, scatters
 from labelspace.storage import files
-from labelspace.training.progress import Silent, Watcher
+from labelspace.training.progress import Callback, NullCallback
 
 PUBLISHED = (
     "scale=1",
@@ -67,7 +67,7 @@ _DRAWN = 500  # points a class
 _FRAME = ((-3.9, 3.9), (-1.4, 1.4))  # what figures show
 
 
-class Snapshots(Silent):
+class Snapshots(NullCallback):
     """Writes what a model generates under every class before training and after every fifth of it."""
 
     def __init__(self, model: Model, data: Dataset, home: Path) -> None:
@@ -111,7 +111,7 @@ class Moons(Recipe):
             for model, settings in FORMS.values()
         ]
 
-    def watcher(self, job: Job, model: Model, data: Dataset, home: Path) -> Watcher:
+    def callback(self, job: Job, model: Model, data: Dataset, home: Path) -> Callback:
         return Snapshots(model, data, home)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:

@@ -193,15 +193,15 @@ def _same_weight(first: list[Result], second: list[Result]) -> list[tuple[Result
 
 def _gap(result: Result) -> float:
     """How much more the best latent tells of a property than the second best: R^2, mean of the three properties."""
-    return statistics.mean(c["gap"]["value"] for c in result.found["alignment"]["carriers"].values())
+    return statistics.mean(c["gap"]["value"] for c in result.measured["alignment"]["carriers"].values())
 
 
 def _best(result: Result) -> float:
-    return statistics.mean(c["r2"]["value"] for c in result.found["alignment"]["carriers"].values())
+    return statistics.mean(c["r2"]["value"] for c in result.measured["alignment"]["carriers"].values())
 
 
 def _metric(result: Result, name: str) -> float:
-    return result.found["metrics"][name]["value"]
+    return result.measured["metrics"][name]["value"]
 
 
 def _bounds_table(title: str, first: str, results: Sequence[Result], key: str) -> Table:
@@ -209,7 +209,7 @@ def _bounds_table(title: str, first: str, results: Sequence[Result], key: str) -
     rows = [
         [
             setting(r.job, key),
-            *(f"{r.found[name]:.2f}" for name in ("elbo", "reconstruction", "kl")),
+            *(f"{r.measured[name]:.2f}" for name in ("elbo", "reconstruction", "kl")),
             f"{_best(r):.2f}",
             f"{_gap(r):.2f}",
             f"{_metric(r, 'mig'):.3f}",
@@ -236,8 +236,8 @@ def _carriers(title: str, results: Sequence[Result]) -> Table:
     rows = []
     for r in results:
         for name, shown in PROPERTIES.items():
-            c = r.found["alignment"]["carriers"][name]
-            effect = r.found["traversal"]["effects"][name]
+            c = r.measured["alignment"]["carriers"][name]
+            effect = r.measured["traversal"]["effects"][name]
             interval = f"{c['r2']['value']:.2f} [{c['r2']['low']:.2f}, {c['r2']['high']:.2f}]"
             rows.append(
                 [
@@ -256,13 +256,13 @@ def _carriers(title: str, results: Sequence[Result]) -> Table:
 
 def _carry(result: Result) -> bool:
     """Whether three different latents carry the three properties, each alone."""
-    carriers = result.found["alignment"]["carriers"].values()
+    carriers = result.measured["alignment"]["carriers"].values()
     return all(c["alone"] for c in carriers) and len({c["best"] for c in carriers}) == len(PROPERTIES)
 
 
 def _worst(result: Result) -> str:
     parts = []
-    for name, c in result.found["alignment"]["carriers"].items():
+    for name, c in result.measured["alignment"]["carriers"].items():
         parts.append(f"{name} z{c['best']} {c['r2']['value']:.2f} (next {c['r2']['value'] - c['gap']['value']:.2f})")
     return ", ".join(parts)
 
@@ -270,7 +270,7 @@ def _worst(result: Result) -> str:
 def _verdicts(by_size: list[Result], letter: list[Result], ours: list[Result]) -> list[Verdict]:
     plain, given = (_by_weight(letter, model) for model in ("vae", "condvae"))
     out = []
-    elbo = {int(setting(r.job, "latent")): r.found["elbo"] for r in by_size}
+    elbo = {int(setting(r.job, "latent")): r.measured["elbo"] for r in by_size}
     claim = "few latents suffice: going from 10 to 20 gains less than a tenth of what going from 2 to 10 does"
     if not {2, 10, 20} <= set(elbo):
         out.append(Verdict(claim, None, "Runs are missing."))
@@ -297,7 +297,7 @@ def _verdicts(by_size: list[Result], letter: list[Result], ours: list[Result]) -
                     _gap(b) > _gap(a) and all(_metric(b, m) > _metric(a, m) for m in ("mig", "dci_disentanglement")),
                     f"R^2 gap {_gap(a):.2f} to {_gap(b):.2f}, MIG {_metric(a, 'mig'):.3f} to {_metric(b, 'mig'):.3f}, DCI "
                     f"{_metric(a, 'dci_disentanglement'):.3f} to {_metric(b, 'dci_disentanglement'):.3f}; reconstruction "
-                    f"{a.found['reconstruction']:.1f} to {b.found['reconstruction']:.1f} nats.",
+                    f"{a.measured['reconstruction']:.1f} to {b.measured['reconstruction']:.1f} nats.",
                 )
             )
     pairs = _same_weight(plain, given)
@@ -336,13 +336,13 @@ def _curves(sizes: list[Result], weights: dict[str, list[Result]]) -> Figure:
         [
             Lines(
                 [int(setting(r.job, "latent")) for r in sizes],
-                {"": column(sizes, lambda r: r.found["elbo"])},
+                {"": column(sizes, lambda r: r.measured["elbo"])},
                 ("latents", "ELBO of test digits, nats"),
                 logarithmic=True,
             ),
             Lines(
                 betas,
-                {name: column(mine, lambda r: r.found["reconstruction"]) for name, mine in weights.items()},
+                {name: column(mine, lambda r: r.measured["reconstruction"]) for name, mine in weights.items()},
                 ("beta", "reconstruction, nats"),
                 logarithmic=True,
             ),
@@ -385,6 +385,6 @@ def _traversals(result: Result, title: str) -> Figure:
         walks[j * len(values) : (j + 1) * len(values), j] = values
     every = torch.zeros(len(walks), dtype=torch.long)
     x = model.decode(codes.rows(every).replace({"z": walks})).mean.view(z.shape[1], len(values), *model.shape)
-    told = {c["best"]: name for name, c in result.found["alignment"]["carriers"].items()}
+    told = {c["best"]: name for name, c in result.measured["alignment"]["carriers"].items()}
     names = [f"z{j}" + (f" {told[j]}" if j in told else "") for j in range(z.shape[1])]
     return sheets([Sheet(f"{title}: each latent from -3 to 3", x, rows=names)], cell=0.45)

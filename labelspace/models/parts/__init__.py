@@ -28,12 +28,12 @@ from labelspace.models.parts.consistency import counterfactual_consistency
 from labelspace.models.parts.discriminator import Discriminator, SpectralFeatures, hinge, needs_numbers
 from labelspace.models.parts.dual_ascent import DualAscent
 from labelspace.models.parts.erasure import Erasure
-from labelspace.models.parts.label_prior import LabelPrior, LabelReaders, evidence
-from labelspace.models.parts.missing_labels import Completions, by_bounds
-from labelspace.models.parts.stacking import in_order, split, together
+from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, log_evidence_bound
+from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
+from labelspace.models.parts.stacking import split, stack_blocks, ungroup
 from labelspace.models.parts.subspace_prior import OFF_SCALE, SubspacePrior, subspace_blocks
 from labelspace.models.parts.typical_points import TypicalPoints
-from labelspace.models.parts.value_blocks import valued_blocks, valued_points
+from labelspace.models.parts.value_blocks import value_blocks, value_points
 
 __all__ = [
     "OFF_SCALE",
@@ -43,24 +43,24 @@ __all__ = [
     "Discriminator",
     "DualAscent",
     "Erasure",
+    "LabelClassifiers",
     "LabelPrior",
-    "LabelReaders",
     "SpectralFeatures",
     "SubspacePrior",
     "TypicalPoints",
     "between_mean_and_draw",
-    "by_bounds",
     "counterfactual_consistency",
     "cross_entropy",
     "divergence",
-    "evidence",
     "hinge",
-    "in_order",
+    "log_evidence_bound",
     "needs_numbers",
     "negative_entropy",
+    "posterior_from_bounds",
     "split",
+    "stack_blocks",
     "subspace_blocks",
-    "together",
-    "valued_blocks",
-    "valued_points",
+    "ungroup",
+    "value_blocks",
+    "value_points",
 ]

@@ -90,13 +90,13 @@ class LabelPrior(nn.Module):
         return every.log_prob(codes[..., None, :]) + log_p_y[:, None]
 
 
-class LabelReaders(nn.Module):
+class LabelClassifiers(nn.Module):
     """q(label | code of its block), label by label.
 
     Args:
         schema: the labels.
         sizes: coordinates of each label's block.
-        hidden: hidden units of each reader; 0 makes them linear.
+        hidden: hidden units of each classifier; 0 makes them linear.
 
     Attributes:
         groups: positions of the labels that are read together.
@@ -105,7 +105,7 @@ class LabelReaders(nn.Module):
     def __init__(self, schema: Schema, sizes: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
         self.schema = schema
-        self.groups = schema.grouped(sizes, hidden)  # labels whose readers are of one build
+        self.groups = schema.grouped(sizes, hidden)  # labels whose classifiers are of one build
         self.networks = nn.ModuleList(
             networks.mlp(size, [units] if units else [], label.parameters)
             for label, size, units in zip(schema, sizes, hidden, strict=True)
@@ -113,8 +113,8 @@ class LabelReaders(nn.Module):
 
     def read(self, group: Sequence[int], codes: Tensor) -> LabelDistribution:
         """q(label | code) of labels that are alike (:meth:`Schema.grouped`), for ``codes (n, labels, k, size)``."""
-        readers, out = [list(self.networks[i]) for i in group], codes  # type: ignore[call-overload]
-        for layers in zip(*readers, strict=True):
+        classifiers, out = [list(self.networks[i]) for i in group], codes  # type: ignore[call-overload]
+        for layers in zip(*classifiers, strict=True):
             if isinstance(layers[0], nn.Linear):
                 weight, bias = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
                 one = weight.shape[2] == 1  # a product of numbers needs no matrices
@@ -130,9 +130,9 @@ class LabelReaders(nn.Module):
         return self.schema.distribution(torch.cat([f(code).float() for f, code in zip(self.networks, own, strict=True)], -1))
 
 
-def evidence(
+def log_evidence_bound(
     prior: LabelPrior,
-    readers: LabelReaders,
+    classifiers: LabelClassifiers,
     group: Sequence[int],
     codes: Tensor,
     p_y: LabelDistribution,
@@ -144,7 +144,7 @@ def evidence(
 
     Args:
         prior: p(code | y).
-        readers: q(y | code).
+        classifiers: q(y | code).
         group: positions of labels that are alike.
         codes: ``(n, labels, k, size)``.
         p_y: p(y) of these labels (:meth:`LabelDistribution.stacked`), without a dimension for samples.
@@ -153,7 +153,7 @@ def evidence(
     Returns:
         Nats, ``(n, labels, k)``.
     """
-    answer = readers.read(group, codes)
+    answer = classifiers.read(group, codes)
     if prior.schema.labels[group[0]].discrete:
         log_q = answer.log_table(0)
         return (log_q.exp() * (prior.log_joint(group, codes, p_y.log_table(0)) - log_q)).sum(-1)

@@ -13,7 +13,7 @@ from labelspace.data.batches import Batch
 from labelspace.labels import LabelDistribution, Schema
 
 
-def by_bounds(
+def posterior_from_bounds(
     schema: Schema, prior: LabelDistribution, bound: Callable[[Tensor, Tensor | slice], Tensor], n: int, most: int = 64
 ) -> Tensor:
     """Bayes' rule with a bound in the place of log p(x | y): p(y | x) is proportional to p(y) exp(bound(x, y)).

@@ -11,12 +11,12 @@ from labelspace.blocks import Block, Latents
 from labelspace.distributions import DiagonalGaussian
 
 
-def together(parts: Latents[DiagonalGaussian], names: Sequence[str]) -> DiagonalGaussian:
+def stack_blocks(parts: Latents[DiagonalGaussian], names: Sequence[str]) -> DiagonalGaussian:
     """Blocks of one size as a Gaussian ``(n, blocks, size)``."""
     return DiagonalGaussian(*(torch.stack([getattr(parts[name], what) for name in names], 1) for what in ("mean", "scale")))
 
 
-def in_order(found: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
+def ungroup(found: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
     """One entry per label, ``(labels,)``, from those of groups of labels, ``(labels of the group,)`` each."""
     places = [i for group in groups for i in group]
     entries = torch.cat(list(found))

@@ -10,13 +10,13 @@ from labelspace.distributions import Point
 from labelspace.labels import Schema
 
 
-def valued_blocks(schema: Schema, *, flags: bool) -> list[Block]:
+def value_blocks(schema: Schema, *, flags: bool) -> list[Block]:
     """One block ``y.<label>`` per label whose code is the label's own value, and with ``flags`` a 1 where it is missing."""
     return [Block(f"y.{label.name}", label.features + flags, label.name) for label in schema]
 
 
-def valued_points(schema: Schema, features: Tensor, observed: Tensor | None) -> dict[str, Point]:
-    """Codes of :func:`valued_blocks`.
+def value_points(schema: Schema, features: Tensor, observed: Tensor | None) -> dict[str, Point]:
+    """Codes of :func:`value_blocks`.
 
     Args:
         schema: the labels.

@@ -1,4 +1,4 @@
-"""Parts of models against brute force: completions, label priors, readers, Bayes' rule by bounds, the discriminator."""
+"""Parts of models against brute force: completions, label priors, classifiers, Bayes' rule by bounds, the discriminator."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from labelspace.models.parts import (
     AttributeVectors,
     Completions,
     Discriminator,
+    LabelClassifiers,
     LabelPrior,
-    LabelReaders,
-    by_bounds,
     cross_entropy,
-    evidence,
     hinge,
-    in_order,
-    valued_blocks,
-    valued_points,
+    log_evidence_bound,
+    posterior_from_bounds,
+    ungroup,
+    value_blocks,
+    value_points,
 )
 
 DISCRETE = Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")])
@@ -177,7 +177,7 @@ def test_bayes_rule_over_all_combinations() -> None:
         return bounds[torch.arange(n), a, k, b]
 
     prior = prior_of(DISCRETE, n)
-    found = DISCRETE.distribution(by_bounds(DISCRETE, prior, bound, n, most=12))
+    found = DISCRETE.distribution(posterior_from_bounds(DISCRETE, prior, bound, n, most=12))
     tables = [prior.log_table(i) for i in range(3)]
     joint = bounds + tables[0][:, :, None, None] + tables[1][:, None, :, None] + tables[2][:, None, None, :]
     posterior = joint.flatten(1).softmax(1)
@@ -195,7 +195,7 @@ def test_bayes_rule_in_sweeps_is_exact_for_a_bound_that_is_a_sum_over_labels() -
         return torch.stack([t.gather(1, values[:, [i]].long())[:, 0] for i, t in enumerate(tables)]).sum(0)
 
     prior = prior_of(DISCRETE, n)
-    found = DISCRETE.distribution(by_bounds(DISCRETE, prior, bound, n, most=1))
+    found = DISCRETE.distribution(posterior_from_bounds(DISCRETE, prior, bound, n, most=1))
     for i, t in enumerate(tables):
         assert torch.allclose(found.log_table(i), (t + prior.log_table(i)).log_softmax(1), atol=1e-4)
 
@@ -205,7 +205,9 @@ def test_the_second_sweep_of_bayes_rule_conditions_the_first_label_on_what_the_f
     schema = Schema([binary("a"), binary("b")])
     bounds = torch.tensor([[0.0, 3.0], [-4.0, 5.0]])  # [a, b]
     prior = schema.distribution(torch.tensor([[-0.5, -1.0]]))
-    found = schema.distribution(by_bounds(schema, prior, lambda v, _: bounds[v[:, 0].long(), v[:, 1].long()], 1, most=1))
+    found = schema.distribution(
+        posterior_from_bounds(schema, prior, lambda v, _: bounds[v[:, 0].long(), v[:, 1].long()], 1, most=1)
+    )
     assert torch.allclose(found.log_table(0), (bounds[:, 1] + prior.log_table(0)).log_softmax(1), atol=1e-4)
     assert torch.allclose(found.log_table(1), (bounds[1] + prior.log_table(1)).log_softmax(1), atol=1e-4)
 
@@ -214,7 +216,9 @@ def test_bayes_rule_for_a_number_finds_the_mean_of_a_gaussian_posterior() -> Non
     schema = Schema([continuous("c", 2.0, 3.0)])
     prior = schema.distribution(torch.zeros(2, 2))  # N(2, 3^2)
     seen = torch.tensor([5.0, -1.0])
-    found = schema.distribution(by_bounds(schema, prior, lambda v, _: -((v[:, 0] - seen) ** 2) / (2 * 9), 2)).table()["c"]
+    found = schema.distribution(
+        posterior_from_bounds(schema, prior, lambda v, _: -((v[:, 0] - seen) ** 2) / (2 * 9), 2)
+    ).table()["c"]
     assert found["mean"] == pytest.approx(((2 + seen) / 2).tolist(), abs=0.1)  # equal widths: half way
     assert found["sd"] == pytest.approx([3 / math.sqrt(2)] * 2, rel=0.1)
 
@@ -226,17 +230,17 @@ def test_a_valued_block_is_the_labels_value_and_a_flag_for_missing() -> None:
     values, observed = torch.tensor([[1.0, 2.0, 5.0], [0.0, 0.0, 0.0]]), torch.tensor([[True] * 3, [False] * 3])
     prior = MIXED.prior_features([[0.7, 0.3], [0.5, 0.3, 0.2], []])
     features = MIXED.features(values, observed, prior)
-    assert [(b.name, b.size, b.label) for b in valued_blocks(MIXED, flags=True)] == [
+    assert [(b.name, b.size, b.label) for b in value_blocks(MIXED, flags=True)] == [
         ("y.a", 2, "a"),
         ("y.k", 4, "k"),
         ("y.c", 2, "c"),
     ]
-    assert [b.size for b in valued_blocks(MIXED, flags=False)] == [1, 3, 1]
-    points = valued_points(MIXED, features, observed)
+    assert [b.size for b in value_blocks(MIXED, flags=False)] == [1, 3, 1]
+    points = value_points(MIXED, features, observed)
     assert torch.allclose(points["y.a"].mean, torch.tensor([[1.0, 0.0], [0.3, 1.0]]))
     assert torch.allclose(points["y.k"].mean, torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.5, 0.3, 0.2, 1.0]]))
     assert torch.allclose(points["y.c"].mean, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    assert torch.allclose(valued_points(MIXED, features, None)["y.k"].mean, points["y.k"].mean[:, :3])
+    assert torch.allclose(value_points(MIXED, features, None)["y.k"].mean, points["y.k"].mean[:, :3])
 
 
 # -- p(code | label), q(label | code) and their evidence ---------------------------------------------------------------
@@ -273,28 +277,28 @@ def test_label_prior_of_values_is_read_from_the_table() -> None:
 
 def test_readers_answer_label_by_label_from_their_own_block() -> None:
     torch.manual_seed(0)
-    readers = LabelReaders(MIXED, [2, 3, 1], hidden=[8, 0, 8])
+    classifiers = LabelClassifiers(MIXED, [2, 3, 1], hidden=[8, 0, 8])
     codes = [torch.randn(6, size, generator=generator(size)) for size in (2, 3, 1)]
     blocks = Blocks(Block(f"z.{label.name}", size, label.name) for label, size in zip(MIXED, (2, 3, 1), strict=True))
-    together = readers.answer(blocks.split(torch.cat(codes, 1)))
+    answer = classifiers.answer(blocks.split(torch.cat(codes, 1)))
     for i in range(2):
         assert torch.allclose(
-            together.log_table(i), readers.read([i], codes[i][:, None, None]).log_table(0)[:, 0, 0], atol=1e-6
+            answer.log_table(i), classifiers.read([i], codes[i][:, None, None]).log_table(0)[:, 0, 0], atol=1e-6
         )
-    changed = readers.answer(blocks.split(torch.cat([codes[0] + 1, codes[1], codes[2]], 1)))
-    assert torch.equal(changed.log_table(1), together.log_table(1))
-    assert not torch.equal(changed.log_table(0), together.log_table(0))
+    changed = classifiers.answer(blocks.split(torch.cat([codes[0] + 1, codes[1], codes[2]], 1)))
+    assert torch.equal(changed.log_table(1), answer.log_table(1))
+    assert not torch.equal(changed.log_table(0), answer.log_table(0))
 
 
 @pytest.mark.parametrize("i", [0, 1])
 def test_evidence_is_the_sum_over_values(i: int) -> None:
     torch.manual_seed(0)
     sizes = [1, 2, 1]
-    prior, readers = LabelPrior(MIXED, sizes), LabelReaders(MIXED, sizes, hidden=[8, 8, 8])
+    prior, classifiers = LabelPrior(MIXED, sizes), LabelClassifiers(MIXED, sizes, hidden=[8, 8, 8])
     codes = 2 * torch.randn(4, 5, sizes[i], generator=generator())
     p_y = MIXED.distribution(MIXED.prior_parameters([[0.7, 0.3], [0.5, 0.3, 0.2], []])).stacked([i])
-    found = evidence(prior, readers, [i], codes[:, None], p_y, generator())[:, 0]
-    q = readers.read([i], codes[:, None]).log_table(0).exp()[:, 0]
+    found = log_evidence_bound(prior, classifiers, [i], codes[:, None], p_y, generator())[:, 0]
+    q = classifiers.read([i], codes[:, None]).log_table(0).exp()[:, 0]
     p, table = torch.tensor([[0.7, 0.3], [0.5, 0.3, 0.2]][i]), prior.table(i)
     expected = torch.zeros(4, 5)
     for v in range(len(p)):
@@ -309,12 +313,12 @@ def test_evidence_is_the_sum_over_values(i: int) -> None:
 def test_evidence_of_a_number_is_unbiased_for_its_integral() -> None:
     torch.manual_seed(0)
     schema = Schema([continuous("c", 2.0, 3.0)])
-    prior, readers = LabelPrior(schema, [1]), LabelReaders(schema, [1], hidden=[0])
+    prior, classifiers = LabelPrior(schema, [1]), LabelClassifiers(schema, [1], hidden=[0])
     p_y = schema.distribution(schema.prior_parameters([[]]))
     code = torch.tensor([[[[0.7]]]])
-    found = evidence(prior, readers, [0], code.expand(20_000, 1, 1, 1), p_y.stacked([0]), generator()).detach()
+    found = log_evidence_bound(prior, classifiers, [0], code.expand(20_000, 1, 1, 1), p_y.stacked([0]), generator()).detach()
     grid = torch.linspace(-40, 44, 8001)
-    mean, log_scale = readers.read([0], code).parameters.flatten().tolist()  # of the standardised number
+    mean, log_scale = classifiers.read([0], code).parameters.flatten().tolist()  # of the standardised number
     q_y = td.Normal(mean, math.exp(log_scale))
     inside = prior.given([0], grid[:, None])
     integrand = td.Normal(inside.mean[:, 0, 0], inside.scale[:, 0, 0]).log_prob(code[0, 0, 0, 0])
@@ -327,19 +331,19 @@ def test_labels_that_are_alike_are_read_together_as_each_alone() -> None:
     torch.manual_seed(0)
     schema = Schema([binary("a"), continuous("c", 2.0, 3.0), binary("b"), continuous("d", -1.0, 0.5), binary("e")])
     sizes, hidden = [2, 1, 2, 1, 1], [4, 0, 4, 0, 4]
-    prior, readers = LabelPrior(schema, sizes), LabelReaders(schema, sizes, hidden)
+    prior, classifiers = LabelPrior(schema, sizes), LabelClassifiers(schema, sizes, hidden)
     with torch.no_grad():
-        for p in [*prior.parameters(), *readers.parameters()]:
+        for p in [*prior.parameters(), *classifiers.parameters()]:
             p.add_(0.3 * torch.randn(p.shape, generator=generator()))
-    assert readers.groups == [[0, 2], [1, 3], [4]]
+    assert classifiers.groups == [[0, 2], [1, 3], [4]]
     values = schema.standardised(torch.tensor([[0.0, 5.0, 1.0, -2.0, 1.0], [1.0, 2.0, 0.0, 0.0, 0.0]]))
     assert values[:, [1, 3]].tolist() == [[1.0, -2.0], [0.0, 2.0]]
-    for group in readers.groups:
+    for group in classifiers.groups:
         codes = torch.randn(2, len(group), 3, sizes[group[0]], generator=generator())
         for j, i in enumerate(group):
-            both, alone = readers.read(group, codes), readers.read([i], codes[:, j : j + 1])
+            both, alone = classifiers.read(group, codes), classifiers.read([i], codes[:, j : j + 1])
             assert torch.allclose(both.parameters[:, j], alone.parameters[:, 0], atol=1e-6)
-            network = readers.networks[i](codes[:, j]).float()
+            network = classifiers.networks[i](codes[:, j]).float()
             if schema.labels[i].discrete:
                 assert torch.allclose(both.parameters[:, j], network, atol=1e-6)
             given_, one = prior.given(group, values[:, group]), prior.given([i], values[:, [i]])
@@ -485,4 +489,4 @@ def test_the_hinge_loss_counts_only_what_is_inside_the_margin() -> None:
 @pytest.mark.parametrize("groups", [[[0, 1, 2]], [[0, 2], [1]], [[1], [2, 0]]])
 def test_entries_of_groups_come_in_the_order_of_the_labels(groups: list[list[int]]) -> None:
     found = [torch.tensor([10.0 * i for i in group]) for group in groups]
-    assert in_order(found, groups).tolist() == [0.0, 10.0, 20.0]
+    assert ungroup(found, groups).tolist() == [0.0, 10.0, 20.0]

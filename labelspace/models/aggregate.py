@@ -14,7 +14,7 @@ from labelspace.labels import Schema
 _NARROWEST = 1e-2  # standard deviation of the codes of a value
 
 
-class CodeSpread(nn.Module):
+class AggregatePosterior(nn.Module):
     """A Gaussian of the codes of every block, measured once the weights are final; nan until then.
 
     Of a free block it has a full covariance. Of the block of a discrete label there is one with independent coordinates for
