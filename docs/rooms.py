@@ -17,9 +17,9 @@ PICTURE = Path(__file__).resolve().parent / "images" / "rooms.svg"
 DOORS = ("__init__",)  # what users import: it may reach into every room
 # Lowest first: a room imports only rooms that are named before it.
 ORDER = [
-    "errors", "distributions", "blocks", "labels", "likelihoods", "storage", "variables", "data",
+    "errors", "plugins", "distributions", "blocks", "labels", "likelihoods", "storage", "variables", "data",
     "metrics", "models", "terminal", "interventions", "maps", "saving",
-    "training", "config", "evaluation", "report", "results", "export", "explorer", "sklearn",
+    "training", "config", "glossary", "evaluation", "report", "results", "export", "explorer", "sklearn",
     "experiments", "speed", "commands", "cli",
 ]  # fmt: skip
 

@@ -183,7 +183,7 @@ def test_what_a_run_names_is_never_imported(run: Path, forgotten: None, tmp_path
 def test_names_that_are_taken_are_refused(own_model: ModuleType) -> None:
     own = own_model.IVAE
     with pytest.raises(ls.UserError, match="'csvae' is one of labelspace's own"):
-        ls.register(own, "csvae")
+        ls.register(own, "lsvae")
     with pytest.raises(ls.UserError, match="'moons' is one of labelspace's own"):
         ls.register_source(own_model.rings, "moons")
     with pytest.raises(ls.UserError, match="small letters"):
@@ -194,7 +194,7 @@ def test_names_that_are_taken_are_refused(own_model: ModuleType) -> None:
         ls.register(other)
     assert ls.register(other, "other") is other
     assert models.model_class("other") is other
-    assert {"csvae", "ivae", "other"} <= set(models.names())
+    assert {"lsvae", "ivae", "other"} <= set(models.names())
 
 
 def test_a_class_defined_anew_takes_the_place_of_the_old(forgotten: None) -> None:

@@ -18,7 +18,7 @@ from labelspace.storage import files
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     data = ls.open("swiss-roll:n=100")
-    return ls.save(ls.build("csvae", data), tmp_path / "model")
+    return ls.save(ls.build("lsvae", data), tmp_path / "model")
 
 
 def refused(home: Path, said: str) -> None:
@@ -100,7 +100,7 @@ def test_a_warm_start_takes_what_fits_by_place_and_shape_and_says_what_not(tmp_p
     theirs = ls.build("vae", data)
     home = ls.save(theirs, tmp_path / "vae")
     torch.manual_seed(1)
-    model = ls.build("csvae", data, latent=2)
+    model = ls.build("lsvae", data, latent=2)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     started = warm_start(model, home)
     source, after = theirs.state_dict(), model.state_dict()
@@ -120,7 +120,7 @@ def test_a_warm_start_from_the_same_class_takes_everything(tmp_path: Path) -> No
     data = ls.open("swiss-roll:n=100")
     home = ls.save(ls.build("ccvae", data), tmp_path / "ccvae")
     left = warm_start(ls.build("ccvae", data), home).left
-    measured = {name for name in left if name.startswith("spread.")}  # when training ends
+    measured = {name for name in left if name.startswith("aggregate.")}  # when training ends
     assert set(left) - measured == {"likelihood.log_scale"}  # a setting, not learnt here
     assert measured
 

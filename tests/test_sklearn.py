@@ -40,7 +40,7 @@ def table() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def fitted(table) -> LabelspaceTransformer:
     x, y = table
-    return LabelspaceTransformer("csvae", **{**SMALL, "epochs": 30}).fit(x, np.array(["low", "mid", "top"])[y])
+    return LabelspaceTransformer("lsvae", **{**SMALL, "epochs": 30}).fit(x, np.array(["low", "mid", "top"])[y])
 
 
 def test_codes_are_those_of_the_model_without_labels(fitted, table) -> None:
@@ -66,10 +66,10 @@ def test_the_same_seed_gives_the_same_codes_and_leaves_the_callers_seed_alone(ta
     x, y = table
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    first, again = (LabelspaceTransformer("csvae", **SMALL).fit(x, y).transform(x) for _ in range(2))
+    first, again = (LabelspaceTransformer("lsvae", **SMALL).fit(x, y).transform(x) for _ in range(2))
     assert torch.equal(before, torch.random.get_rng_state())
     np.testing.assert_array_equal(first, again)
-    other = LabelspaceTransformer("csvae", **{**SMALL, "random_state": 1}).fit_transform(x, y)
+    other = LabelspaceTransformer("lsvae", **{**SMALL, "random_state": 1}).fit_transform(x, y)
     assert not np.allclose(first, other)
 
 
@@ -123,7 +123,7 @@ def test_pipelines_searches_clones_and_pickles(table, fitted) -> None:
 def test_images_and_a_run_directory(tmp_path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (40, 1, 8, 8)).astype(np.uint8), rng.integers(0, 2, 40)
-    model = LabelspaceTransformer("csvae", **{**SMALL, "epochs": 1}, out=tmp_path / "run").fit(x, y)
+    model = LabelspaceTransformer("lsvae", **{**SMALL, "epochs": 1}, out=tmp_path / "run").fit(x, y)
     assert model.transform(x).shape == (40, 2 + 2)
     assert ls.load(tmp_path / "run").schema == model.schema_
 
@@ -148,11 +148,11 @@ def test_what_cannot_be_is_refused(table) -> None:
         ((np.where(x > 2, np.nan, x), y), "NaN"),
     ):
         with pytest.raises(ValueError, match=said):
-            LabelspaceTransformer("csvae", **SMALL).fit(*given)
+            LabelspaceTransformer("lsvae", **SMALL).fit(*given)
     with pytest.raises(ValueError, match="validation"):
-        LabelspaceTransformer("csvae", **SMALL, validation=1.5).fit(x, y)
+        LabelspaceTransformer("lsvae", **SMALL, validation=1.5).fit(x, y)
     with pytest.raises(ValueError, match=r"latent block 'w\.lable'"):
-        LabelspaceTransformer("csvae", **SMALL, blocks=["w.lable"]).fit(x, y)
+        LabelspaceTransformer("lsvae", **SMALL, blocks=["w.lable"]).fit(x, y)
     with pytest.raises(NotFittedError):
         LabelspaceTransformer().transform(x)
 

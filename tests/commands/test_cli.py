@@ -94,7 +94,7 @@ def test_train_takes_its_own_configuration_back(run: Path, tmp_path: Path) -> No
 
 
 def test_lists(capsys) -> None:
-    for arguments, key in ((["models", "--json"], "csvae"), (["data", "list", "--json"], "faces")):
+    for arguments, key in ((["models", "--json"], "lsvae"), (["data", "list", "--json"], "faces")):
         assert main(arguments) == 0
         assert key in capsys.readouterr().out
     assert main(["data", "inspect", "digits"]) == 0
@@ -267,7 +267,7 @@ def test_bench_measures_and_writes_what_it_prints(capsys, fails, monkeypatch: py
     assert main(["bench", "--quick", "--only", "f", "--rounds", "1", "--out", "speed", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads(Path("speed/bench.json").read_text())
-    assert found["workloads"]["f"]["models"]["csvae"]["median"] > 0
+    assert found["workloads"]["f"]["models"]["lsvae"]["median"] > 0
     assert "one edit of one face" in Path("speed/bench.md").read_text()
     kept = {**found, "workloads": {"z": {**found["workloads"]["f"], "title": "an earlier one"}}}
     Path("speed/bench.json").write_text(json.dumps(kept))

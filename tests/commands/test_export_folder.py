@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(home / "table.npz", x=rng.normal(size=(50, 3)), on=rng.integers(0, 2, 50), dose=rng.normal(3, 2, 50))
     data = ls.open(f"npz:{home / 'table.npz'}", supervision=0.5)
     torch.manual_seed(0)
-    ls.fit(ls.build("csvae", data, latent=2, network=Network(width=4, depth=1)), data, out=home / "run", epochs=1)
+    ls.fit(ls.build("lsvae", data, latent=2, network=Network(width=4, depth=1)), data, out=home / "run", epochs=1)
     return home
 
 

@@ -51,7 +51,7 @@ def run(home: Path, graph: str, **given: Tensor) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("kinds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_graphs_do_what_the_model_does(kinds: int, tmp_path: Path, capfd) -> None:
-    model, data = make("csvae", (5,), kinds)
+    model, data = make("lsvae", (5,), kinds)
     about = exporting.export(model, tmp_path / "out", data.samples(range(10)))
     assert capfd.readouterr() == ("", "")
     home = tmp_path / "out"

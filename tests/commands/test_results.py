@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("table", "pictures"):
         data = ls.open(f"npz:{home / name}.npz")
         torch.manual_seed(0)
-        ls.fit(ls.build("csvae", data, **small), data, out=home / f"{name}-run", epochs=1, batch_size=30)
+        ls.fit(ls.build("lsvae", data, **small), data, out=home / f"{name}-run", epochs=1, batch_size=30)
     return home
 
 
@@ -302,7 +302,7 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     (home / "t.csv").write_text("\n".join(["site,size,donor,person", *lines]) + "\n")
     data = ls.open(f"table:{home / 't.csv'}", ["donor"], seed=3, group="person")
     torch.manual_seed(0)
-    model = ls.build("csvae", data, latent=2, network=Network(width=4, depth=1))
+    model = ls.build("lsvae", data, latent=2, network=Network(width=4, depth=1))
     ls.fit(model, data, out=home / "run", epochs=1, batch_size=30)
     return str(home / "run"), data.address
 
@@ -342,6 +342,6 @@ def test_a_label_does_not_take_the_place_of_the_names(name: str, fails) -> None:
     lines = [f"{rng.normal():.3f},{rng.choice(['u', 'v'])}" for _ in range(40)]
     Path("t.csv").write_text("\n".join([f"size,{name}", *lines]) + "\n")
     data = ls.open("table:t.csv", [name])
-    ls.save(ls.build("csvae", data, latent=2, network=Network(width=4, depth=1)), "saved")
+    ls.save(ls.build("lsvae", data, latent=2, network=Network(width=4, depth=1)), "saved")
     fails(["embed", "saved", "table:t.csv", "--out", "c.csv"], f"label '{name}' cannot be written", "rename the label")
     fails(["predict", "saved", "table:t.csv"], f"label '{name}' cannot be written")

@@ -27,7 +27,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def model(data: Dataset) -> Model:
     torch.manual_seed(0)
-    return ls.build("csvae", data, latent=4, network=Network(width=8)).eval()
+    return ls.build("lsvae", data, latent=4, network=Network(width=8)).eval()
 
 
 def test_flipping_changes_every_label_to_its_other_value(model: Model, data: Dataset) -> None:

@@ -35,7 +35,7 @@ def measure(address: str, name: str, epochs: int = 2, **options: Any) -> Measure
 
 @pytest.fixture(scope="module")
 def roll() -> Measured:
-    return measure("swiss-roll:n=600", "csvae")
+    return measure("swiss-roll:n=600", "lsvae")
 
 
 @pytest.fixture(scope="module")

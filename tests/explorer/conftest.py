@@ -99,7 +99,7 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
         torch.manual_seed(0)
-        model = ls.build("csvae", data)
+        model = ls.build("lsvae", data)
         ls.fit(model, data, out=home / "run", epochs=9, batch_size=32)
     except BaseException:
         failed.touch()

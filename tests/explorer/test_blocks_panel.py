@@ -32,7 +32,7 @@ def panel_of(session: Session, refuse: bool = False) -> tuple[BlocksPanel, list]
 
 
 def test_a_point_is_of_the_block_whose_map_was_shown(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     panel, drawn = panel_of(session)
     asyncio.run(panel.moved({"block": "w.on", "point": [0.5, 0.25], "final": True, "number": 1}))
     assert [applied.step for applied in session.steps] == [MoveBlock("w.on", (0.5, 0.25))]
@@ -42,7 +42,7 @@ def test_a_point_is_of_the_block_whose_map_was_shown(vectors: str, session_of: C
 
 
 def test_the_handle_goes_back_after_a_refused_move(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     panel, drawn = panel_of(session, refuse=True)
     asyncio.run(panel.moved({"block": "z", "point": [9.0, 9.0], "final": True, "number": 1}))
     assert [given[1] for given in drawn] == [session.where("z")]

@@ -431,7 +431,7 @@ def best(measure: Callable[[], list[float]], limit: float, least: int) -> list[f
 def large_run(run_of: Callable[..., Path]) -> Path:
     """Faces of 64 pixels; weights do not matter for how long a picture takes."""
     pytest.importorskip("skia")
-    return run_of("csvae", "faces:n=64,size=64")
+    return run_of("lsvae", "faces:n=64,size=64")
 
 
 def test_the_decoder_is_quick_at_64_pixels(large_run: Path) -> None:

@@ -89,7 +89,7 @@ def check_copies(session: Session, out: Path, command: str) -> None:
 
 
 def test_a_transfer_is_copied_as_a_transfer(vectors: str, session_of: Callable[..., Session], tmp_path: Path) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     with pytest.raises(UserError, match="choose a donor first"):
         session.transfer("kind")
     row = session.bench.row("val:2")
@@ -102,7 +102,7 @@ def test_a_transfer_is_copied_as_a_transfer(vectors: str, session_of: Callable[.
 
 
 def test_details_are_kept_in_copies_too(pictures: str, session_of: Callable[..., Session], tmp_path: Path) -> None:
-    session = session_of("csvae", pictures)
+    session = session_of("lsvae", pictures)
     session.set_keep_detail(True)
     torch.testing.assert_close(session.x, session.sample.x)
     session.apply(SetLabel("lit", 1))
@@ -119,7 +119,7 @@ def test_details_are_kept_in_copies_too(pictures: str, session_of: Callable[...,
 
 
 def test_steps_that_do_not_matter_any_more_are_not_copied(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     for i in range(5):
         session.apply(MoveBlock("w.on", (0.1 * i, 0.0)))
     session.apply(SetLabel("kind", "red"))
@@ -133,7 +133,7 @@ def test_steps_are_left_out_one_by_one_where_blocks_depend_on_each_other(
 ) -> None:
     from labelspace.explorer import script
 
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     steps = [SetLabel("on", 1), SetLabel("kind", "red"), SetLabel("on", 0)]
     for step in steps:
         session.apply(step)
@@ -151,7 +151,7 @@ def test_an_upload_is_copied_by_its_name(
 
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)).save("my face.png")
-    session = session_of("csvae", pictures)
+    session = session_of("lsvae", pictures)
     x = read_upload(Path("my face.png").read_bytes(), session.bench.data.shape)
     session.choose(Sample("my face.png", x))
     session.apply(MoveBlock("w.lit", (1.0, 2.0)))
@@ -170,7 +170,7 @@ def test_an_upload_is_copied_by_its_name(
 
 
 def test_a_generated_sample_is_drawn_again_by_its_lines(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     drawn = session.generate({"kind": "green"}, 6, seed=3)
     assert drawn.record.target["kind"] == ["green"] * 6
     again = session.redraw_generated("w.on", seed=9)
@@ -190,7 +190,7 @@ def test_a_generated_sample_is_drawn_again_by_its_lines(vectors: str, session_of
 
 
 def test_undo_redo_and_reset(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     start = session.x
     first = session.apply(SetLabel("on", 1)).x
     second = session.apply(at(session, "w.kind", 1.0)).x
@@ -212,7 +212,7 @@ def test_undo_redo_and_reset(vectors: str, session_of: Callable[..., Session]) -
 
 
 def test_undo_goes_back_to_every_point_of_a_block(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     session.apply(SetLabel("kind", "red"))
     seen = [session.apply(at(session, "w.on", 0.5 * i)).x for i in range(4)]
     assert len(session.steps) == 2
@@ -234,7 +234,7 @@ def test_details_are_made_once_for_each_step_of_the_history(
 ) -> None:
     from labelspace.explorer import session as module
 
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     for i in range(12):
         session.apply(SetLabel("on", i % 2))
     done, perform = [], module.perform
@@ -244,7 +244,7 @@ def test_details_are_made_once_for_each_step_of_the_history(
 
 
 def test_one_block_is_put_back(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     session.apply(SetLabel("on", 1))
     moved = session.apply(at(session, "w.kind", 1.0))
     session.reset("w.on")
@@ -255,7 +255,7 @@ def test_one_block_is_put_back(vectors: str, session_of: Callable[..., Session])
 
 
 def test_a_refused_step_changes_nothing(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     session.apply(SetLabel("on", 1))
     before = session.x
     for step in (SetLabel("kind", "violet"), SetLabel("colour", 1), MoveBlock("w.on", (1.0,)), MoveBlock("w.x", (1.0, 2.0))):
@@ -273,7 +273,7 @@ def test_tables_refuse_details_and_stay_as_they_are(session_of: Callable[..., Se
     x = np.stack([rng.normal(size=90), rng.integers(0, 2, 90)], 1).astype(np.float32)
     x[5, 0] = np.nan
     np.savez(file, x=x, columns=np.array(["continuous", "count"]), on=rng.integers(0, 2, 90))
-    session = session_of("csvae", f"npz:{file}", latent=2)
+    session = session_of("lsvae", f"npz:{file}", latent=2)
     session.apply(SetLabel("on", 1))
     before = session.x
     with pytest.raises(UserError, match="keep_detail"):
@@ -283,7 +283,7 @@ def test_tables_refuse_details_and_stay_as_they_are(session_of: Callable[..., Se
 
 
 def test_tabs_do_not_share_state(vectors: str, session_of: Callable[..., Session]) -> None:
-    one, other = session_of("csvae", vectors), session_of("csvae", vectors)
+    one, other = session_of("lsvae", vectors), session_of("lsvae", vectors)
     assert one.bench is other.bench
     one.apply(SetLabel("on", 1))
     assert not other.steps
@@ -294,7 +294,7 @@ def test_tabs_do_not_share_state(vectors: str, session_of: Callable[..., Session
 
 
 def test_values_are_known_set_moved_or_predicted(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     row = next(int(r) for r in session.bench.gallery if session.bench.values(int(r))["on"] is None)
     session.choose(session.of_data(row))
     assert session.value("on")[1] is False  # predicted
@@ -306,7 +306,7 @@ def test_values_are_known_set_moved_or_predicted(vectors: str, session_of: Calla
 
 
 def test_the_record_tells_the_whole_edit(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     row = session.bench.row("test:1")
     session.choose(session.of_data(row))
     session.apply(SetLabel("kind", "red"))
@@ -325,7 +325,7 @@ def test_the_record_tells_the_whole_edit(vectors: str, session_of: Callable[...,
 
 
 def test_a_saved_picture_carries_its_record(pictures: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", pictures)
+    session = session_of("lsvae", pictures)
     session.apply(SetLabel("lit", 1))
     name, content = session.saved()
     assert name.endswith("-edited.png")
@@ -338,7 +338,7 @@ def test_a_saved_picture_carries_its_record(pictures: str, session_of: Callable[
 
 
 def test_walks_start_at_the_edit(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     session.donor = session.of_data(session.bench.row("val:0"))
     session.apply(SetLabel("on", 1))
     walk = session.interpolate(5)
@@ -360,7 +360,7 @@ def test_an_animation_goes_there_and_back() -> None:
 
 
 def test_redraws_differ_and_are_reproducible(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     one = session.apply(Redraw("w.on", 5)).codes["w.on"]
     session.undo()
     torch.testing.assert_close(session.apply(Redraw("w.on", 5)).codes["w.on"], one)
@@ -371,7 +371,7 @@ def test_redraws_differ_and_are_reproducible(vectors: str, session_of: Callable[
 def test_predicted_labels_are_no_change_of_the_truth(session_of: Callable[..., Session]) -> None:
     pytest.importorskip("skia")
     pytest.importorskip("python_avatars")
-    session = session_of("csvae", "faces:n=60,size=16")
+    session = session_of("lsvae", "faces:n=60,size=16")
     one = session.of_data(int(session.bench.gallery[0]))
     assert session.bench.model.encoder_needs_labels
     assert one.labels is not None
@@ -398,7 +398,7 @@ def test_labels_of_small_units_are_moved(session_of: Callable[..., Session], tmp
 
 
 def test_a_value_has_the_colour_that_reports_give_it(vectors: str, session_of: Callable[..., Session]) -> None:
-    bench = session_of("csvae", vectors).bench
+    bench = session_of("lsvae", vectors).bench
     for label in ("on", "kind"):
         shown = dict(bench.chart("z", label).colours)
         assert list(shown.values()) == list(colours.of_values(bench.data.schema, label))
@@ -406,14 +406,14 @@ def test_a_value_has_the_colour_that_reports_give_it(vectors: str, session_of: C
 
 
 def test_names_and_scales_of_samples(vectors: str, session_of: Callable[..., Session]) -> None:
-    bench = session_of("csvae", vectors).bench
+    bench = session_of("lsvae", vectors).bench
     assert all(bench.has(row) and bench.row(bench.name(row)) == row for row in range(len(bench.data)))
     assert not any(bench.has(row) for row in (-1, len(bench.data), "0", None))
     assert bench.ranges["x2"] == pytest.approx([bench.data.x[:, 1].min(), bench.data.x[:, 1].max()])
 
 
 def test_what_a_map_does_not_show_is_held(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors, latent=4)
+    session = session_of("lsvae", vectors, latent=4)
     shown = session.bench.block_map("z")
     for i in range(20):
         session.apply(session.point_step("z", [0.1 * i, -0.05 * i]))
@@ -436,14 +436,14 @@ def test_a_number_has_its_truth(session_of: Callable[..., Session]) -> None:
 
 def test_truth_says_why_there_is_none(vectors: str, session_of: Callable[..., Session]) -> None:
     with pytest.raises(UserError, match="only generated data"):
-        session_of("csvae", vectors).truth()
+        session_of("lsvae", vectors).truth()
 
 
 # -- searching --------------------------------------------------------------------------------------------------------
 
 
 def test_search(vectors: str, session_of: Callable[..., Session]) -> None:
-    bench = session_of("csvae", vectors).bench
+    bench = session_of("lsvae", vectors).bench
     assert len(bench.search("")) == len(bench.data)
     for text, holds in (
         ("kind=red", lambda v: v["kind"] == "red"),
@@ -469,7 +469,7 @@ def test_search(vectors: str, session_of: Callable[..., Session]) -> None:
 
 
 def test_a_donor_may_come_from_anywhere(vectors: str, session_of: Callable[..., Session]) -> None:
-    session = session_of("csvae", vectors)
+    session = session_of("lsvae", vectors)
     session.generate({"kind": "blue"}, 3, seed=1)
     session.open_drawn(2)
     donor = session.sample

@@ -108,7 +108,7 @@ def test_names_are_kept_harmless() -> None:
 
 
 def test_pictures_that_are_far_from_the_data_are_warned_about(pictures: str, session_of: Callable[..., Session]) -> None:
-    bench = session_of("csvae", pictures).bench
+    bench = session_of("lsvae", pictures).bench
     own = [bench.distance(bench.data.samples([int(row)])[0]) for row in bench.cloud[:60]]
     assert sum(bool(found.warning) for found in own) <= 3
     checks = (torch.arange(16)[:, None] // 2 + torch.arange(16)) % 2

@@ -18,7 +18,7 @@ OPTIONS = {"epochs": 3, "batch_size": 64}
 def train(data: Dataset, home: Path, **options) -> Fitted:
     """A small training, the same every time."""
     torch.manual_seed(0)
-    return ls.fit(ls.build("csvae", data), data, out=home, **{**OPTIONS, **options})
+    return ls.fit(ls.build("lsvae", data), data, out=home, **{**OPTIONS, **options})
 
 
 @pytest.fixture(scope="session")

@@ -469,7 +469,7 @@ def test_weights_that_are_not_finite_are_never_written(
     found = Run(tmp_path / "run").read_checkpoint()
     assert found is not None
     assert found[1]["batches"]["epoch"] == 1
-    learnt = [name for name, p in ls.build("csvae", data).named_parameters() if p.requires_grad]
+    learnt = [name for name, p in ls.build("lsvae", data).named_parameters() if p.requires_grad]
     best, _ = files.read_tensors(tmp_path / "run" / "model.safetensors")
     assert all(bool(torch.isfinite(best[name]).all() & torch.isfinite(found[0][f"model.{name}"]).all()) for name in learnt)
 

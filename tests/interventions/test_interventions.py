@@ -32,7 +32,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def model(data: Dataset) -> Model:
     torch.manual_seed(0)
-    made = ls.build("csvae", data, latent=3, network=Network(width=8))
+    made = ls.build("lsvae", data, latent=3, network=Network(width=8))
     ls.fit(made, data, epochs=1)
     return made
 

@@ -53,7 +53,7 @@ def test_a_number_of_which_one_value_was_seen_has_no_line() -> None:
     assert not spread.get_buffer("mean_2").isnan().any()  # other blocks are measured all the same
 
 
-@pytest.mark.parametrize("name", ["diva", "ccvae", "csvae"])
+@pytest.mark.parametrize("name", ["diva", "ccvae", "lsvae"])
 def test_an_edit_of_a_number_goes_where_its_codes_lie(name: str, tmp_path) -> None:
     rng = np.random.default_rng(0)
     amount = rng.normal(3, 2, 400)

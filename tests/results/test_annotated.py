@@ -15,7 +15,7 @@ from labelspace.results import annotated
 anndata = pytest.importorskip("anndata")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
-RECORD = {"model": "csvae", "run": "r", "blocks": ["z", "w.kind/of"], "sizes": [2, 3], "labels_given": True}
+RECORD = {"model": "lsvae", "run": "r", "blocks": ["z", "w.kind/of"], "sizes": [2, 3], "labels_given": True}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_copy_has_the_codes_and_all_else(cells: Path, tmp_path: Path) -> None:
     assert new.obs.equals(old.obs)
     np.testing.assert_array_equal(new.obsm["X_pca"], old.obsm["X_pca"])
     assert new.uns["note"] == "kept"
-    assert new.uns["labelspace"]["model"] == "csvae"
+    assert new.uns["labelspace"]["model"] == "lsvae"
     assert list(new.uns["labelspace"]["blocks"]) == ["z", "w.kind/of"]
 
 
@@ -98,7 +98,7 @@ def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeyp
     values = np.array([0, 1, 0, 1, 0, 1], np.float32)[:, None]
     x = rng.normal(size=(6, 5)).astype(np.float32)
     data = Dataset("cells", x, values, values >= 0, Schema([binary("on")]), random_splits(6, 0), ids=names(6)[::-1].copy())
-    model = ls.build("csvae", data, latent=2, network=Network(width=4, depth=1)).eval()
+    model = ls.build("lsvae", data, latent=2, network=Network(width=4, depth=1)).eval()
     monkeypatch.setattr(arrays, "open_for", lambda run, address: (model, data))
     given = SimpleNamespace(data=f"h5ad:{cells}", out=str(cells), run_directory="runs/r", ignore_labels=True, json=False)
     arrays.embed(given)  # type: ignore[arg-type]

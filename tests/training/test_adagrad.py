@@ -77,7 +77,7 @@ def test_it_is_not_adam_and_what_reads_codes_keeps_adam() -> None:
     assert [type(o) for o in optimizers.auxiliary(parameters, 0.01)] == [torch.optim.Adam]
 
 
-@pytest.mark.parametrize("name", ["vae", "csvae"])
+@pytest.mark.parametrize("name", ["vae", "lsvae"])
 def test_an_interrupted_run_resumes_bit_for_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = ls.open("swiss-roll:n=300")
     options = {**PLAIN, "epochs": 3, "learning_rate": 0.03, "checkpoint_minutes": 0.0}

@@ -153,9 +153,9 @@ def test_without_noise_two_processes_are_one_with_the_whole_batch(
 
 
 def test_what_a_model_counts_is_counted_once_a_batch(home: Path) -> None:
-    first, _ = left(home, "csvae-0.0-7")
-    assert float(of(first, "state")["balance.erasure.updates"]) == 6.0
-    assert of(first, "state")["balance.leak.updates"].tolist() == [6.0, 6.0, 6.0]
+    first, _ = left(home, "lsvae-0.0-7")
+    assert float(of(first, "state")["erasure.updates"]) == 6.0
+    assert of(first, "state")["leak_weight.updates"].tolist() == [6.0, 6.0, 6.0]
 
 
 def test_gradients_that_some_processes_lack(home: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_gpu_trains_as_the_processor_does() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_in_bfloat16() -> None:
     data = ls.open("faces:n=60")
-    fitted = fit(ls.build("csvae", data), data, epochs=1, accelerator="cuda", precision="bf16-mixed")
+    fitted = fit(ls.build("lsvae", data), data, epochs=1, accelerator="cuda", precision="bf16-mixed")
     assert np.isfinite(fitted.best_score)
 
 

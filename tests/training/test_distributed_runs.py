@@ -136,7 +136,7 @@ def test_two_processes_train_as_one_does(whole: tuple[Path, str, str], tmp_path:
     options = Options(**{**Run(home).read_config()["training"], "devices": "auto"})
     data = ls.open("swiss-roll:n=400")
     torch.manual_seed(0)
-    ls.fit(ls.build("csvae", data), data, options, out=tmp_path / "one")
+    ls.fit(ls.build("lsvae", data), data, options, out=tmp_path / "one")
     for two, one in zip(Run(home).metrics()[:2], Run(tmp_path / "one").metrics()[:2], strict=True):
         # the same rows with other noise, which has not led far apart yet
         for term in ("label_head", "reconstruction", "kl_w"):
@@ -161,7 +161,7 @@ def test_one_process_goes_on_with_the_run_of_two(killed: Path, place: Path) -> N
     config = Run(killed).read_config()
     data = sources.open(config["data"]["address"], config["data"]["labels"])
     options = Options(**{**config["training"], "devices": 1})
-    fitted = ls.fit(ls.build("csvae", data), data, options, out=place / "alone", resume=True)
+    fitted = ls.fit(ls.build("lsvae", data), data, options, out=place / "alone", resume=True)
     rows = Run(place / "alone").metrics()
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert rows[0] == Run(killed).metrics()[0], "what two processes did stands"

@@ -23,7 +23,7 @@ def roll(n: int = 300) -> Dataset:
     return ls.open(f"swiss-roll:n={n}")
 
 
-def new(data: Dataset, name: str = "csvae", **arguments) -> Model:
+def new(data: Dataset, name: str = "lsvae", **arguments) -> Model:
     torch.manual_seed(0)
     return ls.build(name, data, **arguments)
 
@@ -212,5 +212,5 @@ def test_a_resumed_run_keeps_its_settings(tmp_path) -> None:
 
 def test_metrics_say_which_terms_the_model_does_not_feel(tmp_path) -> None:
     data = ls.open("swiss-roll:n=200")
-    ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run")
+    ls.fit(ls.build("lsvae", data), data, epochs=1, out=tmp_path / "run")
     assert sorted(Run(tmp_path / "run").metrics()[-1]["readers"]) == ["adversary", "block_adversary", "label_head"]

@@ -73,7 +73,7 @@ def test_killed_at_many_moments(uninterrupted: Path, tmp_path: Path) -> None:
         assert same(uninterrupted, home)
 
 
-@pytest.mark.parametrize("name", ["vae", "csvae"])
+@pytest.mark.parametrize("name", ["vae", "lsvae"])
 def test_a_run_stopped_inside_an_epoch_goes_on_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = ls.open("swiss-roll:n=300")
     arguments = {"likelihood": "gaussian"}
@@ -113,9 +113,9 @@ def test_a_run_stopped_inside_an_epoch_goes_on_there(name: str, tmp_path: Path, 
 def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
     data = ls.open("swiss-roll:n=300")
     torch.manual_seed(0)
-    first = ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run")
+    first = ls.fit(ls.build("lsvae", data), data, epochs=1, out=tmp_path / "run")
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    again = ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run", resume=True)
+    again = ls.fit(ls.build("lsvae", data), data, epochs=1, out=tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
     assert again.reason == first.reason
 
@@ -123,7 +123,7 @@ def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["truncate", "foreign", "newer"])
 def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path) -> None:
     data = ls.open("swiss-roll:n=300")
-    ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run")
+    ls.fit(ls.build("lsvae", data), data, epochs=1, out=tmp_path / "run")
     file = Run(tmp_path / "run").checkpoint_file
     if damage == "truncate":
         file.write_bytes(file.read_bytes()[:1000])
@@ -135,5 +135,5 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path
     with pytest.raises(
         UserError, match={"truncate": "truncated", "foreign": "not a checkpoint", "newer": "newer"}[damage]
     ) as error:
-        ls.fit(ls.build("csvae", data), data, epochs=1, out=tmp_path / "run", resume=True)
+        ls.fit(ls.build("lsvae", data), data, epochs=1, out=tmp_path / "run", resume=True)
     assert "\n" not in str(error.value)

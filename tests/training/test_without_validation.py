@@ -201,6 +201,6 @@ def test_the_result_of_training_is_json(home: Path, tmp_path: Path, monkeypatch,
 
 def test_a_walk_over_the_span_of_data_needs_no_validation_split(home: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["train", f"mnist:{home},val=0", "--model", "csvae", *TRAIN[2:], "--out", "run"]
+    arguments = ["train", f"mnist:{home},val=0", "--model", "lsvae", *TRAIN[2:], "--out", "run"]
     assert main(arguments) == 0
     assert main(["traverse", "run", "--label", "digit", "--span", "data", "--out", "w.png"]) == 0, capsys.readouterr().err
