@@ -14,6 +14,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "labelspace"
 PICTURE = Path(__file__).resolve().parent / "images" / "rooms.svg"
+BY_NAME = {"cli": {"commands": ["cli"]}}  # commands are imported by their names, when they are called
 DOORS = ("__init__",)  # what users import: it may reach into every room
 # Lowest first: a room imports only rooms that are named before it.
 ORDER = [
@@ -57,7 +58,7 @@ def arrows() -> dict[str, dict[str, list[str]]]:
     """Room -> rooms that it imports -> the files that do."""
     known = modules()
     rooms = {name.split(".")[0] for name in known} - set(DOORS)
-    found: dict[str, dict[str, list[str]]] = {room: {} for room in sorted(rooms)}
+    found: dict[str, dict[str, list[str]]] = {room: dict(BY_NAME.get(room, {})) for room in sorted(rooms)}
     for name, path in known.items():
         room = name.split(".")[0]
         if room in DOORS:
