@@ -182,7 +182,7 @@ def test_what_a_run_names_is_never_imported(run: Path, forgotten: None, tmp_path
 
 def test_names_that_are_taken_are_refused(own_model: ModuleType) -> None:
     own = own_model.IVAE
-    with pytest.raises(ls.UserError, match="'csvae' is one of labelspace's own"):
+    with pytest.raises(ls.UserError, match="'lsvae' is one of labelspace's own"):
         ls.register(own, "lsvae")
     with pytest.raises(ls.UserError, match="'moons' is one of labelspace's own"):
         ls.register_source(own_model.rings, "moons")

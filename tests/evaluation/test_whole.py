@@ -76,10 +76,10 @@ def test_all_parts_are_there_or_say_why_not(roll: Measured, three: Measured) -> 
 
 
 def names(part: Any) -> set[str]:
-    """Every name inside a measurement, that of a part or of a number."""
+    """Every name inside a measurement, that of a part or of a number; a metric's parameters are its function's arguments."""
     if not isinstance(part, dict):
         return set()
-    return {*part}.union(*(names(inner) for inner in part.values()))
+    return {*part}.union(*(names(inner) for name, inner in part.items() if name != "parameters"))
 
 
 def test_every_metric_and_every_column_has_a_meaning(roll: Measured, three: Measured) -> None:
