@@ -49,14 +49,28 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int = 5) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly: singular values between 0.7 and 1.2. Computed in ``dtype``."""
+    """The nearest (semi-)orthogonal matrix, roughly: singular values between 0.7 and 1.2. Computed in ``dtype``.
+
+    One step is x <- p(x x') x with a polynomial p. All its factors commute, so in float32 those of a long matrix are multiplied
+    on the short side, where they are small, and meet it once, at the end; bfloat16 has too few digits for that.
+    """
     x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
-    for _ in range(steps):
-        gram = x @ x.T
-        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+    x = x if wide else x.T.contiguous()
+    gram = x @ x.T
+    product: Tensor | None = None  # of all factors so far, where they are kept apart
+    apart = dtype == torch.float32 and x.shape[1] >= 2 * x.shape[0]
+    for step in range(steps):
+        factor = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
+        factor.diagonal().add_(_A)
+        if apart:
+            product = factor if product is None else factor @ product
+            gram = factor @ gram @ factor if step < steps - 1 else gram
+        else:
+            x = factor @ x
+            gram = x @ x.T if step < steps - 1 else gram
+    x = x if product is None else product @ x
     return (x if wide else x.T).to(matrix.dtype)
 
 

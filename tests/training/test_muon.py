@@ -17,13 +17,28 @@ from labelspace.training.options import Options
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(16, 40), (40, 16)])
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 20), (9, 9), (1, 30)])
 def test_singular_values_of_an_update_are_near_one(shape: tuple[int, int], dtype: torch.dtype) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     update = orthogonalise(matrix, dtype)
     assert update.dtype == torch.float32
     values = torch.linalg.svdvals(update)
     assert bool(((values > 0.65) & (values < 1.25)).all())
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 20)])
+def test_an_update_is_that_of_the_iteration_as_it_is_written(shape: tuple[int, int]) -> None:
+    """Also for matrices whose singular values differ by four orders of magnitude."""
+    short = min(shape)
+    left, right = (torch.linalg.qr(torch.randn(n, short, generator=torch.Generator().manual_seed(n)))[0] for n in shape)
+    matrix = left @ torch.diag(torch.logspace(0, -4, short)) @ right.T
+    x = matrix.double() / matrix.double().norm()
+    x = x if shape[0] <= shape[1] else x.T
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    expected = (x if shape[0] <= shape[1] else x.T).float()
+    torch.testing.assert_close(orthogonalise(matrix), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("native", [True, False])
