@@ -78,8 +78,8 @@ def has_a_page(home: Path, kind: str, parse, wicked: str) -> None:
 
 
 def test_the_same_run_has_the_same_page(trained) -> None:
-    before = torch.get_rng_state()
     home = trained("vae", "image")
+    before = torch.get_rng_state()
     first = page.write(runs.read(home))[0]
     assert torch.equal(before, torch.get_rng_state()), "a page draws nothing from the caller's noise"
     assert page.write(runs.read(home))[0] == first
