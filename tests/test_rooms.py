@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from types import ModuleType
 
@@ -37,3 +39,13 @@ def test_experiments_and_speed_stay_out_of_what_others_import(rooms: ModuleType)
     assert users == {"commands.bench", "commands.compare", "commands.reproduce"}
     importers = [name for name, path in rooms.modules().items() if users & set(rooms.imports(path))]
     assert importers == []  # the command line imports a command when it is called
+
+
+def test_commands_start_without_what_they_may_not_need() -> None:
+    """Lightning, Matplotlib and SciPy's statistics each take as long to import as a small model to train."""
+    commands = ["arrays", "data", "edit", "explain", "explore", "models", "train", "whole"]  # the others draw
+    heavy = ["lightning_fabric", "matplotlib.figure", "scipy.stats", "sklearn", "nicegui"]
+    imports = ", ".join(f"labelspace.commands.{name}" for name in commands)
+    asked = f"import sys, {imports}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -13,7 +13,6 @@ import yaml
 
 from labelspace import saving, terminal
 from labelspace.commands.data import open_data
-from labelspace.commands.report import after_training
 from labelspace.config import resolve
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, LostError, UserError
@@ -107,6 +106,8 @@ def _page(given: argparse.Namespace, home: str, model: Model | None, data: Datas
     """Writes the run's report; a page that cannot be written is no reason to fail."""
     if given.no_report:
         return
+    from labelspace.commands.report import after_training  # figures take as long to import as a small model to train
+
     try:
         written = after_training(home, model, data, note)
     except Exception as error:  # the training is whole; its page can be made again

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from labelspace.errors import UserError, unknown
 from labelspace.metrics.scoring import (
@@ -92,6 +91,8 @@ def _agreements(
     codes: list[np.ndarray], informative: list[np.ndarray], weights: np.ndarray, penalty: float | None
 ) -> np.ndarray:
     """Every model's score with rows weighted by ``(r, n)``, ``(r, models)``: by the Lasso, or by ranks without a penalty."""
+    from scipy.stats import rankdata  # takes a second to import
+
     kept = [c[:, i] for c, i in zip(codes, informative, strict=True)]
     joint = np.concatenate(kept, 1)
     correlation = _correlations(rankdata(joint, axis=0) if penalty is None else joint, weights)  # (r, all, all)

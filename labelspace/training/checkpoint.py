@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from labelspace import saving
@@ -19,6 +18,9 @@ from labelspace.storage import files
 from labelspace.training import engine
 from labelspace.training.options import Options
 from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass

@@ -14,19 +14,20 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from labelspace.errors import LostError, UserError, lacks_memory
 from labelspace.models.base import Losses, Model
 from labelspace.training import launcher
 from labelspace.training.options import Options
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 T = TypeVar("T")
 STREAM = {"train": 1, "val": 2}  # of noise, see seed
@@ -82,6 +83,9 @@ def launch(options: Options, images: bool, command: Sequence[str] | None = None)
     Raises:
         UserError: such devices are not there, or other processes than were asked for.
     """
+    from lightning_fabric import Fabric  # takes seconds, and whoever only uses a model does not need it
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     precision = precision_for(options, images)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what is to be said
     devices, nodes = launcher.wanted(options)

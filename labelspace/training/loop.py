@@ -6,9 +6,9 @@ import copy
 import math
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from labelspace import saving
@@ -23,6 +23,9 @@ from labelspace.training.progress import Callback, NullCallback, tell
 from labelspace.training.run import Run
 from labelspace.training.signals import Notice
 from labelspace.training.step import Stepper
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from labelspace.data.batches import Batch
 from labelspace.models.base import Losses, Model, Player
 from labelspace.training import engine, optimizers
 from labelspace.training.options import Options
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _LOOKS = 20  # steps on a GPU between two looks at whether all is finite: a look waits for the device
 

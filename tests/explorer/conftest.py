@@ -15,6 +15,7 @@ import yaml
 import labelspace as ls
 from labelspace.explorer.session import Session
 from labelspace.explorer.workbench import Workbench
+from labelspace.models.networks import Network
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +100,8 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
         torch.manual_seed(0)
-        model = ls.build("lsvae", data)
-        ls.fit(model, data, out=home / "run", epochs=9, batch_size=32)
+        model = ls.build("lsvae", data, latent=16, network=Network(width=24))
+        ls.fit(model, data, out=home / "run", epochs=12, batch_size=32)
     except BaseException:
         failed.touch()
         raise

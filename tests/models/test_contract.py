@@ -210,14 +210,14 @@ def test_saving_and_loading_changes_no_bit(name: str, shape: tuple[int, ...], sc
 
 
 def test_training_is_deterministic_and_reduces_the_score(name: str, schema: Schema) -> None:
-    data = make_data((5,), schema, n=200)
+    data = make_data((5,), schema, n=120)
     results = []
     for _ in range(2):
         model = make(name, data)
         held = Batches(data, "val", 64, shuffle=False)
         (batch,) = held
         before = _score(model, batch)
-        ls.fit(model, data, epochs=3, batch_size=16, warmup=5)
+        ls.fit(model, data, epochs=3, batch_size=12, warmup=5)
         results.append(model.state_dict())
         assert _score(model, batch) < before
     for key in results[0]:
@@ -255,10 +255,10 @@ def test_odd_image_sizes(name: str, side: int) -> None:
 
 
 def test_batches_without_any_label_train(name: str, schema: Schema) -> None:
-    data = make_data((5,), schema, n=400)
+    data = make_data((5,), schema, n=200)
     rows = data.rows("train")
     observed = data.observed.copy()
-    observed[rows[4:]] = False  # one in a hundred
+    observed[rows[2:]] = False  # one in a hundred
     rare = replace(data, observed=observed, values=np.where(observed, data.values, 0).astype(np.float32))
     model = make(name, data)
     seen = [bool(batch.observed.any()) for batch in Batches(rare, "train", 16, prefetch=0)]
