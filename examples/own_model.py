@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -31,9 +32,8 @@ from labelspace.data.dataset import Dataset, random_splits
 from labelspace.distributions import DiagonalGaussian
 from labelspace.evaluation.whole import evaluate
 from labelspace.labels import Schema, categorical
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model, kl_terms
+from labelspace.models.base import About, Common, Head, Losses, Model, kl_terms
 
 
 @ls.register
@@ -45,9 +45,7 @@ class IVAE(Model):
         latent: coordinates of ``z``.
         hidden: hidden units of what reads labels.
         beta: weight of the KL, a number or a schedule.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z).
-        network: how encoder and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -68,18 +66,15 @@ class IVAE(Model):
         latent: int = 8,
         hidden: int = 64,
         beta: float | str = 1.0,
-        likelihood: str = "gaussian",
-        scale: float = 0.1,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
-        described = build_likelihood(likelihood, tuple(shape), scale, learned=False)
-        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), described, {"kl_z": beta})
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), {"kl_z": beta}, **common)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = nn.Sequential(networks.mlp(features + schema.width, [], hidden), nn.SiLU(), Head(hidden, latent))
         self.label_prior = nn.Sequential(
             networks.mlp(schema.width, [hidden], hidden), nn.SiLU(), Head(hidden, latent, scale=1.0)
         )
-        self.decoder = networks.decoder(latent, described.output_shape, network)
+        self.decoder = networks.decoder(latent, self.likelihood.output_shape, self.network)
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
         return Latents(self.blocks, {"z": self.label_prior(self._u(values, observed))})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,6 +24,10 @@ CROPS = {
     "none": "all of it, squeezed",
     "close": "the middle three quarters of height and of width, squeezed: closer to an aligned face",
 }
+
+
+Crop = Literal["centre", "pad", "none", "close"]
+"""The keys of :data:`CROPS`."""
 
 
 def check(size: int, channels: int, crop: str) -> None:

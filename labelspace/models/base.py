@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,10 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, Likelihood
+from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models import schedules
 from labelspace.models.aggregate import AggregatePosterior
+from labelspace.models.networks import Network
 from labelspace.models.parts import posterior_from_bounds
 from labelspace.variables import Variable
 
@@ -35,6 +36,15 @@ _CODES = 20_000  # so many samples, in random order, tell where codes lie
 
 Source = Literal["codes", "prior"]
 """What codes of new samples are drawn from."""
+
+
+class Common(TypedDict, total=False):
+    """What every model's constructor takes, by name, and hands on to :class:`Model`, which says what it is."""
+
+    likelihood: str
+    scale: float
+    learn_scale: bool
+    network: Network
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,14 @@ class Model(nn.Module):
         schema: the labels.
         frequencies: label frequencies of the training data (:func:`labelspace.labels.frequencies`); None is uniform.
         blocks: the model's latent blocks.
-        likelihood: p(x | codes), as a module that reads the decoder's raw output.
         weights: term name -> weight (a number, or the text of a schedule, see :mod:`labelspace.models.schedules`).
+        likelihood: see :mod:`labelspace.likelihoods`.
+        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
+        learn_scale: learn that scale.
+        network: how encoders, decoders and whatever else reads x are built.
+
+    Attributes:
+        likelihood: p(x | codes), as a module that reads the decoder's raw output.
     """
 
     about: ClassVar[About] = About()
@@ -165,12 +181,16 @@ class Model(nn.Module):
         schema: Schema,
         frequencies: Sequence[Sequence[float]] | None,
         blocks: Blocks,
-        likelihood: Likelihood,
         weights: dict[str, float | str],
+        *,
+        likelihood: str = "gaussian",
+        scale: float = 0.1,
+        learn_scale: bool = False,
+        network: Network = Network(),
     ) -> None:
         super().__init__()
-        self.shape, self.schema, self.blocks = tuple(shape), schema, blocks
-        self.likelihood = likelihood
+        self.shape, self.schema, self.blocks, self.network = tuple(shape), schema, blocks, network
+        self.likelihood = build_likelihood(likelihood, self.shape, scale, learn_scale)
         self.schedules = {name: schedules.parse(weight) for name, weight in weights.items()}
         if frequencies is None:
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
@@ -493,14 +513,18 @@ class Model(nn.Module):
 
 
 def _whole_signature(cls: type) -> inspect.Signature:
-    """The signature of a constructor; one that hands arguments on (``*args, **rest``) has its base class's too."""
-    own = inspect.signature(cls.__dict__["__init__"])
-    handed_on = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    added = [parameter for parameter in own.parameters.values() if parameter.kind not in handed_on]
-    if len(added) == len(own.parameters):
-        return own
-    inherited = inspect.signature(cls.__mro__[1].__init__).parameters.values()
-    return inspect.Signature([*inherited, *added[1:]])  # without a second self
+    """The signature of a constructor. One that hands arguments on has its base class's too: all of them with ``*args``, those
+    that are given by name with ``**rest`` alone."""
+    own = inspect.signature(cls.__dict__["__init__"]).parameters.values()
+    kind = inspect.Parameter
+    added = [parameter for parameter in own if parameter.kind not in (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)]
+    if len(added) == len(own):
+        return inspect.Signature(added)
+    inherited = list(inspect.signature(cls.__mro__[1].__init__).parameters.values())
+    if not any(parameter.kind == kind.VAR_POSITIONAL for parameter in own):
+        return inspect.Signature([*added, *(parameter for parameter in inherited if parameter.kind == kind.KEYWORD_ONLY)])
+    whole = [*inherited, *added[1:]]  # without a second self
+    return inspect.Signature(sorted(whole, key=lambda parameter: parameter.kind == kind.KEYWORD_ONLY))
 
 
 def _check_weight(name: str, weight: float | str) -> None:

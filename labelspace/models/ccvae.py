@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -51,9 +51,8 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model
+from labelspace.models.base import About, Common, Head, Losses, Model
 from labelspace.models.parts import LabelClassifiers, LabelPrior, log_evidence_bound, split, stack_blocks, ungroup
 
 _REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
@@ -75,10 +74,7 @@ class CCVAE(Model):
             (paper, K); None is 32 for quadrature and the published 100 for paper.
         hidden: hidden units of the classifier of a categorical label; 0 makes it linear.
         linear: classify binary and continuous labels by one weight and one bias (the paper's); False gives them ``hidden`` too.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
-        learn_scale: learn that scale.
-        network: how encoder and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -108,10 +104,7 @@ class CCVAE(Model):
         samples: int | None = None,
         hidden: int = 64,
         linear: bool = True,
-        likelihood: str = "laplace",
-        scale: float = 1.0,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
         if estimator not in ("quadrature", "paper"):
             raise unknown("estimator", estimator, ("quadrature", "paper"))
@@ -121,12 +114,11 @@ class CCVAE(Model):
         if samples < 1:
             raise UserError(f"samples must be at least 1, got {samples}")
         sizes = [(categorical or label.features) if label.kind == "categorical" else subspace for label in schema]
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         named = (Block(f"z.{label.name}", size, label.name) for label, size in zip(schema, sizes, strict=True))
         blocks = Blocks([Block("z", latent), *named])
-        super().__init__(shape, schema, frequencies, blocks, described, {"classification": classification})
+        super().__init__(shape, schema, frequencies, blocks, {"classification": classification}, **common)
         self.estimator, self.samples = estimator, samples
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
         self.label_head = Head(features, sum(sizes), scale=1.0)
         self.label_prior = LabelPrior(schema, sizes)
@@ -135,7 +127,7 @@ class CCVAE(Model):
         )
         if linear:
             self._start_classifiers_at_bayes()
-        self.decoder = networks.decoder(blocks.size, described.output_shape, network)
+        self.decoder = networks.decoder(blocks.size, self.likelihood.output_shape, self.network)
         nodes = torch.linspace(-_REACH, _REACH, _NODES)
         self.register_buffer("nodes", nodes, persistent=False)
         self.register_buffer("log_weights", (-0.5 * nodes**2).log_softmax(0), persistent=False)

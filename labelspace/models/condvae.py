@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -35,9 +35,8 @@ from labelspace.blocks import Block, Blocks, Latents, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks, schedules
-from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import cross_entropy, posterior_from_bounds, value_blocks, value_points
 
 
@@ -50,10 +49,7 @@ class CondVAE(Model):
         frequencies: label frequencies p(y), for missing labels, prediction and generation.
         latent: coordinates of ``z``.
         beta: weight of the KL, a number or a schedule.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, y).
-        learn_scale: learn that scale.
-        network: how encoder and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -74,21 +70,17 @@ class CondVAE(Model):
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 32,
         beta: float | str = 1.0,
-        likelihood: str = "bernoulli",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         blocks = Blocks([Block("z", latent), *value_blocks(schema, flags=True)])
-        super().__init__(shape, schema, frequencies, blocks, described, {"kl_z": beta})
+        super().__init__(shape, schema, frequencies, blocks, {"kl_z": beta}, **common)
         seen = blocks.size - latent if self.encoder_sees_labels else 0
-        beside_x = seen and network.resolve(self.shape) == "mlp"
-        inputs = (math.prod(described.input_shape) + seen,) if beside_x else described.input_shape
-        self.trunk, features = networks.encoder(inputs, network)
+        beside_x = seen and self.network.resolve(self.shape) == "mlp"
+        inputs = (math.prod(self.likelihood.input_shape) + seen,) if beside_x else self.likelihood.input_shape
+        self.trunk, features = networks.encoder(inputs, self.network)
         self.mix = networks.mlp(features + seen, [256], 256) if seen and not beside_x else None
         self.head = Head(features if self.mix is None else 256, latent)
-        self.decoder = networks.decoder(blocks.size, described.output_shape, network)
+        self.decoder = networks.decoder(blocks.size, self.likelihood.output_shape, self.network)
 
     # -- p ------------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +44,9 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import Gaussian, build_likelihood
+from labelspace.likelihoods import Gaussian
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import (
     Completions,
     SubspacePrior,
@@ -77,10 +77,7 @@ class CSVAE(Model):
         adversary_steps: the adversary's optimiser steps per batch.
         reconstruction, kl_w, kl_z, leak: the paper's weights b1..b4, numbers or schedules.
         reduction: what ``reconstruction`` weighs: the "sum" over the entries of a sample, or the "mean" squared error.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, w).
-        learn_scale: learn that scale.
-        network: how encoders and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -111,10 +108,7 @@ class CSVAE(Model):
         kl_z: float | str = 0.2,
         leak: float | str = 10.0,
         reduction: Literal["sum", "mean"] = "sum",
-        likelihood: str = "gaussian",
-        scale: float = 1.0,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
         for name, given, known in (
             ("prior", prior, ("fixed", "learned")),
@@ -127,27 +121,28 @@ class CSVAE(Model):
             raise UserError(f"adversary_steps must be at least 1, got {adversary_steps}; adversary=false leaves it out")
         blocks = Blocks([Block("z", latent), *subspace_blocks(schema, subspace)])
         weights = {"reconstruction": reconstruction, "kl_w": kl_w, "kl_z": kl_z, "leak": leak}
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
-        if reduction == "mean" and (learn_scale or not isinstance(described, Gaussian)):
-            raise UserError(
-                "reduction=mean averages squared errors: it needs likelihood=gaussian with learn_scale=false, got "
-                f"{likelihood} with learn_scale={str(learn_scale).lower()}"
-            )
-        super().__init__(shape, schema, frequencies, blocks, described, weights)
-        # of -log p(x | z, w) in what is weighed: a mean squared error is 2 scale^2 / D of it, up to a constant
-        self.share = 2 * scale**2 / math.prod(shape) if reduction == "mean" else 1.0
+        super().__init__(shape, schema, frequencies, blocks, weights, **common)
+        self.share = 1.0  # of -log p(x | z, w) in what is weighed
+        if reduction == "mean":
+            described = self.likelihood
+            if not isinstance(described, Gaussian) or described.learned:
+                raise UserError(
+                    "reduction=mean averages squared errors: it needs likelihood=gaussian without learn_scale=true"
+                )
+            # a mean squared error is 2 scale^2 / D of -log p, up to a constant
+            self.share = 2 * float(described.log_scale.exp()) ** 2 / math.prod(shape)
         self.adversary_steps = adversary_steps
         self.leak = negative_entropy if adversary_target == "uniform" else divergence
         width = subspace * schema.width
 
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
         # Labels and their styles need less of a network than everything else.
-        self.w_trunk, features = networks.encoder(described.input_shape, network.narrowed(self.shape))
+        self.w_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.w_hidden = nn.Linear(features + schema.width, 128)
         self.w_head = Head(128, width)
         self.w_prior = SubspacePrior(schema, subspace, flip=flip, learned=prior == "learned")
-        self.decoder = networks.decoder(latent + width, described.output_shape, network)
+        self.decoder = networks.decoder(latent + width, self.likelihood.output_shape, self.network)
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters) if adversary else None
         self.typical = TypicalPoints(blocks[1:], schema)

@@ -23,7 +23,7 @@ Blocks: ``z``, free; ``y.<label>``, the label's value and a flag that is 1 where
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +33,8 @@ from labelspace.blocks import Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.models import networks, schedules
-from labelspace.models.base import About, Losses, Player, frozen
+from labelspace.models import schedules
+from labelspace.models.base import About, Common, Losses, Player, frozen
 from labelspace.models.condvae import CondVAE
 from labelspace.models.parts import Discriminator, SpectralFeatures, cross_entropy, needs_numbers
 
@@ -50,10 +50,7 @@ class CVAEGAN(CondVAE):
         beta: weight of the KL, a number or a schedule.
         features: weight of the pairwise distance of features.
         matching_d, matching_c: weights of mean feature matching.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, y).
-        learn_scale: learn that scale.
-        network: how encoder, decoder, D and C are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -77,16 +74,13 @@ class CVAEGAN(CondVAE):
         features: float | str = 1.0,
         matching_d: float | str = 1.0,
         matching_c: float | str = 1.0,
-        likelihood: str = "gaussian",
-        scale: float = 1.0,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(shape, schema, frequencies, latent, beta, likelihood, scale, learn_scale, network)
+        super().__init__(shape, schema, frequencies, latent, beta, **common)
         for name, weight in {"features": features, "matching_d": matching_d, "matching_c": matching_c}.items():
             self.schedules[name] = schedules.parse(weight)
         needs_numbers("CVAE-GAN", self.likelihood)
-        small = network.narrowed(self.shape)
+        small = self.network.narrowed(self.shape)
         self.discriminator = Discriminator(self.shape, 0, small)
         self.classifier = SpectralFeatures(self.shape, small)
         self.answer = nn.Linear(128, schema.parameters)

@@ -21,7 +21,7 @@ Blocks: ``z``, free; ``z.<label>``, ``subspace`` coordinates each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -30,9 +30,8 @@ from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model
+from labelspace.models.base import About, Common, Head, Losses, Model
 from labelspace.models.parts import (
     LabelClassifiers,
     LabelPrior,
@@ -55,10 +54,7 @@ class DIVA(Model):
         subspace: coordinates of each label's block.
         classification: weight of -log q(y_i | z_i) where the label is known (alpha_y), a number or a schedule.
         kl_z, kl_y: weights of the KL of z and of the label blocks (beta_x, beta_y), numbers or schedules.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
-        learn_scale: learn that scale.
-        network: how encoders and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -83,23 +79,19 @@ class DIVA(Model):
         classification: float | str = 3500.0,
         kl_z: float | str = 1.0,
         kl_y: float | str = 1.0,
-        likelihood: str = "bernoulli",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         blocks = Blocks([Block("z", latent), *(Block(f"z.{label.name}", subspace, label.name) for label in schema)])
         weights = {"classification": classification, "kl_z": kl_z, "kl_y": kl_y}
-        super().__init__(shape, schema, frequencies, blocks, described, weights)
+        super().__init__(shape, schema, frequencies, blocks, weights, **common)
         sizes = [subspace] * len(schema)
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
-        self.label_trunk, features = networks.encoder(described.input_shape, network)
+        self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.label_head = Head(features, sum(sizes))
         self.label_prior = LabelPrior(schema, sizes, spread=1.0, scale=1.0)
         self.classifiers = LabelClassifiers(schema, sizes, [0] * len(schema))
-        self.decoder = networks.decoder(blocks.size, described.output_shape, network)
+        self.decoder = networks.decoder(blocks.size, self.likelihood.output_shape, self.network)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:

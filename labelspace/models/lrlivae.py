@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,8 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks, schedules
-from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import Discriminator, cross_entropy, hinge, needs_numbers
 
 _SHARPEST = 1e4  # precision; without a bound the density at a deterministic code has none
@@ -72,10 +71,7 @@ class LrLiVAE(Model):
         leak: weight of C's answer in encoder_u's objective.
         target: the answer that encoder_u pushes C to, "uniform" (the paper's) or "marginal".
         drawn: what generation and edits take for p(z_s | y): "learned" (the paper's) or "fitted"; see the module.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
-        learn_scale: learn that scale.
-        network: how encoders and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -105,10 +101,7 @@ class LrLiVAE(Model):
         leak: float | str = 1.0,
         target: Literal["uniform", "marginal"] = "uniform",
         drawn: Literal["learned", "fitted"] = "learned",
-        likelihood: str = "gaussian",
-        scale: float = 1.0,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
         if target not in ("uniform", "marginal"):
             raise unknown("target", target, ("uniform", "marginal"))
@@ -123,19 +116,18 @@ class LrLiVAE(Model):
             "pull": pull,
             "leak": leak,
         }
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
-        super().__init__(shape, schema, frequencies, Blocks([Block("z_u", latent), *named]), described, weights)
-        self.target, self.drawn, self.network = target, drawn, network
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        super().__init__(shape, schema, frequencies, Blocks([Block("z_u", latent), *named]), weights, **common)
+        self.target, self.drawn = target, drawn
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
-        self.label_trunk, features = networks.encoder(described.input_shape, network)
+        self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.label_head = nn.Linear(features, subspace * len(schema))
         self.means, self.raw_precisions = nn.ParameterList(), nn.ParameterList()
         for label in schema:
             mean = nn.init.xavier_normal_(torch.empty(len(label.values), subspace))
             self.means.append(nn.Parameter(mean))
             self.raw_precisions.append(nn.Parameter(torch.full_like(mean, math.log(math.expm1(1.0)))))
-        self.decoder = networks.decoder(self.blocks.size, described.output_shape, network)
+        self.decoder = networks.decoder(self.blocks.size, self.likelihood.output_shape, self.network)
         self.adversary = networks.mlp(latent, [256], schema.parameters)
 
     @classmethod

@@ -32,7 +32,7 @@ Missing labels are summed out under a label head q(y | x), as in the CSVAE.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +42,9 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import DataDistribution, build_likelihood
+from labelspace.likelihoods import DataDistribution
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model, Player, frozen
+from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import (
     OFF_SCALE,
     BlockAdversaries,
@@ -84,10 +84,7 @@ class LSVAE(Model):
         adversary_steps: the adversaries' optimiser steps per batch.
         reconstruction, kl_w, kl_z: weights, numbers or schedules.
         leak: the weight that the leak of z starts from.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, w).
-        learn_scale: learn that scale.
-        network: how encoders and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -127,10 +124,7 @@ class LSVAE(Model):
         kl_w: float | str = 1.0,
         kl_z: float | str = 1.0,
         leak: float = 20.0,
-        likelihood: str = "gaussian",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
         if prior not in ("fixed", "learned"):
             raise unknown("prior", prior, ("fixed", "learned"))
@@ -140,17 +134,16 @@ class LSVAE(Model):
             raise UserError(f"leak is the weight that dual ascent starts from; it must be positive, got {leak}")
         blocks = Blocks([Block("z", latent), *subspace_blocks(schema, subspace)])
         weights = {"reconstruction": reconstruction, "kl_w": kl_w, "kl_z": kl_z}
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
-        super().__init__(shape, schema, frequencies, blocks, described, weights)
+        super().__init__(shape, schema, frequencies, blocks, weights, **common)
         self.adversary_steps = adversary_steps
         labels, width = len(schema), subspace * schema.width
 
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
         # Labels and their styles need less of a network than everything else.
-        self.w_trunk, features = networks.encoder(described.input_shape, network.narrowed(self.shape))
+        self.w_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.w_head = networks.mlp(features + schema.width, [128], 2 * width)
-        self.decoder = networks.decoder(latent + 2 * width, described.output_shape, network)
+        self.decoder = networks.decoder(latent + 2 * width, self.likelihood.output_shape, self.network)
         self.w_prior = SubspacePrior(schema, subspace, flip=flip, learned=prior == "learned")
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters)

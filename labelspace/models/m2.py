@@ -22,7 +22,7 @@ Blocks: ``z``, free; ``y.<label>``, the label's value (0/1, one-hot or standardi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -32,9 +32,8 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model
+from labelspace.models.base import About, Common, Head, Losses, Model
 from labelspace.models.parts import Completions, cross_entropy, value_blocks, value_points
 
 _TEMPERATURE = 0.67  # of relaxed draws
@@ -50,10 +49,7 @@ class M2(Model):
         latent: coordinates of ``z``.
         classification: weight of the cross entropy on labelled samples (alpha / N), a number or a schedule.
         enumerate: the most combinations of missing values that are summed out exactly, per sample.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z, y).
-        learn_scale: learn that scale.
-        network: how encoders and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -75,23 +71,19 @@ class M2(Model):
         latent: int = 50,
         classification: float | str = 0.1,
         enumerate: int = 32,
-        likelihood: str = "bernoulli",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
         if enumerate < 1:
             raise UserError(f"enumerate must be at least 1, got {enumerate}")
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         blocks = Blocks([Block("z", latent), *value_blocks(schema, flags=False)])
-        super().__init__(shape, schema, frequencies, blocks, described, {"classification": classification})
+        super().__init__(shape, schema, frequencies, blocks, {"classification": classification}, **common)
         self.most = enumerate
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.mix = networks.mlp(features + schema.width, [256], 256)
         self.head = Head(256, latent)
-        self.label_trunk, features = networks.encoder(described.input_shape, network)
+        self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.label_head = torch.nn.Linear(features, schema.parameters)
-        self.decoder = networks.decoder(blocks.size, described.output_shape, network)
+        self.decoder = networks.decoder(blocks.size, self.likelihood.output_shape, self.network)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ Blocks: ``z``, free. ``prior(y)`` is the product of p(z) and the experts of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +30,8 @@ from labelspace.blocks import Block, Blocks, Latents
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model
+from labelspace.models.base import About, Common, Head, Losses, Model
 from labelspace.models.parts import AttributeVectors
 
 
@@ -61,10 +60,7 @@ class MVAE(Model):
         latent: coordinates of ``z``.
         beta: weight of every KL, a number or a schedule.
         label_weight: weight of every log p(y_i | z), a number or a schedule.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z).
-        learn_scale: learn that scale.
-        network: how encoder and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -87,20 +83,16 @@ class MVAE(Model):
         latent: int = 100,
         beta: float | str = "linear:0->1@20",
         label_weight: float | str = 10.0,
-        likelihood: str = "bernoulli",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
         weights = {"kl_z": beta, "kl_views": beta, "labels": label_weight}
-        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), described, weights)
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), weights, **common)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
         self.label_encoders = nn.ModuleList(
             nn.Sequential(networks.mlp(label.features, [64], 64), nn.SiLU(), Head(64, latent)) for label in schema
         )
-        self.decoder = networks.decoder(latent, described.output_shape, network)
+        self.decoder = networks.decoder(latent, self.likelihood.output_shape, self.network)
         self.label_decoders = nn.ModuleList(networks.mlp(latent, [64], label.parameters) for label in schema)
         self.attributes = AttributeVectors(schema, latent)
 

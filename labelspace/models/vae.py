@@ -13,7 +13,7 @@ Blocks: ``z``, free. ``beta = 1`` is the VAE; a larger beta trades reconstructio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -22,9 +22,8 @@ from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
-from labelspace.likelihoods import build_likelihood
 from labelspace.models import networks
-from labelspace.models.base import About, Head, Losses, Model, kl_terms
+from labelspace.models.base import About, Common, Head, Losses, Model, kl_terms
 from labelspace.models.parts import AttributeVectors
 
 
@@ -37,10 +36,7 @@ class VAE(Model):
         frequencies: label frequencies; kept for generation under drawn labels.
         latent: coordinates of ``z``.
         beta: weight of the KL, a number or a schedule.
-        likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | z).
-        learn_scale: learn that scale.
-        network: how encoder and decoder are built.
+        **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
@@ -62,16 +58,12 @@ class VAE(Model):
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 32,
         beta: float | str = 1.0,
-        likelihood: str = "bernoulli",
-        scale: float = 0.1,
-        learn_scale: bool = False,
-        network: networks.Network = networks.Network(),
+        **common: Unpack[Common],
     ) -> None:
-        described = build_likelihood(likelihood, tuple(shape), scale, learn_scale)
-        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), described, {"kl_z": beta})
-        self.trunk, features = networks.encoder(described.input_shape, network)
+        super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), {"kl_z": beta}, **common)
+        self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
-        self.decoder = networks.decoder(latent, described.output_shape, network)
+        self.decoder = networks.decoder(latent, self.likelihood.output_shape, self.network)
         self.attributes = AttributeVectors(schema, latent)
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:

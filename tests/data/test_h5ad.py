@@ -81,7 +81,7 @@ def test_layers_raw_and_numbers(tmp_path: Path):
     refused(f"h5ad:{file},counts=true", "cell cell0", "not counts")
     refused(f"h5ad:{file},layer=count", "did you mean 'counts'")
     refused(f"h5ad:{file},layer=counts,raw=true", "layer", "raw")
-    refused(f"h5ad:{file},counts=maybe", "auto, true or false")
+    refused(f"h5ad:{file},counts=maybe", "h5ad:counts", "auto, true, false")
     refused(f"h5ad:{cells(tmp_path / 'd.h5ad')},raw=true", "no raw")
 
 

@@ -62,7 +62,7 @@ def test_an_unknown_address_suggests_the_nearest():
         ("swiss-roll:n", "takes no path"),
         ("swiss-roll:n=3", "n >= 10"),
         ("swiss-roll:n=-5", "n >= 10"),
-        ("swiss-roll:cut=z", "height or x"),
+        ("swiss-roll:cut=z", "swiss-roll:cut: 'z'; known: height, x"),
         ("swiss-roll:noise=-1", "noise"),
         ("swiss-roll:noise=nan", "noise"),
         ("swiss-roll:noise=inf", "noise"),

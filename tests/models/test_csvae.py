@@ -22,7 +22,7 @@ FREQUENCIES = [[0.8, 0.2], [0.5, 0.3, 0.2]]
 
 def model(**changes) -> CSVAE:
     torch.manual_seed(0)
-    arguments = {"latent": 3, "network": Network(width=8, depth=1)}
+    arguments = {"latent": 3, "scale": 1.0, "network": Network(width=8, depth=1)}
     return CSVAE((4,), SCHEMA, FREQUENCIES, **{**arguments, **changes}).eval()
 
 

@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 from labelspace import plugins
 from labelspace.data.dataset import Dataset
@@ -21,100 +21,144 @@ from labelspace.variables import Described
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data set: its function or the module whose ``open`` it is, how its address looks, what it is, and where its
-    files can be had."""
+    """A kind of data set.
 
+    Attributes:
+        name: the first word of its addresses.
+        opens: its function, or the module whose ``open`` it is.
+        about: what it is.
+        path: what the path in its addresses is (DIR, FILE, ...); empty where there is none.
+        get: where its files can be had.
+    """
+
+    name: str
     opens: str | Callable[..., Dataset]
-    form: str
     about: str
+    path: str = ""
     get: str = ""
 
     def function(self) -> Callable[..., Dataset]:
         return importlib.import_module(self.opens).open if isinstance(self.opens, str) else self.opens
 
+    def options(self) -> dict[str, Option]:
+        """Its options, as its function's parameters say."""
+        takes = inspect.signature(self.function(), eval_str=isinstance(self.opens, str)).parameters
+        return {key: Option.of(parameter) for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
 
-SOURCES: dict[str, Source] = {
-    "digits": Source("labelspace.data.sources.digits", "digits", "1,797 handwritten digits of 8x8 (scikit-learn); label digit"),
-    "swiss-roll": Source(
+    @property
+    def form(self) -> str:
+        """How its addresses look, with the options and their defaults or choices."""
+        shown = ",".join(f"{key}={option.shown}" for key, option in self.options().items())
+        path = f":{self.path}" if self.path else ""
+        return f"{self.name}{path}" + (f"[{',' if path else ':'}{shown}]" if shown else "")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of an address: its default, whose type its text is read as, what stands for it in the form of addresses, and
+    the texts that it may be (none: any)."""
+
+    default: bool | int | float | str
+    shown: str
+    choices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, parameter: inspect.Parameter) -> Option:
+        """By a parameter: ``Literal[...]`` lists choices, ``Annotated[..., "COLUMN"]`` has what is shown for the default."""
+        default, hint = parameter.default, parameter.annotation
+        if get_origin(hint) is Literal:
+            return cls(default, "|".join(filter(None, get_args(hint))), get_args(hint))
+        if get_origin(hint) is Annotated:
+            return cls(default, get_args(hint)[1])
+        return cls(default, str(default).lower() if isinstance(default, bool) else str(default))
+
+    def read(self, name: str, text: str) -> bool | int | float | str:
+        """The value that a text stands for. Raises UserError where it stands for none."""
+        if self.choices and text not in self.choices:
+            raise unknown(f"value of option {name}:", text, filter(None, self.choices))
+        try:
+            if isinstance(self.default, bool):
+                return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            return type(self.default)(text)
+        except (KeyError, ValueError):
+            raise UserError(f"option {name}={text!r} is not a {type(self.default).__name__}") from None
+
+
+_LISTED = (
+    Source("digits", "labelspace.data.sources.digits", "1,797 handwritten digits of 8x8 (scikit-learn); label digit"),
+    Source(
+        "swiss-roll",
         "labelspace.data.sources.swiss_roll",
-        "swiss-roll[:n=10000,cut=height|x,noise=0]",
         "points on a rolled-up sheet in 3-D, standardised; binary label side (height or x at or above 10)",
     ),
-    "moons": Source(
-        "labelspace.data.sources.moons",
-        "moons[:n=30000,noise=0.15]",
-        "points of the plane on three half circles side by side; label moon",
-    ),
-    "faces": Source(
+    Source("moons", "labelspace.data.sources.moons", "points of the plane on three half circles side by side; label moon"),
+    Source(
+        "faces",
         "labelspace.data.sources.faces",
-        "faces[:n=20000,size=64,correlated=false]",
         "drawn faces with true counterfactuals; labels Eyeglasses, Beard, Smiling, Wearing_Hat, Bald, Hair_Color, Skin_Color",
     ),
-    "sprites": Source(
+    Source(
+        "sprites",
         "labelspace.data.sources.sprites",
-        "sprites[:n=30000,size=64,smooth=false,color=false]",
         "squares, ellipses and hearts on the factor grid of dSprites, with true counterfactuals; labels shape, scale, "
         "orientation, x, y (and color); n=0 is the whole grid",
     ),
-    "glyphs": Source(
+    Source(
+        "glyphs",
         "labelspace.data.sources.glyphs",
-        "glyphs:FONT[,characters=A-Z0-9,axes=weight+width+slant,n=20000,size=64]",
         "letters of a variable font with true counterfactuals; labels character, and the font's axes as numbers",
+        "FONT",
         "any variable font does; npm install @fontsource-variable/roboto-flex brings one, in "
         "node_modules/@fontsource-variable/roboto-flex/files/roboto-flex-latin-standard-normal.woff2",
     ),
-    "mnist": Source(
-        "labelspace.data.sources.mnist",
-        "mnist:DIR[,val=0.0833]",
-        "a directory of IDX files (MNIST and its family), gzipped or not",
-    ),
-    "folder": Source(
+    Source("mnist", "labelspace.data.sources.mnist", "a directory of IDX files (MNIST and its family), gzipped or not", "DIR"),
+    Source(
+        "folder",
         "labelspace.data.sources.folder",
-        "folder:DIR[,size=64,channels=3,crop=centre|pad|none|close]",
         "images: one directory a class, or images beside a labels.csv whose first column is the file name",
+        "DIR",
     ),
-    "celeba": Source(
+    Source(
+        "celeba",
         "labelspace.data.sources.celeba",
-        "celeba:DIR[,size=64,crop=centre,subset=glasses|facialhair|glassesfacialhair,attributes=ccvae]",
         "CelebA: aligned faces, 40 attributes, the official splits; and the subsets of the CSVAE paper",
+        "DIR",
     ),
-    "chexpert": Source(
+    Source(
+        "chexpert",
         "labelspace.data.sources.chexpert",
-        "chexpert:DIR[,size=64,views=frontal|lateral|all,uncertain=missing|0|1,blank=missing|0,val=0.1]",
         "CheXpert: chest radiographs with sex, age and 14 findings; no patient is in two splits",
+        "DIR",
     ),
-    "tfd": Source(
-        "labelspace.data.sources.tfd", "tfd:FILE[,fold=1]", "the Toronto Face Database as a MATLAB file; label expression"
-    ),
-    "facescrub": Source(
+    Source("tfd", "labelspace.data.sources.tfd", "the Toronto Face Database as a MATLAB file; label expression", "FILE"),
+    Source(
+        "facescrub",
         "labelspace.data.sources.facescrub",
-        "facescrub:DIR[,size=64,crop=centre]",
         "FaceScrub: a directory of faces a person; labels person and, where the directories say it, gender",
+        "DIR",
     ),
-    "cifar10": Source(
+    Source(
+        "cifar10",
         "labelspace.data.sources.cifar10",
-        "cifar10:DIR[,val=0.1]",
         "the binary version of CIFAR-10 (label class) or CIFAR-100 (labels coarse and fine)",
+        "DIR",
     ),
-    "npz": Source(
-        "labelspace.data.sources.npz", "npz:FILE", "a NumPy archive with x and one array per label (NaN or '' missing)"
-    ),
-    "table": Source(
+    Source("npz", "labelspace.data.sources.npz", "a NumPy archive with x and one array per label (NaN or '' missing)", "FILE"),
+    Source(
+        "table",
         "labelspace.data.sources.table",
-        "table:FILE[,id=COLUMN,drop=A+B,kinds=A:count+B:categorical]",
         "a CSV, TSV or Parquet file; --labels names the columns that are labels, the others are samples",
+        "FILE",
     ),
-    "h5ad": Source(
-        "labelspace.data.sources.h5ad",
-        "h5ad:FILE[,layer=NAME,raw=false,counts=auto,genes=N]",
-        "cells by genes as AnnData writes them; labels are columns of obs",
-    ),
-    "hf": Source(
+    Source("h5ad", "labelspace.data.sources.h5ad", "cells by genes as AnnData writes them; labels are columns of obs", "FILE"),
+    Source(
+        "hf",
         "labelspace.data.sources.hf",
-        "hf:NAME[,config=NAME,image=COLUMN,size=64,channels=3]",
         "a data set of the Hugging Face hub, or a directory that the datasets library reads",
+        "NAME",
     ),
-}
+)
+SOURCES: dict[str, Source] = {source.name: source for source in _LISTED}
 
 
 # What a source's function may take beside its options; its docstring says only what is special. ``address`` is kept with the
@@ -128,20 +172,15 @@ F = TypeVar("F", bound=Callable[..., Dataset])
 
 
 def _described(name: str, function: Callable[..., Dataset]) -> Source:
-    """A source of one's own: its form by its parameters, and what it is by the first line of its docstring."""
+    """A source of one's own, told by the first line of its docstring."""
     if not callable(function):
         raise UserError(f"data source {name!r} must be a function that returns a Dataset, got {function!r}")
-    takes = inspect.signature(function).parameters
-    options = {key: parameter.default for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
-    for key, default in options.items():
-        if type(default) not in (bool, int, float, str):
+    path = "PATH" if "path" in inspect.signature(function).parameters else ""
+    found = Source(name, function, (inspect.getdoc(function) or "not said").partition("\n")[0], path)
+    for key, option in found.options().items():
+        if type(option.default) not in (bool, int, float, str):
             raise UserError(f"option {key!r} of data source {name!r} needs a default that is a text, a number or a bool")
-    shown = ",".join(
-        f"{key}={str(default).lower() if isinstance(default, bool) else default}" for key, default in options.items()
-    )
-    path = ":PATH" if "path" in takes else ""
-    form = f"{name}{path}" + (f"[{',' if path else ':'}{shown}]" if shown else "")
-    return Source(function, form, (inspect.getdoc(function) or "not said").partition("\n")[0])
+    return found
 
 
 OWN = plugins.Registry("data address", SOURCES, "labelspace.sources", _described)
@@ -203,12 +242,10 @@ def open(
     name, path, options = parts(address)
     found = source(name)
     function = found.function()
-    takes = inspect.signature(function).parameters
-    known = {key: parameter for key, parameter in takes.items() if key not in ("path", *_GIVEN)}
-    takes_path = "path" in takes
-    if takes_path and not path:
+    takes, known = inspect.signature(function).parameters, found.options()
+    if found.path and not path:
         raise UserError(f"address {address!r} needs a path: {found.form}{found.get and f' ({found.get})'}")
-    if path and not takes_path:
+    if path and not found.path:
         raise UserError(f"address {address!r} takes no path: {found.form}")
     if seed < 0:
         raise UserError(f"the seed must be 0 or larger, got {seed}")
@@ -216,8 +253,8 @@ def open(
     for key, text in options.items():
         if key not in known:
             raise unknown(f"option of address {name!r}:", key, known)
-        arguments[key] = _convert(f"{name}:{key}", text, known[key].default)
-    if takes_path:
+        arguments[key] = known[key].read(f"{name}:{key}", text)
+    if found.path:
         arguments["path"] = path
     labels = None if labels is None else list(labels)
     given = {"address": str(address), "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
@@ -244,12 +281,3 @@ def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:
     while parts and re.fullmatch(r"[a-z_]+=[^/]*", parts[-1]):
         options.insert(0, parts.pop())
     return ",".join(parts), {key: value for key, _, value in (o.partition("=") for o in [*early, *options])}
-
-
-def _convert(name: str, text: str, default: object) -> object:
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        return type(default)(text)  # type: ignore[call-arg]  # int, float or str
-    except (KeyError, ValueError):
-        raise UserError(f"option {name}={text!r} is not a {type(default).__name__}") from None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from labelspace.data import lists, paths, stored
 from labelspace.data.dataset import SPLITS, Dataset, Split
-from labelspace.errors import UserError, unknown
+from labelspace.data.images import Crop
+from labelspace.errors import UserError
 from labelspace.labels import Schema, binary
 
 # The attributes that CCVAE (Joy et al. 2021) is trained on, in the order of the file.
@@ -36,10 +38,10 @@ def open(
     path: str,
     progress=None,
     size: int = 64,
-    crop: str = "centre",
+    crop: Crop = "centre",
     channels: int = 3,
-    subset: str = "",
-    attributes: str = "",
+    subset: Literal["", "glasses", "facialhair", "glassesfacialhair"] = "",
+    attributes: Literal["", "ccvae"] = "",
 ) -> Dataset:
     """Reads the aligned images, 178 x 218 pixels, with 40 binary attributes and the official splits.
 
@@ -58,10 +60,6 @@ def open(
         UserError: a file is absent or a line of one wrong (file, line and column named), or images cannot be read.
     """
     home = paths.directory(path)
-    if subset not in ("", *SUBSETS):
-        raise unknown("subset", subset, SUBSETS)
-    if attributes not in ("", "ccvae"):
-        raise UserError(f"unknown attributes {attributes!r}; known: ccvae (or none for all, and --labels for any others)")
     if subset and attributes:
         raise UserError("subset has labels of its own; give either subset or attributes")
     folder = next((d for d in (home / "img_align_celeba" / "img_align_celeba", home / "img_align_celeba") if d.is_dir()), None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from labelspace.data import lists, paths, stored
 from labelspace.data.dataset import Dataset, Split
+from labelspace.data.images import Crop
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, binary, categorical, continuous
 
@@ -31,11 +33,11 @@ def open(
     path: str,
     progress=None,
     size: int = 64,
-    crop: str = "centre",
+    crop: Crop = "centre",
     channels: int = 1,
-    views: str = "frontal",
-    uncertain: str = "missing",
-    blank: str = "missing",
+    views: Literal["frontal", "lateral", "all"] = "frontal",
+    uncertain: Literal["missing", "0", "1"] = "missing",
+    blank: Literal["missing", "0"] = "missing",
     val: float = 0.1,
 ) -> Dataset:
     """Reads ``train.csv`` and ``valid.csv`` with the images that they list, the original or the small ones.
@@ -58,13 +60,6 @@ def open(
     Raises:
         UserError: a file is absent or a row of one wrong (file, line and column named), or images cannot be read.
     """
-    for name, given, known in (
-        ("views", views, ("frontal", "lateral", "all")),
-        ("uncertain", uncertain, ("missing", "0", "1")),
-        ("blank", blank, ("missing", "0")),
-    ):
-        if given not in known:
-            raise UserError(f"{name} is one of {', '.join(known)}; got {given!r}")
     if not 0 <= val < 1:
         raise UserError(f"val is the part of the training patients that validates, from 0 up to below 1; got {val}")
     home = _home(Path(path))

@@ -8,6 +8,7 @@ import numpy as np
 
 from labelspace.data import images, paths, stored
 from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.images import Crop
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, categorical
 
@@ -19,7 +20,9 @@ _HALVES = {
 }
 
 
-def open(address: str, seed: int, path: str, progress=None, size: int = 64, crop: str = "centre", channels: int = 3) -> Dataset:
+def open(
+    address: str, seed: int, path: str, progress=None, size: int = 64, crop: Crop = "centre", channels: int = 3
+) -> Dataset:
     """Reads the faces; the label ``person`` is the directory that a face is in.
 
     Args:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from labelspace.data import columns, images, lists, paths, stored
 from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.images import Crop
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, categorical
 
@@ -21,9 +23,9 @@ def open(
     progress=None,
     labels: list[str] | None = None,
     group: str = "",
-    size: int = 0,
-    channels: int = 0,
-    crop: str = "centre",
+    size: Annotated[int, "64"] = 0,
+    channels: Annotated[int, "3"] = 0,
+    crop: Crop = "centre",
 ) -> Dataset:
     """Reads a directory of images into the store.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from labelspace.data.dataset import Dataset
 from labelspace.data.sources import drawn
 from labelspace.data.synthetic import glyphs
@@ -16,7 +18,7 @@ def open(
     n: int = 20_000,
     size: int = 64,
     characters: str = "A-Z0-9",
-    axes: str = "",
+    axes: Annotated[str, "weight+width+slant"] = "",
 ) -> Dataset:
     """Draws letters into the store on first use; see :mod:`labelspace.data.synthetic.glyphs`.
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -34,10 +34,10 @@ def open(
     group: str = "",
     like: Described | None = None,
     progress=None,
-    layer: str = "",
+    layer: Annotated[str, "NAME"] = "",
     raw: bool = False,
-    counts: str = "auto",
-    genes: int = 0,
+    counts: Literal["auto", "true", "false"] = "auto",
+    genes: Annotated[int, "N"] = 0,
 ) -> Dataset:
     """Reads cells and their labels.
 
@@ -56,8 +56,6 @@ def open(
         UserError: not such a file, an unknown layer, gene or column of obs, entries that are not what ``counts`` says, or a
             matrix that does not fit into memory.
     """
-    if counts not in ("auto", "true", "false"):
-        raise UserError(f"counts={counts!r} is not auto, true or false")
     if layer and raw:
         raise UserError("layer and raw are two matrices; name one of them")
     if genes < 0:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -45,13 +45,13 @@ def open(
     group: str = "",
     like: Described | None = None,
     progress=None,
-    config: str = "",
-    image: str = "",
-    size: int = 0,
-    channels: int = 0,
-    id: str = "",
-    drop: str = "",
-    kinds: str = "",
+    config: Annotated[str, "NAME"] = "",
+    image: Annotated[str, "COLUMN"] = "",
+    size: Annotated[int, "64"] = 0,
+    channels: Annotated[int, "3"] = 0,
+    id: Annotated[str, "COLUMN"] = "",
+    drop: Annotated[str, "A+B"] = "",
+    kinds: Annotated[str, "A:count+B:categorical"] = "",
 ) -> Dataset:
     """Reads a data set with its own splits; what it lacks of validation and test samples is drawn from the training split.
 

@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from labelspace.labels import Schema, categorical
 _KINDS = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def open(address: str, seed: int, path: str, progress=None, val: float = 1 / 12) -> Dataset:
+def open(address: str, seed: int, path: str, progress=None, val: Annotated[float, "0.0833"] = 1 / 12) -> Dataset:
     """Reads the training and test files of a directory.
 
     Args:

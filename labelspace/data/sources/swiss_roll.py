@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from labelspace.labels import Schema, binary
 _COLUMN = {"x": 0, "height": 1}
 
 
-def open(address: str, seed: int, progress=None, n: int = 10_000, cut: str = "height", noise: float = 0.0) -> Dataset:
+def open(
+    address: str, seed: int, progress=None, n: int = 10_000, cut: Literal["height", "x"] = "height", noise: float = 0.0
+) -> Dataset:
     """Points in 3-D, standardised, with the binary label ``side``.
 
     Args:
@@ -23,8 +26,6 @@ def open(address: str, seed: int, progress=None, n: int = 10_000, cut: str = "he
     """
     from sklearn.datasets import make_swiss_roll
 
-    if cut not in _COLUMN:
-        raise UserError(f"swiss-roll is cut by height or x, not by {cut!r}")
     if n < 10 or not 0 <= noise < math.inf:
         raise UserError(f"swiss-roll needs n >= 10 and noise >= 0, got n={n} and noise={noise}")
     points, _ = make_swiss_roll(n, noise=noise, random_state=seed)

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -32,9 +33,9 @@ def open(
     group: str = "",
     like: Described | None = None,
     progress=None,
-    id: str = "",
-    drop: str = "",
-    kinds: str = "",
+    id: Annotated[str, "COLUMN"] = "",
+    drop: Annotated[str, "A+B"] = "",
+    kinds: Annotated[str, "A:count+B:categorical"] = "",
 ) -> Dataset:
     """Reads a table. Its first line names the columns; an unnamed first column, as programs write row names, names the rows.
 
