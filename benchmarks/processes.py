@@ -30,6 +30,7 @@ from labelspace.models import model_class
 from labelspace.storage import files
 from labelspace.training import Options, engine, launcher
 from labelspace.training.run import Run
+from labelspace.training.schedule import Schedule
 from labelspace.training.step import Stepper
 
 _WAYS = {"one process": (["--devices", "1"], "2"), "two processes": (["--devices", "2"], "1")}  # and threads of each
@@ -92,7 +93,7 @@ def estimate(name: str) -> dict[str, Any]:
     model = cls(shape=shape, schema=schema, frequencies=None, **cls.defaults(shape, len(schema))).train()  # type: ignore[call-arg]
     options = Options(**{**cls.recipe(shape, _CELEBA), "accelerator": "cpu", "precision": "32-true"})
     fabric = engine.launch(options, images=True)
-    stepper = Stepper(fabric, model, options, 1, lambda *_: None)
+    stepper = Stepper(fabric, model, options, Schedule(options, 1), lambda *_: None)
     last = options.epochs - 1  # late in training, when all terms are on
     counted = {}
     for n in (4, 8):

@@ -23,6 +23,7 @@ from labelspace.speed.training import TRAINING, Training
 from labelspace.storage import files
 from labelspace.training import engine
 from labelspace.training.options import Options
+from labelspace.training.schedule import Schedule
 from labelspace.training.step import Stepper
 
 KINDS = {  # kind of operation -> parts of names; the first that fits counts
@@ -42,7 +43,7 @@ def kinds(workload: Training, precision: str) -> dict[str, float]:
     options = Options(epochs=1, batch_size=workload.batch_size, clip=0.0, warmup=0, decay=0.0, precision=precision)  # type: ignore[arg-type]
     fabric = engine.launch(options, data.is_image)
     model, batches = workload.new(data).train(), Batches(data, "train", workload.batch_size, prefetch=0)
-    stepper = Stepper(fabric, model, options, len(batches), _diverged)
+    stepper = Stepper(fabric, model, options, Schedule(options, len(batches)), _diverged)
     generator = torch.Generator().manual_seed(0)
 
     def epoch() -> None:

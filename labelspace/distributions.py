@@ -54,7 +54,11 @@ class DiagonalGaussian:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats, summed over coordinates, ``(n,)``."""
-        return (-0.5 * (((value - self.mean) / self.scale) ** 2 + LOG_2PI) - torch.log(self.scale)).sum(-1)
+        return self.log_prob_per_dimension(value).sum(-1)
+
+    def log_prob_per_dimension(self, value: Tensor) -> Tensor:
+        """Log-density in nats of each coordinate, ``(n, d)``."""
+        return -0.5 * (((value - self.mean) / self.scale) ** 2 + LOG_2PI) - torch.log(self.scale)
 
     def __getitem__(self, rows) -> DiagonalGaussian:
         return type(self)(self.mean[rows], self.scale[rows])
@@ -82,5 +86,5 @@ class Point(DiagonalGaussian):
         same = isinstance(other, Point) & torch.isclose(self.mean, other.mean)
         return torch.where(same, 0.0, torch.inf)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        return torch.where(torch.isclose(value, self.mean), 0.0, -torch.inf).sum(-1)
+    def log_prob_per_dimension(self, value: Tensor) -> Tensor:
+        return torch.where(torch.isclose(value, self.mean), 0.0, -torch.inf)

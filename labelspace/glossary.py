@@ -123,9 +123,19 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
             "model's own term",
         ),
         _E(
+            "adversary_chance",
+            "what the adversary's loss is where the free block tells nothing, all classes alike frequent; nats per sample",
+            "-log h(y)",
+        ),
+        _E(
+            "block_adversary_chance",
+            "what the loss of a block's adversary is where the block tells no more of a label than its own label does",
+            "-log h_i(y_j | y_i)",
+        ),
+        _E(
             "block_adversary",
             "the loss of the adversaries that read a label from another label's block, nats per sample, for each block.label",
-            "-log q(y_j | w_i), w_i detached",
+            "-log q(y_j | w_i, y_i), w_i detached",
         ),
         _E(
             "consistency_z",
@@ -205,7 +215,10 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("epoch", "one pass over the training split", also=("passes",)),
         _E("train", "terms on training samples, mean over the epoch", also=("training",)),
         _E("val", "terms on validation samples, with the same noise every epoch", also=("validation",)),
-        _E("readers", "terms that only players which read codes minimise: the model does not feel them"),
+        _E("readers", "terms that only other players than the model minimise: it does not feel them"),
+        _E("skipped", "steps that were left out, for their gradient was far outside its running range"),
+        _E("undone", "steps that training went back, to weights and optimisers of when all was well"),
+        _E("pace", "factor on learning rates: below 1 after steps that were skipped or undone, until it recovers"),
         _E("seconds", "time that it took", also=("time", "training minutes", "training_minutes", "training_seconds")),
         _E("nats", "unit of information with natural logarithms; 1 nat is 1.44 bits", also=("nat",)),
         _E("parameters", "numbers that training changes, of all players"),

@@ -25,7 +25,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub
 
-FORMAT = 2
+FORMAT = 3
 
 
 def configuration(model: Model) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
     """The tensors of a saved model, by their names of today."""
     tensors, _ = files.read_tensors(home / "model.safetensors")
     try:
-        if config["format"] >= FORMAT:
+        if config["format"] >= 2:
             return tensors
         name, *_ = legacy.model(config["model"], config["arguments"])
     except UserError as error:
@@ -269,6 +269,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     schema = _schema(home)
     tensors = _tensors(home, config)
     model = _construct_for(tensors, config, schema, home / "config.json", models)
+    tensors = tensors if config["format"] == FORMAT else model.upgraded(tensors)
     files.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
     return model.eval()

@@ -56,7 +56,7 @@ def train(given: argparse.Namespace) -> None:
         likelihood=data.likelihood,
         file=file if name == file.get("model", {}).get("name") else {"training": file.get("training", {})},
         assignments=given.set,
-        training={"epochs": given.epochs, "seed": given.seed, **_where(given, file)},
+        training={**_budget(given), "seed": given.seed, **_where(given, file)},
     )
     torch.manual_seed(config.options.seed)
     model = build(name, data, **config.arguments)
@@ -117,6 +117,13 @@ def _page(given: argparse.Namespace, home: str, model: Model | None, data: Datas
         terminal.say(f"report: {written}")
 
 
+def _budget(given: argparse.Namespace) -> dict[str, Any]:
+    """How long to train: who gives steps or minutes does not ask for a number of passes as well."""
+    limited = given.steps is not None or given.minutes is not None
+    epochs = 0 if given.epochs is None and limited and not given.resume else given.epochs
+    return {"epochs": epochs, "steps": given.steps, "minutes": given.minutes}
+
+
 def _where(given: argparse.Namespace, file: dict[str, Any]) -> dict[str, Any]:
     """Devices and what belongs to them: as asked for; a configuration made elsewhere does not outweigh a launcher."""
     asked = {key: getattr(given, key, None) for key in WHERE}
@@ -137,6 +144,8 @@ def _resumed(given: argparse.Namespace) -> dict[str, Any]:
         "--model": (given.model, file["model"]["name"]),
         "--labels": (given.labels, ",".join(file["data"]["labels"])),
         "--epochs": (given.epochs, file["training"]["epochs"]),
+        "--steps": (given.steps, file["training"].get("steps", 0)),
+        "--minutes": (given.minutes, file["training"].get("minutes", 0.0)),
         "--seed": (given.seed, file["training"]["seed"]),
         "--label-noise": (given.label_noise, file["data"].get("label_noise", 0.0)),
         "--group": (given.group, file["data"].get("group", "")),

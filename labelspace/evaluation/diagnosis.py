@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from labelspace.evaluation.probing import best_probe
 
-Kind = Literal["label ignored", "leakage", "collapse", "ill-scaled weight", "weak judge", "poor reconstruction"]
+Kind = Literal[
+    "label ignored", "leakage", "collapse", "ill-scaled weight", "weak judge", "poor reconstruction", "unmet constraint"
+]
 
 # A judge below this balanced accuracy cannot be trusted about a label; edits below this rate have not done what was asked;
 # a probe this far above chance (as a share of the way to certainty) reads the label; a term below this share of the objective
@@ -55,6 +57,7 @@ def diagnose(found: dict[str, Any], metrics: list[dict[str, Any]] = ()) -> list[
         *_leaks(found.get("leakage", {})),
         *_collapsed(found.get("blocks", {})),
         *(_weights(metrics[-1]) if metrics else ()),
+        *(_unmet(metrics[-1]) if metrics else ()),
         *_reconstruction(found.get("likelihood", {})),
     ]
 
@@ -141,6 +144,19 @@ def _collapsed(blocks: dict[str, Any]) -> list[Finding]:
         )
         for name, row in blocks.items()
         if row["collapsed"]
+    ]
+
+
+def _unmet(last: dict[str, Any]) -> list[Finding]:
+    """What the model itself could not keep out of a code."""
+    return [
+        Finding(
+            "unmet constraint",
+            remark.partition(" ")[0],
+            remark,
+            "the labels go together in the data, or blocks are too small for their styles: raise subspace, or leave one out",
+        )
+        for remark in last.get("remarks", ())
     ]
 
 

@@ -28,6 +28,8 @@ class BlocksPanel:
         self._rows: dict[str, dict[str, Any]] = {}
         with ui.element("section").classes("panel blocks").props('aria-label="Labels and latent blocks"'):
             explain(Text("h2", "Labels and latent blocks"), "latent block")
+            for remark in hub.bench.model.remarks():
+                Text("p", f"{remark}.").classes("status")
             with ui.element("div").classes("rows"):
                 for label in hub.bench.model.schema:
                     self._label_row(label)

@@ -36,13 +36,20 @@ class Binary(Label):
         return int(value)
 
     def to_features(self, values: Tensor) -> Tensor:
-        return values[:, None]
+        return values[..., None]
 
     def prior_parameters(self, frequencies: Sequence[float]) -> list[float]:
         return [math.log(frequencies[1]) - math.log(frequencies[0])]
 
     def log_table(self, logits: Tensor) -> Tensor:
         return torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], -1)
+
+    def log_prob(self, logits: Tensor, values: Tensor) -> Tensor:
+        return F.logsigmoid((2 * values - 1) * logits[..., 0])
+
+    def kl(self, logits: Tensor, other: Tensor) -> Tensor:
+        own, other = logits[..., 0], other[..., 0]
+        return torch.sigmoid(own) * (own - other) + F.softplus(other) - F.softplus(own)
 
     def from_log_table(self, log_p: Tensor) -> Tensor:
         return log_p[:, 1:] - log_p[:, :1]

@@ -56,7 +56,7 @@ class Continuous(Label):
         return Continuous(self.name)
 
     def to_features(self, values: Tensor) -> Tensor:
-        return ((values - self.mean) / self.scale)[:, None]
+        return ((values - self.mean) / self.scale)[..., None]
 
     def candidates(self, device: torch.device | None = None) -> Tensor:
         """13 points within three scales of the mean."""

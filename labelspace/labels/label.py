@@ -92,7 +92,7 @@ class Label:
         return self
 
     def to_features(self, values: Tensor) -> Tensor:
-        """Encodes values for a network, ``(n,) -> (n, features)``."""
+        """Encodes values for a network, ``(...) -> (..., features)``."""
         raise NotImplementedError
 
     def candidates(self, device: torch.device | None = None) -> Tensor:

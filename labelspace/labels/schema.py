@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -149,8 +150,9 @@ class Schema:
         Raises:
             UserError: something is missing and no prior was given.
         """
-        columns = [label.to_features(values[:, i]) for i, label in enumerate(self.labels)]
-        features = torch.cat(columns, 1) if columns else values[:, :0]
+        own = self.split_groups(self.standardised(values), [1] * len(self))
+        rows = zip(self.representatives, own, strict=True)
+        features = self.join_groups([label.to_features(part[..., 0]) for label, part in rows], values)
         if observed is None or (prior is None and bool(observed.all())):
             return features
         if prior is None:
@@ -160,16 +162,60 @@ class Schema:
         )  # without a branch: an exported graph has none
 
     def repeat_over_features(self, per_label: Tensor) -> Tensor:
-        """Repeats a column per label over that label's feature columns: ``(n, labels) -> (n, width)``."""
-        columns = [per_label[:, i : i + 1].expand(-1, width) for i, width in enumerate(self.feature_widths)]
-        return torch.cat(columns, 1) if columns else per_label[:, :0]
+        """Repeats a column per label over that label's feature columns: ``(..., labels) -> (..., width)``."""
+        rows = zip(self.representatives, self.split_groups(per_label, [1] * len(self)), strict=True)
+        return self.join_groups([part.expand(*part.shape[:-1], label.features) for label, part in rows], per_label)
 
     def standardised(self, values: Tensor) -> Tensor:
-        """``(n, labels)`` values with those of continuous labels standardised."""
+        """``(..., labels)`` values with those of continuous labels standardised."""
         if all(label.discrete for label in self.labels):
             return values
-        mean, scale = (values.new_tensor([getattr(label, name) for label in self.labels]) for name in ("mean", "scale"))
-        return (values - mean) / scale
+        return (values - self._constants(values, "mean")) / self._constants(values, "scale")
+
+    def unstandardised(self, values: Tensor) -> Tensor:
+        """The inverse of :meth:`standardised`."""
+        if all(label.discrete for label in self.labels):
+            return values
+        return values * self._constants(values, "scale") + self._constants(values, "mean")
+
+    def _constants(self, like: Tensor, name: str) -> Tensor:
+        return like.new_tensor([getattr(label, name) for label in self.labels])
+
+    # -- labels that are alike at once ---------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def groups(self) -> list[list[int]]:
+        """Positions of labels, those together that have the same kind and as many values."""
+        return self.grouped()
+
+    @functools.cached_property
+    def representatives(self) -> list[Label]:
+        """A label for each group, whose values are standardised ones."""
+        return [self.labels[group[0]].standardised() for group in self.groups]
+
+    def split_groups(self, side_by_side: Tensor, widths: Sequence[int]) -> list[Tensor]:
+        """Of columns label by label, so many each, those of each group: ``(..., labels of the group, width)``."""
+        starts = [sum(widths[:i]) for i in range(len(widths) + 1)]
+        parts = []
+        for group in self.groups:
+            width = widths[group[0]]
+            if group == list(range(group[0], group[-1] + 1)):
+                part = side_by_side[..., starts[group[0]] : starts[group[-1] + 1]]
+                parts.append(part.unflatten(-1, (len(group), width)))
+            else:  # by slices: a list of places would have to be copied to a GPU, which waits for it
+                parts.append(torch.stack([side_by_side[..., starts[i] : starts[i] + width] for i in group], -2))
+        return parts
+
+    def join_groups(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
+        """The inverse of :meth:`split_groups`; without labels no columns, of the shape of ``like``."""
+        if not parts:
+            return like[..., :0]
+        places = [i for group in self.groups for i in group]
+        if places == sorted(places):
+            flat = [part.flatten(-2) for part in parts]
+            return flat[0] if len(flat) == 1 else torch.cat(flat, -1)
+        single = dict(zip(places, (column for part in parts for column in part.unbind(-2)), strict=True))
+        return torch.cat([single[i] for i in range(len(places))], -1)
 
     def prior_features(self, frequencies: Sequence[Sequence[float]]) -> Tensor:
         """The mean of :meth:`features` under label frequencies (see :func:`frequencies`), shape ``(width,)``."""

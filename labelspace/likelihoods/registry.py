@@ -7,7 +7,7 @@ import re
 from labelspace.errors import UserError, unknown
 from labelspace.likelihoods.base import Likelihood
 from labelspace.likelihoods.bernoulli import Bernoulli
-from labelspace.likelihoods.location_scale import Gaussian, Laplace, LocationScale
+from labelspace.likelihoods.location_scale import Gaussian, Laplace, LocationScale, Scale
 from labelspace.likelihoods.negative_binomial import NegativeBinomial
 from labelspace.likelihoods.table import Column, Table
 
@@ -20,14 +20,14 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 
 
-def build_likelihood(text: str, shape: tuple[int, ...], scale: float, learned: bool) -> Likelihood:
+def build_likelihood(text: str, shape: tuple[int, ...], scale: Scale, learned: bool) -> Likelihood:
     """The likelihood that a text names.
 
     Args:
         text: "bernoulli", "gaussian", "laplace", "negative-binomial", or "table(...)" with one of "continuous", "count" and
             "categorical:K" (K classes) per column, as in "table(continuous,categorical:3,count)".
         shape: shape of one sample.
-        scale, learned: for those that have one scale for all entries: its first value, and whether it is learned.
+        scale, learned: of a Gaussian or Laplace: its scale or "auto", and whether it is learned.
 
     Raises:
         UserError: an unknown name, or a likelihood that samples of this shape cannot have.

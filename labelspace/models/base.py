@@ -42,7 +42,7 @@ class Common(TypedDict, total=False):
     """What every model's constructor takes, by name, and hands on to :class:`Model`, which says what it is."""
 
     likelihood: str
-    scale: float
+    scale: float | Literal["auto"]
     learn_scale: bool
     network: Network
 
@@ -124,8 +124,8 @@ class Model(nn.Module):
         blocks: the model's latent blocks.
         weights: term name -> weight (a number, or the text of a schedule, see :mod:`labelspace.models.schedules`).
         likelihood: see :mod:`labelspace.likelihoods`.
-        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes).
-        learn_scale: learn that scale.
+        scale: standard deviation (gaussian) or scale (laplace) of p(x | codes); "auto" finds it, per column for vectors.
+        learn_scale: learn a scale that is given.
         network: how encoders, decoders and whatever else reads x are built.
 
     Attributes:
@@ -138,6 +138,8 @@ class Model(nn.Module):
     encoder_needs_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
     measured: ClassVar[tuple[str, ...]] = (
         "aggregate.",
+        "likelihood.centre",
+        "likelihood.unit",
     )  # tensors that training measures: a warm start leaves them as they are
     former: ClassVar[dict[str, str]] = {
         "spread.": "aggregate."
@@ -184,7 +186,7 @@ class Model(nn.Module):
         weights: dict[str, float | str],
         *,
         likelihood: str = "gaussian",
-        scale: float = 0.1,
+        scale: float | Literal["auto"] = "auto",
         learn_scale: bool = False,
         network: Network = Network(),
     ) -> None:
@@ -238,7 +240,7 @@ class Model(nn.Module):
         """Arguments that suit data of a shape with so many labels, where they differ from the constructor's own; those that
         the constructor does not have are left out."""
         latent = 64 if len(shape) == 3 else max(2, min(16, shape[0] - 1))
-        return {"latent": latent, "likelihood": "gaussian", "scale": 0.1}
+        return {"latent": latent, "likelihood": "gaussian"}
 
     @classmethod
     def recipe(cls, shape: tuple[int, ...], n: int) -> dict[str, Any]:
@@ -257,6 +259,10 @@ class Model(nn.Module):
             "muon_learning_rate": 1e-2,
             "decay": 0.75,
         }
+
+    def upgraded(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of a file of an earlier format, under the names of today, as those of this version."""
+        return tensors
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 
@@ -282,6 +288,15 @@ class Model(nn.Module):
     def players(self) -> dict[str, Player]:
         """Player name -> player, in the order in which they step on a batch. "model" is the generative model's own."""
         return {"model": Player(list(self.parameters()))}
+
+    @property
+    def ready(self) -> bool:
+        """Whether all terms are in force: no epoch before that is kept in the place of one after it."""
+        return True
+
+    def remarks(self) -> list[str]:
+        """What could not be had of a model, a line each that begins with the code that it is about."""
+        return []
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """What is compared to find the best epoch, from validation terms; lower is better.

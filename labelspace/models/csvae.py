@@ -127,7 +127,8 @@ class CSVAE(Model):
             described = self.likelihood
             if not isinstance(described, Gaussian) or described.learned:
                 raise UserError(
-                    "reduction=mean averages squared errors: it needs likelihood=gaussian without learn_scale=true"
+                    "reduction=mean averages squared errors: it needs likelihood=gaussian and a fixed scale, such as scale=1, "
+                    "without learn_scale=true"
                 )
             # a mean squared error is 2 scale^2 / D of -log p, up to a constant
             self.share = 2 * float(described.log_scale.exp()) ** 2 / math.prod(shape)

@@ -8,18 +8,20 @@ another. Not for: predicting labels (a head does it, nothing more), or labels th
     q(z | x)            N(E(m(x)), s(x)^2), E the erasure of what a linear classifier reads of the labels in m
     q(w | x, y)         N(m_p + s_p t, (s_p r)^2) with m_p, s_p of p(w | y), |t| < 2.2 and r at least 0.08, or 0.3 where off:
                         near enough to the prior that the values of a label stay apart
-    q(y | z)            the adversary            q_i(y_j | w_i), j != i: one adversary per block, for the other labels
+    q(y | z)            the adversary            q_i(y_j | w_i, y_i), j != i: one adversary per block, for the other labels
+    h_i(y_j | y_i)      what a block's own label tells of another one anyway; of z nothing is told: h(y), all classes alike
 
 The model minimises, with the adversaries frozen,
 
     -log p(x | z, w)  +  KL(q(w | x, y) || p(w | y))  +  KL(q(z | x) || p(z))
-    +  sum_i a_i KL(p(y_i) || q(y_i | z))  +  sum_{i != j} b_ij KL(p(y_j) || q_i(y_j | w_i))
+    +  sum_i a_i KL(h(y_i) || q(y_i | z))  +  sum_{i != j} b_ij KL(h_i(y_j | y_i) || q_i(y_j | w_i, y_i))
     +  0.5 * consistency_z  +  consistency_w
 
-and the adversaries minimise their cross entropy on points between mean and draw of the codes, detached.
+and the adversaries minimise their cross entropy on points between mean and draw of the codes, detached. In what adversaries
+and the terms against them average, all classes of a label weigh alike, rare ones too.
 
-* a_i and b_ij are moved by dual ascent: they grow while the adversary's cross entropy stays more than 0.02 (0.03) nats
-  below H(y), and shrink while it does not.
+* a_i and b_ij are moved by dual ascent: they grow while the adversary says more than 3% (4%) of what h leaves open of a label,
+  and shrink while it does not. Where growing does not help, they stop, and :meth:`remarks` says what could not be taken out.
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the z
   that it was made from and the w that it was given.
 * z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; erasure and
@@ -31,13 +33,14 @@ Missing labels are summed out under a label head q(y | x), as in the CSVAE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from labelspace.blocks import Block, Blocks, Latents, concatenate, modes, sample
+from labelspace.blocks import Block, Blocks, Latents, concatenate, modes
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
@@ -54,14 +57,16 @@ from labelspace.models.parts import (
     SubspacePrior,
     TypicalPoints,
     between_mean_and_draw,
+    class_weights,
     counterfactual_consistency,
     cross_entropy,
-    divergence,
     split,
     subspace_blocks,
 )
 
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
+_BALANCE = ("block_adversaries.", "leak_weight.", "block_leak_weight.")  # tensors that only training needs
+_LEAST = 0.05  # of a label's largest entropy: where another label leaves less of it open, that counts as left open
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y)
 # When phases start, in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
 _Z_OPENS = (0.14, 0.24)
@@ -108,6 +113,8 @@ class LSVAE(Model):
         "balance.block_leak.": "block_leak_weight.",
         "points": "typical.points",
     }
+    entropies: Tensor
+    block_of: Tensor
     measured: ClassVar[tuple[str, ...]] = (*Model.measured, "typical.", "erasure.", "leak_weight.", "block_leak_weight.")
 
     def __init__(
@@ -145,14 +152,18 @@ class LSVAE(Model):
         self.w_head = networks.mlp(features + schema.width, [128], 2 * width)
         self.decoder = networks.decoder(latent + 2 * width, self.likelihood.output_shape, self.network)
         self.w_prior = SubspacePrior(schema, subspace, flip=flip, learned=prior == "learned")
+        # What predicts labels has features of its own: the others are told the labels, and need not show them.
+        self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
         self.erasure = Erasure(latent, schema.width)
         self.block_adversaries = BlockAdversaries(blocks[1:], schema)
-        self.leak_weight = DualAscent(labels, allowed=0.02, start=leak, most=1500.0)
-        self.block_leak_weight = DualAscent(labels * (labels - 1), allowed=0.03, start=2.0, most=1500.0)
+        self.leak_weight = DualAscent(labels, allowed=0.03, start=leak, most=1500.0)
+        self.block_leak_weight = DualAscent(labels * (labels - 1), allowed=0.04, start=2.0, most=1500.0)
+        entropies = [math.log(max(1, len(label.values))) for label in schema]
+        self.register_buffer("entropies", torch.tensor(entropies), persistent=False)  # the largest; 0 of numbers
+        self.register_buffer("block_of", _block_of(schema, subspace), persistent=False)
         self.typical = TypicalPoints(blocks[1:], schema)
-        self.time = 0.0  # see the phases above
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -160,6 +171,13 @@ class LSVAE(Model):
         if len(shape) == 1:
             defaults["latent"] += labels  # erasing a label takes a direction of z; small codes have none to spare
         return defaults
+
+    def upgraded(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The label head once read the features of q(w | x, y), and what balanced training was another: that begins anew."""
+        own = self.state_dict()
+        anew = {name: own[name] for name in own if name.startswith(_BALANCE)}
+        trunk = {name.replace("w_trunk.", "label_trunk.", 1): t for name, t in tensors.items() if name.startswith("w_trunk.")}
+        return {name: t for name, t in tensors.items() if not name.startswith(_BALANCE)} | trunk | anew
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -169,9 +187,11 @@ class LSVAE(Model):
         return self._latents(self.free_prior(values), p_w)
 
     def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        code = concatenate(codes)
-        w = code[:, self.blocks[0].size :]
-        return self.likelihood(self.decoder(torch.cat([code, torch.tanh(w / OFF_SCALE)], 1)).float())
+        return self._decode(*concatenate(codes).tensor_split([self.blocks[0].size], 1))
+
+    def _decode(self, z: Tensor, w: Tensor) -> DataDistribution:
+        """p(x | z, w), with the blocks of all labels side by side."""
+        return self.likelihood(self.decoder(torch.cat([z, w, torch.tanh(w / OFF_SCALE)], 1)).float())
 
     def _latents(self, z: DiagonalGaussian, w: DiagonalGaussian) -> Latents[DiagonalGaussian]:
         return Latents(self.blocks, {"z": z, **split(self.blocks[1:], w)})
@@ -180,8 +200,12 @@ class LSVAE(Model):
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
         """q(z | x) and q(w | x, y)."""
+        return self._latents(*self._encode(x, values))
+
+    def _encode(self, x: Tensor, values: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
+        """q(z | x), and q(w | x, y) with all blocks side by side."""
         x, y = self.likelihood.inputs(x), self.schema.features(values)
-        return self._latents(self._erased(self.head(self.trunk(x))), self._q_w(self.w_trunk(x), y, self.w_prior(y)))
+        return self._erased(self.head(self.trunk(x))), self._q_w(self.w_trunk(x), y, self.w_prior(y))
 
     def _erased(self, z: DiagonalGaussian) -> DiagonalGaussian:
         return DiagonalGaussian(self.erasure(z.mean), z.scale)
@@ -195,103 +219,134 @@ class LSVAE(Model):
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y | x) of the label head."""
-        return self.schema.distribution(self.label_head(self.w_trunk(self.likelihood.inputs(x))).float())
+        return self.schema.distribution(self.label_head(self.label_trunk(self.likelihood.inputs(x))).float())
 
     # -- training -----------------------------------------------------------------------------------------------------
 
     def players(self) -> dict[str, Player]:
         adversaries = [*self.adversary.parameters(), *self.block_adversaries.parameters()]
+        head = [*self.label_trunk.parameters(), *self.label_head.parameters()]
         return {
             "adversary": Player(adversaries, self.adversary_steps, auxiliary=True),
-            "label_head": Player(list(self.label_head.parameters()), auxiliary=True),
-            "model": Player(self.parameters_except(self.adversary, self.block_adversaries, self.label_head)),
+            "label_head": Player(head),
+            "model": Player(self.parameters_except(self.adversary, self.block_adversaries, self.label_trunk, self.label_head)),
         }
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
-        values, ways = batch.values, None
+        values, ways, n = batch.values, None, len(batch)
         if not batch.complete:
             with torch.no_grad():
                 answer = self.label_distribution(batch.x)
                 ways = Completions.of(batch, answer, generator, _COMPLETIONS)
                 values = torch.where(batch.observed, batch.values, answer.sample(generator))
         x = self.likelihood.inputs(batch.x)
-        z, features, y = self.head(self.trunk(x)), self.w_trunk(x), self.schema.features(values)
-        p_w = self.w_prior(y)
-        posterior = self._latents(self._erased(z), self._q_w(features, y, p_w))
-        prior, codes = self._latents(self.free_prior(values), p_w), sample(posterior, generator)
+        q_z, features, y = self.head(self.trunk(x)), self.w_trunk(x), self.schema.features(values)
         if self.training:
-            self._see(batch, z.mean.detach())
-
-        def read(answer: LabelDistribution) -> Tensor:
-            return cross_entropy(answer, batch.values, batch.observed)
+            self._see(batch, q_z.mean.detach())
+        q_z, p_w = self._erased(q_z), self.w_prior(y)
+        q_w = self._q_w(features, y, p_w)
+        z, w = q_z.sample(generator), q_w.sample(generator)
+        weights = class_weights(self.label_marginal(1), values)
 
         def label_head() -> dict[str, Tensor]:
-            return {"label_head": read(self.schema.distribution(self.label_head(features.detach()).float()))}
+            answer = self.schema.distribution(self.label_head(self.label_trunk(x)).float())
+            return {"label_head": cross_entropy(answer, batch.values, batch.observed)}
 
         def adversary() -> dict[str, Tensor]:
-            points = posterior.map(lambda part: between_mean_and_draw(part.detach(), generator))
-            of_blocks = [read(answer) for answer in self.block_adversaries.answers(points)]
+            def read(answer: LabelDistribution) -> Tensor:
+                return cross_entropy(answer, batch.values, batch.observed, weights)
+
+            points = [between_mean_and_draw(part.detach(), generator) for part in (q_z, q_w)]
+            answers, given = self.block_adversaries(points[1], y)
+            pairs = self.block_adversaries.pairs
             return {
-                "adversary": read(self.schema.distribution(self.adversary(points["z"]).float())),
-                "block_adversary": self.block_adversaries.pairs(of_blocks),
+                "adversary": read(self._read(points[0])),
+                "adversary_chance": read(self._nothing(n)),
+                "block_adversary": pairs(read(answers)),
+                "block_adversary_chance": pairs(read(given)),
             }
 
         def model() -> dict[str, Tensor]:
             # the posterior of w, its prior and its codes, one row per way of filling missing labels
-            q, p, drawn, x, mean = posterior, prior, codes, batch.x, torch.mean
+            q, p, drawn, rows, mean = q_w, p_w, w, slice(None), _mean
             if ways is not None:
-                rows, y = ways.rows, self.schema.features(ways.values)
-                x, p_w, mean = batch.x[rows], self.w_prior(y), ways.mean
-                p = self._latents(self.free_prior(ways.values), p_w)
-                q = self._latents(posterior["z"][rows], self._q_w(features[rows], y, p_w))
-                drawn = sample(q, generator).replace({"z": codes["z"][rows]})
-            drawn = drawn.replace({"z": self._opening() * drawn["z"]})
+                rows, mean, filled = ways.rows, ways.mean, self.schema.features(ways.values)
+                p = self.w_prior(filled)
+                q = self._q_w(features[rows], filled, p)
+                drawn = q.sample(generator)
+            kl_w = mean(q.kl_per_dimension(p))
             terms = {
-                "reconstruction": -mean(self.decode(drawn).log_prob(x)),
-                "kl_z": posterior["z"].kl(prior["z"]).mean(),
-                "kl_w": torch.stack([mean(q[b.name].kl(p[b.name])) for b in self.blocks[1:]]),
+                "reconstruction": -mean(self._decode(self._opening() * z[rows], drawn).log_prob(batch.x[rows])),
+                "kl_z": q_z.kl(self.free_prior(z)).mean(),
+                "kl_w": kl_w.new_zeros(len(self.schema)).index_add(0, self.block_of, kl_w),
             }
-            marginal = self.label_marginal(1)
-            both = Latents(self.blocks, {name: torch.cat([code, posterior[name].mode]) for name, code in codes.items()})
+            twice = weights.repeat(2, 1)
             with frozen(self.adversary, self.block_adversaries):
-                terms["leak"] = divergence(self.schema.distribution(self.adversary(both["z"]).float()), marginal)
-                of_blocks = [divergence(answer, marginal) for answer in self.block_adversaries.answers(both)]
-                terms["block_leak"] = self.block_adversaries.pairs(of_blocks)
+                answer = self._read(torch.cat([z, q_z.mean]))
+                terms["leak"] = (twice * self._nothing(2 * n).kl_to(answer)).mean(0)
+                answers, given = self.block_adversaries(torch.cat([w, q_w.mean]), y.repeat(2, 1))
+                terms["block_leak"] = self.block_adversaries.pairs((twice * given.kl_to(answers)).mean(1))
             if not self.training or self.time >= _CONSISTENCY_STARTS:
                 terms |= counterfactual_consistency(
-                    self._drawn, self._encoded_again, batch.x, posterior, codes, values, generator
+                    lambda z, w: self._drawn(z, w, batch.x),
+                    self._encode,
+                    z,
+                    w,
+                    q_z.scale,
+                    values,
+                    self.block_of,
+                    generator,
                 )
             return terms
 
         objectives = {"adversary": adversary, "label_head": label_head, "model": model}
         return Losses(objectives, self.weights(), seen=batch.observed.any(0))
 
+    def _read(self, z: Tensor) -> LabelDistribution:
+        """What the adversary reads in z."""
+        return self.schema.distribution(self.adversary(z).float())
+
+    def _nothing(self, n: int) -> LabelDistribution:
+        """The answer of one who knows nothing and for whom all classes weigh alike, for ``n`` samples."""
+        return self.schema.distribution(self.label_parameters.new_zeros(n, self.schema.parameters))
+
     def _see(self, batch: Batch, z: Tensor) -> None:
-        """Time, and what the erasure knows of z before it, move on by a training batch."""
-        self.time = max(self.erasure.count / 1000, self.progress)
+        """What the erasure knows of z before it moves on by a training batch."""
         self.erasure.starts = self.time >= _ERASURE_STARTS
         y = self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features
         self.erasure.update(z, y, self.schema.repeat_over_features(batch.observed.float()).mean(0).clamp_min(1e-6))
+
+    @property
+    def time(self) -> float:
+        """What phases go by, see above."""
+        return max(self.erasure.count / 1000, self.progress)
 
     def _opening(self) -> float:
         """How far z is open: labels find their own blocks before z can carry them."""
         first, last = _Z_OPENS
         return min(1.0, max(0.0, (self.time - first) / (last - first))) if self.training else 1.0
 
-    def _drawn(self, codes: Latents[Tensor], like: Tensor) -> Tensor:
-        x = self.decode(codes).mean_like(like)
+    def _drawn(self, z: Tensor, w: Tensor, like: Tensor) -> Tensor:
+        x = self._decode(z, w).mean_like(like[: len(z)])
         return x.clamp(0, 1) if len(self.shape) == 3 else x
 
-    def _encoded_again(self, x: Tensor, values: Tensor) -> Latents[DiagonalGaussian]:
-        return self.posterior(x, values, torch.ones_like(values, dtype=torch.bool))
+    def _told(self, terms: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What adversaries say, and what is open, in nats: of the labels from z, and of pairs, ``(2, ...)`` each."""
+        largest = self.block_adversaries.pairs(self.entropies.expand(len(self.entropies), -1))
+
+        def told(prefix: str, largest: Tensor) -> Tensor:
+            said, chance = terms[f"{prefix}adversary"], terms[f"{prefix}adversary_chance"]
+            open_ = torch.where(largest > 0, torch.maximum(chance, _LEAST * largest), math.log(2))  # a bit of a number
+            return torch.stack([chance - said, open_])
+
+        return told("", self.entropies), told("block_", largest)
 
     def adapt(self, losses: Losses) -> None:
-        """Dual ascent: the adversaries' cross entropies are to stay at H(y), for the labels that the batch had."""
-        entropy, seen = self.label_marginal(1).entropy()[0], losses.seen
-        assert seen is not None
-        self.leak_weight.update(entropy - losses.terms["adversary"], seen)
-        pairs, pairs_seen = (self.block_adversaries.pairs([part] * len(part)) for part in (entropy, seen))
-        self.block_leak_weight.update(pairs - losses.terms["block_adversary"], pairs_seen)
+        """Dual ascent on the share of what is open of a label that an adversary says, for the labels that the batch had."""
+        assert losses.seen is not None
+        of_z, of_blocks = self._told(losses.terms)
+        self.leak_weight.update(of_z, losses.seen)
+        self.block_leak_weight.update(of_blocks, self.block_adversaries.pairs(losses.seen.expand(len(losses.seen), -1)))
 
     def weights(self) -> dict[str, float | Tensor]:
         found = {"leak": self.leak_weight.value, "block_leak": self.block_leak_weight.value}
@@ -299,12 +354,33 @@ class LSVAE(Model):
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
         names, pairs = self.schema.names, self.block_adversaries.pair_names
-        per_label = dict.fromkeys(("kl_w", "leak", "adversary", "label_head", "consistency_w"), names)
-        return {**per_label, "block_leak": pairs, "block_adversary": pairs}
+        per_label = dict.fromkeys(("kl_w", "leak", "adversary", "adversary_chance", "label_head", "consistency_w"), names)
+        return {**per_label, **dict.fromkeys(("block_leak", "block_adversary", "block_adversary_chance"), pairs)}
+
+    @property
+    def ready(self) -> bool:
+        """Whether all blocks are open and all terms in force."""
+        return self.time >= max(_Z_OPENS[1], _ERASURE_STARTS, _CONSISTENCY_STARTS)
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
-        """The negative ELBO and the weighted leaks of z, at their largest weight, so that epochs compare."""
-        return super().score(terms) + self.leak_weight.most * terms["leak"].sum()
+        """The negative ELBO, and what adversaries say beyond twice what they may, which is no noise, at the weights' start."""
+        score = super().score(terms)
+        for ascent, (said, open_) in zip((self.leak_weight, self.block_leak_weight), self._told(terms), strict=True):
+            score = score + ascent.start * (said - 2 * ascent.allowed * open_).clamp_min(0).sum()
+        return score
+
+    def remarks(self) -> list[str]:
+        """What could not be taken out of a code, in words."""
+        names = self.schema.names
+        told = [("z", name) for name in names]
+        told += [(f"w.{block}", label) for block in names for label in names if block != label]
+        given_up = torch.cat([self.leak_weight.given_up, self.block_leak_weight.given_up]).tolist()
+        shares = torch.cat([self.leak_weight.average, self.block_leak_weight.average], 1).T.tolist()
+        return [
+            f"{code} tells {label}: {max(0.0, said):.2f} of its {left:.2f} nats, and no more could be taken out"
+            for (code, label), up, (said, left) in zip(told, given_up, shares, strict=True)
+            if up
+        ]
 
     # -- edits --------------------------------------------------------------------------------------------------------
 
@@ -343,3 +419,12 @@ class LSVAE(Model):
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The typical point of a discrete label's value, once measured; else what all models do."""
         return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)
+
+
+def _mean(term: Tensor) -> Tensor:
+    return term.mean(0)
+
+
+def _block_of(schema: Schema, subspace: int) -> Tensor:
+    """The position of the label that each coordinate of all labels' blocks side by side belongs to."""
+    return torch.tensor([i for i, label in enumerate(schema) for _ in range(subspace * label.features)])

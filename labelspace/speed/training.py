@@ -46,7 +46,7 @@ class Training:
         shape: of a sample.
         labels: how many binary labels.
         batch_size, steps: of a round.
-        arguments: of the model, beside its constructor's own defaults, which are its paper's.
+        arguments: of the model, beside its constructor's own defaults: those of its paper.
         compiles: whether the compiled networks are measured, too.
 
     What ``labelspace train`` does by default with the model on such data is measured, too: its own weights and networks, and
@@ -143,8 +143,10 @@ def all_of(data: Dataset) -> torch.Tensor:
     return as_float(torch.from_numpy(data.x))
 
 
+_UNIT: dict[str, Any] = {"scale": 1.0}  # as in the paper: the weights say how much the reconstruction counts
+
 TRAINING = (
-    Training("a", "CSVAE on points in three dimensions, MLP", "csvae", (3,), 1, 64, 300, {"latent": 2}),
+    Training("a", "CSVAE on points in three dimensions, MLP", "csvae", (3,), 1, 64, 300, {"latent": 2, **_UNIT}),
     Training(
         "b",
         "VAE on digits 28x28, the MLP 784-500-10",
@@ -153,7 +155,7 @@ TRAINING = (
         1,
         100,
         200,
-        {"latent": 10, "network": Network("mlp", 500, 1, "relu")},
+        {"latent": 10, "network": Network("mlp", 500, 1, "relu"), "likelihood": "bernoulli"},
         compiles=True,
     ),
     Training(
@@ -164,7 +166,7 @@ TRAINING = (
         18,
         128,
         16,
-        {"network": PUBLISHED},
+        {"network": PUBLISHED, "likelihood": "laplace", "scale": 1.0},
         compiles=True,
     ),
     Training(
@@ -175,8 +177,8 @@ TRAINING = (
         1,
         128,
         16,
-        {"latent": 45, "network": PUBLISHED},
+        {"latent": 45, "network": PUBLISHED, "likelihood": "bernoulli"},
     ),
-    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64}, compiles=True),
+    Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64, **_UNIT}, compiles=True),
     Training("l", "LSVAE on faces 64x64", "lsvae", (3, 64, 64), 3, 128, 16),
 )

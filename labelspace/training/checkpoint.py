@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,11 +16,15 @@ from labelspace.errors import UserError
 from labelspace.models.base import Model
 from labelspace.storage import files
 from labelspace.training import engine
+from labelspace.training.guard import Guard, Optimizers
 from labelspace.training.options import Options
-from labelspace.training.run import Run, flatten_optimizer, restore_optimizer
+from labelspace.training.run import Run, flatten_optimizer, optimizer_state
+from labelspace.training.schedule import Schedule
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -30,23 +34,29 @@ class State:
     Attributes:
         model: its weights and buffers.
         optimizers: turn -> its optimisers, with what they remember of gradients.
+        guard: what it knows of gradients, and the state that it would go back to.
+        schedule: learning rates over time, and the end of training.
         batches: where in the epoch training is.
         generator: noise of the first process; that of the others follows from the step (:func:`engine.renew`).
         sums: terms of this epoch so far, each times the samples it is the mean of.
         count: samples in ``sums``.
         best_score, best_epoch: the best validation score, and the epoch that it is of; 0 while there is none.
+        best_stage: 0 where not all terms were in force then, one more where they were, and one where rates fell.
         rows: lines of the metrics.
         auxiliary: terms that only players which read codes minimise.
     """
 
     model: Model
-    optimizers: Mapping[str, list[torch.optim.Optimizer]]
+    optimizers: Optimizers
+    guard: Guard
+    schedule: Schedule
     batches: Batches
     generator: torch.Generator
     sums: dict[str, Tensor] = field(default_factory=dict)
     count: int = 0
     best_score: float = math.inf
     best_epoch: int = 0
+    best_stage: int = -1
     rows: int = 0
     auxiliary: list[str] = field(default_factory=list)
 
@@ -68,14 +78,22 @@ def write(run: Run, state: State, reason: str, place: dict[str, int] | None = No
     tensors["generator"] = state.generator.get_state()
     groups: dict[str, Any] = {}
     for name, optimizer in _named(state.optimizers):
-        found, groups[name] = flatten_optimizer(f"optimizer.{name}", optimizer)
+        found, groups[name] = flatten_optimizer(f"optimizer.{name}", optimizer.state_dict())
         tensors |= found
+    if (kept := state.guard.kept()) is not None:
+        tensors |= {f"kept.model.{name}": t for name, t in kept[0].items()}
+        for name, optimizer in _named(kept[1]):
+            found, groups[f"kept.{name}"] = flatten_optimizer(f"kept.optimizer.{name}", optimizer)
+            tensors |= found
     plain = {
         "batches": place or state.batches.state_dict(),
         "groups": groups,
+        "guard": state.guard.record.plain(),
+        "schedule": state.schedule.plain(),
         "count": state.count,
         "best_score": state.best_score if math.isfinite(state.best_score) else None,
         "best_epoch": state.best_epoch,
+        "best_stage": state.best_stage,
         "rows": state.rows,
         "readers": state.auxiliary,
         "device": state.generator.device.type,
@@ -124,7 +142,8 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
     files.load_strictly(model, weights, run.checkpoint_file)
     state.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
     for name, optimizer in _named(state.optimizers):
-        restore_optimizer(f"optimizer.{name}", optimizer, tensors, plain["groups"][name])
+        optimizer.load_state_dict(optimizer_state(f"optimizer.{name}", tensors, plain["groups"][name]))
+    _restore_guard(state, tensors, plain)
     batches.load_state_dict(plain["batches"])
     steps = len(batches)
     done = batches.epoch * steps + batches.position
@@ -134,10 +153,25 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
         state.generator.manual_seed(engine.seed(options.seed, engine.STREAM["train"], done))
     state.count, state.rows = int(plain["count"]), int(plain["rows"])
     state.best_epoch = int(plain["best_epoch"])
+    state.best_stage = int(plain.get("best_stage", -1))
     state.best_score = math.inf if plain["best_score"] is None else float(plain["best_score"])
     state.auxiliary = list(plain.get("readers", []))  # absent in checkpoints of older versions
     # Where the last step was: validation, too, needs it, and may be the first thing to be done.
-    model.epoch, model.progress = (done - 1) / steps, (done - 1) / (options.epochs * steps)
+    if "schedule" in plain:  # absent in checkpoints of older versions
+        state.schedule.restore(plain["schedule"])
+    model.epoch, model.progress = (done - 1) / steps, state.schedule.progress(done - 1)
+
+
+def _restore_guard(state: State, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    kept = None
+    if weights := {name.removeprefix("kept.model."): t for name, t in tensors.items() if name.startswith("kept.model.")}:
+        states: dict[str, list[dict[str, Any]]] = {turn: [] for turn in state.optimizers}
+        for turn, built in state.optimizers.items():
+            for i in range(len(built)):
+                groups = plain["groups"][f"kept.{turn}.{i}"]
+                states[turn].append(optimizer_state(f"kept.optimizer.{turn}.{i}", tensors, groups))
+        kept = weights, states
+    state.guard.restore(plain.get("guard"), kept)  # absent in checkpoints of older versions
 
 
 def _check_best(run: Run, state: State, tell: Callable[[str], object]) -> None:
@@ -156,5 +190,5 @@ def _check_best(run: Run, state: State, tell: Callable[[str], object]) -> None:
         tell(f"{error}; written again from the checkpoint")
 
 
-def _named(optimizers: Mapping[str, list[torch.optim.Optimizer]]) -> list[tuple[str, torch.optim.Optimizer]]:
+def _named(optimizers: Mapping[str, list[T]]) -> list[tuple[str, T]]:
     return [(f"{turn}.{i}", optimizer) for turn, built in optimizers.items() for i, optimizer in enumerate(built)]

@@ -21,8 +21,9 @@ from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
 from labelspace.training.progress import Callback, NullCallback, tell
 from labelspace.training.run import Run
+from labelspace.training.schedule import Schedule
 from labelspace.training.signals import Notice
-from labelspace.training.step import Stepper
+from labelspace.training.step import Stepper, Trouble
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -82,14 +83,18 @@ class Loop:
             labelled=options.labelled if model.labelled else 0.0,
         )
         self.steps = len(self.batches)
-        self.stepper = Stepper(self.fabric, self.model, options, self.steps, self._diverged)
+        self.schedule = Schedule(options, self.steps)
+        self.stepper = Stepper(self.fabric, self.model, options, self.schedule, self._troubled)
         self.validates = "val" in data.splits
         # Each device draws its own noise; the first rank's generator is what a single device uses (engine.renew).
         noise = torch.Generator(self.fabric.device).manual_seed(engine.seed(options.seed, engine.STREAM["train"], rank))
-        self.state = checkpoint.State(self.model, self.stepper.optimizers, self.batches, noise)
+        self.state = checkpoint.State(
+            self.model, self.stepper.optimizers, self.stepper.guard, self.schedule, self.batches, noise
+        )
         self.best_weights: dict[str, Tensor] | None = None
         self.rates: list[float] = []
         self.seconds = 0.0
+        self.first_failure = ""
         self.notice = Notice()
         self.events = _events(run) if tensorboard and run is not None and fabric.is_global_zero else None
 
@@ -100,7 +105,7 @@ class Loop:
         reason = ""
         if self.run is not None:
             reason = checkpoint.restore(self.fabric, self.run, self.state, self.options, self._tell)
-        self.callback.start(self.options.epochs, self.steps, self.batches.epoch)
+        self.callback.start(self._expected(), self.steps, self.batches.epoch)
         try:
             with self.notice, engine.held_memory(self.fabric.device):
                 self.notice.waits = True
@@ -133,8 +138,9 @@ class Loop:
             step, size = epoch * self.steps + position - 1, self.batches.size
             engine.renew(self.state.generator, self.options.seed, engine.STREAM["train"], self.fabric.global_rank, step)
             losses = self.stepper.step(batch, self.state.generator, step, self.batches.own / size)
-            self.state.auxiliary = self.stepper.auxiliary_terms(losses)
-            self._add(losses.terms, size)
+            if losses is not None:
+                self.state.auxiliary = self.stepper.auxiliary_terms(losses)
+                self._add(losses.terms, size)
             seen += size
             now = time.monotonic()
             if now - shown > 0.2:
@@ -144,7 +150,6 @@ class Loop:
             if now - saved > 60 * self.options.checkpoint_minutes and position < self.steps:
                 self._checkpoint("")
                 saved = now
-        self.stepper.look()
         self.seconds = time.monotonic() - began
         self.rates.append(seen / max(self.seconds, 1e-9))
 
@@ -180,26 +185,46 @@ class Loop:
             return f"the last good checkpoint is {self.run.checkpoint_file}"
         return "no checkpoint was written yet"
 
-    def _check_weights(self) -> None:
-        """Raises DivergedError where a weight is not finite: no such model is ever written."""
-        for name, weight in self.model.named_parameters():
-            if weight.requires_grad and not bool(torch.isfinite(weight).all()):
-                raise DivergedError(
-                    f"weight {name!r} became NaN or infinite in epoch {self.batches.epoch + bool(self.batches.position)}; "
-                    f"{self._last_checkpoint()}; try a lower learning_rate or a smaller clip"
-                )
+    def _bad_weight(self) -> str:
+        """The first weight that is not finite: no such model is ever written."""
+        learnt = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+        return next((name for name, weight in learnt if not bool(torch.isfinite(weight).all())), "")
 
-    def _diverged(self, terms: dict[str, Tensor], player: str, step: int) -> None:
-        # A gradient or an objective that is not finite on one process makes the average so on all: all of them come here.
-        bad = [name for name, term in terms.items() if not bool(torch.isfinite(term).all())]
-        if self.fabric.device.type == "cpu":  # elsewhere it is looked at later, when terms are those of all processes
-            bad = engine.from_all(self.fabric, bad)
-        what = f"term {bad[0]!r}" if bad else f"the gradient of player {player!r}"
-        epoch, position = divmod(step, self.steps)
-        raise DivergedError(
-            f"{what} became NaN or infinite in epoch {epoch + 1}, step {position + 1}; {self._last_checkpoint()}; "
-            "try a lower learning_rate or a smaller clip"
-        )
+    def _sound(self, terms: dict[str, Tensor], score: float | None) -> bool:
+        """Whether all weights and a validation score are finite; where they are not, training has gone back."""
+        bad = self._bad_weight()
+        if not bad and (score is None or math.isfinite(score)):
+            return True
+        what = f"weight {bad!r}" if bad else "the validation score"
+        step = self.batches.epoch * self.steps + self.batches.position - 1
+        self.stepper.in_trouble(Trouble(self.stepper.guard.failure(), terms, what, step))
+        return False
+
+    def _troubled(self, trouble: Trouble) -> None:
+        """Says once that steps are not taken; raises DivergedError where that did not help. All processes come here at once."""
+        record = self.stepper.guard.record
+        bad = [name for name, term in trouble.terms.items() if not bool(torch.isfinite(term).all())]
+        bad = engine.from_all(self.fabric, bad)
+        what = f"term {bad[0]!r}" if bad else trouble.what
+        epoch, position = divmod(trouble.step, self.steps)
+        where = f"in epoch {epoch + 1}, step {position + 1}"
+        if bad or trouble.norm is None:
+            said = f"{what} became NaN or infinite {where}"
+            self.first_failure = self.first_failure if record.failures > 1 and self.first_failure else said
+        else:
+            said = f"{what} was {trouble.norm:.3g} {where}, usually {trouble.usual:.3g}"
+        if trouble.verdict == "fail":
+            raise DivergedError(
+                f"{self.first_failure}; so it did {record.failures - 1} times more after going back with lower learning rates; "
+                f"{self._last_checkpoint()}; try a lower learning_rate, a smaller clip, or data on another scale"
+            )
+        if record.skipped + record.undone == 0:
+            done = (
+                "the step is left out"
+                if trouble.verdict == "skip"
+                else f"training goes back {_count(record.since + 1, 'step')}"
+            )
+            self._tell(f"{said}: {done}, and learning rates are halved for a while (more of this is only counted)")
 
     def _tell(self, text: str) -> None:
         tell(self.callback, text)
@@ -252,18 +277,25 @@ class Loop:
         """Validates, writes metrics and the best model; returns why training stops, or an empty text."""
         epoch, state = self.batches.epoch, self.state
         val, score = self.validate() if self.validates else ({}, None)
-        self._check_weights()
-        best = score is None or (math.isfinite(score) and score < state.best_score)
+        sound = self._sound(val, score)
+        # Scores from before all terms were in force, or learning rates fell, do not compare with those after.
+        ready = self.model.ready
+        stage = ready + (self.schedule.closing is not None)
+        better = score is None or score < state.best_score
+        best = sound and (stage > state.best_stage or (stage == state.best_stage and better))
         if best:
+            state.best_stage = stage
             state.best_score, state.best_epoch = (state.best_score if score is None else score), epoch
             if self.run is None:
                 self.best_weights = copy.deepcopy(self.model.state_dict())
             elif self.fabric.is_global_zero:
                 saving.save(self.model, self.run.home)
         names = self.model.term_names()
+        means = {name: s / max(1, state.count) for name, s in state.sums.items()}
+        trained = float(self.model.score(means)) if means else math.inf
         row = {
             "epoch": epoch,
-            "train": _plain({name: s / state.count for name, s in state.sums.items()}, names),
+            "train": _plain(means, names),
             "val": _plain(val, names),
             "weights": _plain({k: torch.as_tensor(w) for k, w in self.model.weights().items()}, names),
             "readers": state.auxiliary,  # terms that only players which read codes minimise: the model does not feel them
@@ -271,6 +303,8 @@ class Loop:
             "best": best,
             "samples_per_second": self.rates[-1],
             "seconds": self.seconds,
+            **self.stepper.guard.counts(),
+            **({"remarks": remarks} if (remarks := self.model.remarks()) else {}),
         }
         state.sums, state.count = {}, 0
         state.rows += 1
@@ -281,18 +315,35 @@ class Loop:
                 for name, value in row[part].items():
                     self.events.add_scalar(f"{part}/{name}", value, epoch)
         self.callback.epoch(row)
-        if score is not None and not math.isfinite(score):
-            raise DivergedError(f"the validation score of epoch {epoch} is {score}; try a lower learning_rate")
-        if epoch >= self.options.epochs:
+        if sound:
+            self.stepper.guard.keep()
+        # Clocks differ from process to process, and so may what each has trained on: the first decides.
+        seconds, seen = engine.on_first(self.fabric, lambda: (self.seconds, trained if score is None else score))
+        self.schedule.epoch_ended(epoch * self.steps, seen if sound else None, ready, seconds)
+        if expect := getattr(self.callback, "expect", None):
+            expect(self._expected())
+        if self.schedule.over(epoch * self.steps):
+            if not state.best_epoch or not self.stepper.guard.took_any:
+                raise DivergedError(f"no epoch ended well: {self.first_failure}; try a lower learning_rate or a smaller clip")
+            why = f"after all {epoch} epochs" if self.schedule.closing is None else f"after {epoch} epochs, {self._end()}"
             if not self.validates:
-                return f"stopped after all {epoch} epochs; the data have no validation split, so the last weights are kept"
-            return f"stopped after all {epoch} epochs; best validation score {state.best_score:.6g} in epoch {state.best_epoch}"
+                return f"stopped {why}; the data have no validation split, so the last weights are kept"
+            return f"stopped {why}; best validation score {state.best_score:.6g} in epoch {state.best_epoch}"
         if self.options.patience and epoch - state.best_epoch >= self.options.patience:
             return (
                 f"stopped early after epoch {epoch}: no better validation score in {self.options.patience} epochs "
                 f"(best {state.best_score:.6g} in epoch {state.best_epoch})"
             )
         return ""
+
+    def _end(self) -> str:
+        """Why learning rates fell before all epochs were over."""
+        assert self.schedule.closing is not None
+        return "the score having settled" if self.schedule.settled else "as the budget asks"
+
+    def _expected(self) -> int:
+        """Epochs of all training, as it looks now."""
+        return -(-self.schedule.expected(self.batches.epoch * self.steps) // self.steps)
 
     def _finish(self) -> None:
         """Loads the best weights, lets the model measure what edits need, and writes it for good."""
@@ -310,6 +361,8 @@ class Loop:
             batches = Batches(self.data, "train", size, seed=seed, prefetch=self.batches.prefetch)
             return (batch.to(self.fabric.device) for batch in batches)
 
+        for remark in self.model.remarks():
+            self._tell(remark)
         self.model.calibrate(training_data)  # on every process: that takes no longer, and nobody waits long for another
         engine.same_weights(self.fabric, self.model)
         self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
@@ -320,12 +373,14 @@ class Loop:
         launcher.over()
 
     def _checkpoint(self, reason: str, place: dict[str, int] | None = None) -> None:
-        """Writes a checkpoint, if what would be in it is finite; arguments as of :func:`checkpoint.write`."""
-        if self.run is None or not self.fabric.is_global_zero:
-            return
-        self.stepper.look()
-        self._check_weights()
+        """Writes a checkpoint; arguments as of :func:`checkpoint.write`."""
+        if self.run is None or not self.fabric.is_global_zero or self._bad_weight():
+            return  # the next step of weights that are not finite is undone
         checkpoint.write(self.run, self.state, reason, place)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _plain(terms: dict[str, Tensor], names: dict[str, tuple[str, ...]]) -> dict[str, float]:

@@ -16,14 +16,16 @@ class Options:
     """Options of :func:`labelspace.fit`.
 
     Attributes:
-        epochs: passes over the training split.
+        epochs: passes over the training split; 0 trains until the validation score has settled.
+        steps: the most steps, 0 for any number; training ends with the epoch in which they are reached.
+        minutes: the most minutes that training may take, 0 for any number; it ends with an epoch.
         batch_size: samples a step, over all devices.
         learning_rate: peak learning rate of the optimiser.
         auxiliary_learning_rate: constant learning rate of players that only read codes: adversaries and label heads.
         optimizer: "adam", or "adagrad" for results that were published with it; players that read codes keep Adam.
         muon_learning_rate: peak learning rate of Muon for weight matrices and kernels; 0 trains everything with Adam.
         muon_precision: what Muon multiplies in: "auto" is bfloat16 where the device multiplies it natively, else float32.
-        warmup: steps over which learning rates rise to their peak.
+        warmup: steps over which learning rates rise to their peak, at most a tenth of all.
         decay: last fraction of training over which they fall along half a cosine wave to ``floor`` times the peak.
         floor: where learning rates end, as a fraction of their peak.
         clip: largest gradient norm of a player; 0 does not clip.
@@ -41,6 +43,8 @@ class Options:
     """
 
     epochs: int = 20
+    steps: int = 0
+    minutes: float = 0.0
     batch_size: int = 128
     learning_rate: float = 1e-3
     auxiliary_learning_rate: float = 1e-3
@@ -64,7 +68,8 @@ class Options:
     checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 1), ("warmup", 0), ("patience", 0), ("devices", 1), ("nodes", 1)):
+        least = {"epochs": 0, "steps": 0, "minutes": 0, "batch_size": 1, "warmup": 0, "patience": 0, "devices": 1, "nodes": 1}
+        for name, low in least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.precision == "16-mixed":
@@ -100,7 +105,7 @@ class Options:
 
     def pace(self, step: int, steps: int) -> float:
         """Factor on the learning rates at a step of so many."""
-        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        rise = min(1.0, (step + 1) / max(1, min(self.warmup, steps / 10)))
         start = 1.0 - self.decay
         fraction = step / max(1, steps)
         if self.decay == 0 or fraction <= start:

@@ -14,7 +14,8 @@ from labelspace.terminal import Lines
 class Callback(Protocol):
     """What ``fit`` tells while it works; all methods are called on the first rank only.
 
-    One that also has ``note(text)`` is told in words what is unusual; without it, that goes to Python's logging.
+    One that also has ``note(text)`` is told in words what is unusual; without it, that goes to Python's logging. One that has
+    ``expect(epochs)`` is told after every epoch how many there will be, as it looks then.
     """
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
@@ -93,6 +94,11 @@ class Terminal:
 
     def epoch(self, row: dict) -> None:
         self.console.print(describe(row, self._epochs), highlight=False, soft_wrap=True)
+
+    def expect(self, epochs: int) -> None:
+        self._epochs = epochs
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=epochs * self._steps)
 
     def note(self, text: str) -> None:
         self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)

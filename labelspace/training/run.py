@@ -261,9 +261,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def flatten_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def flatten_optimizer(prefix: str, state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """An optimiser's state as named tensors, and its groups' plain options."""
-    state = optimizer.state_dict()
     tensors = {
         f"{prefix}.{index}.{key}": torch.as_tensor(value)
         for index, entries in state["state"].items()
@@ -272,13 +271,11 @@ def flatten_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> tuple[di
     return tensors, state["param_groups"]
 
 
-def restore_optimizer(
-    prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
-) -> None:
+def optimizer_state(prefix: str, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
     """The inverse of :func:`flatten_optimizer`."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith(f"{prefix}."):
             index, key = name[len(prefix) + 1 :].split(".", 1)
             state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return {"state": state, "param_groups": groups}

@@ -13,12 +13,32 @@ from torch import Tensor, nn
 from labelspace.data.batches import Batch
 from labelspace.models.base import Losses, Model, Player
 from labelspace.training import engine, optimizers
+from labelspace.training.guard import Guard, Verdict
 from labelspace.training.options import Options
+from labelspace.training.schedule import Schedule
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_LOOKS = 20  # steps on a GPU between two looks at whether all is finite: a look waits for the device
+
+@dataclass(frozen=True)
+class Trouble:
+    """A step that was not taken.
+
+    Attributes:
+        verdict: what became of it.
+        terms: the batch's, as far as they were computed.
+        what: what was far outside its range or not finite, where no term is.
+        step: which one of all training.
+        norm, usual: gradient norms; None where they are not finite.
+    """
+
+    verdict: Verdict
+    terms: dict[str, Tensor]
+    what: str
+    step: int
+    norm: float | None = None
+    usual: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +75,11 @@ class Stepper:
         fabric: devices and precision.
         model: on its device.
         options: how to train.
-        steps: batches in an epoch.
-        diverged: called with terms, player and step where an objective or a gradient is not finite; it raises.
+        schedule: learning rates over time.
+        troubled: told about a step that was not taken; it raises where training has failed.
 
     Attributes:
+        guard: judges every step before it is taken.
         optimizers: turn -> its optimisers. A turn is a player, or neighbours that only read codes: "adversary+label_head".
     """
 
@@ -67,10 +88,10 @@ class Stepper:
         fabric: Fabric,
         model: Model,
         options: Options,
-        steps: int,
-        diverged: Callable[[dict[str, Tensor], str, int], None],
+        schedule: Schedule,
+        troubled: Callable[[Trouble], object],
     ) -> None:
-        self.fabric, self.model, self.options, self.steps, self.diverged = fabric, model, options, steps, diverged
+        self.fabric, self.model, self.options, self.schedule, self.troubled = fabric, model, options, schedule, troubled
         self.players = model.players()
         self.buffers = engine.BufferSync(fabric, model)
         self.turns = _turns(self.players)
@@ -84,15 +105,17 @@ class Stepper:
             for turn in self.turns
         }
         self._parameters = {turn.name: turn.parameters for turn in self.turns}
-        self._waits = fabric.device.type != "cpu"  # a number that is read waits for the device
-        self._unseen: list[tuple[dict[str, Tensor], str, int, Tensor]] = []
+        self.guard = Guard(model, self.optimizers)
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int, share: float = 1.0) -> Losses:
-        """All players' steps on one batch, in the model's order; ``share`` is this process's part of its samples."""
+    def step(self, batch: Batch, generator: torch.Generator, step: int, share: float = 1.0) -> Losses | None:
+        """All players' steps on one batch, in the model's order; None where one of them was not taken.
+
+        ``share`` is this process's part of the batch's samples.
+        """
         model = self.model
         self.buffers.remember()
-        model.epoch, model.progress = step / self.steps, step / (self.options.epochs * self.steps)
-        self._set_pace(self.options.pace(step, self.options.epochs * self.steps))
+        model.epoch, model.progress = step / self.schedule.steps, self.schedule.progress(step)
+        self._set_pace(self.schedule.pace(step))
         with self.fabric.autocast():
             losses = model.losses(batch, generator)
         for turn in self.turns:
@@ -106,51 +129,42 @@ class Stepper:
                 # Where an objective is not finite on one process, no gradient may be on any: they must not part here.
                 felt = share * (1 + 0 * objective.detach()) if self.fabric.world_size > 1 else share
                 engine.average_gradients(self.fabric, parameters, felt)
-                self._bound(parameters, objective, losses, names[0], step)
+                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+                size = float(norm)
+                # A gradient that is averaged over processes is not finite where any one's objective is not.
+                finite = math.isfinite(size) and math.isfinite(float(objective.detach()) if self.fabric.world_size == 1 else 0)
+                verdict = self.guard.judge(turn.name, finite, size)
+                if verdict != "step":
+                    if verdict == "skip":
+                        self.buffers.average(losses, share)  # what the model saw of the batch stays, alike in all processes
+                    what, usual = f"the gradient of player {names[0]!r}", self.guard.usual(turn.name)
+                    self.in_trouble(Trouble(verdict, losses.terms, what, step, size if finite else None, usual))
+                    return None
+                if self.options.clip and size > self.options.clip:
+                    nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
                 for optimizer in self.optimizers[turn.name]:
                     optimizer.step()
         self.buffers.average(losses, share)
         model.adapt(losses)
-        if len(self._unseen) >= _LOOKS * len(self.turns):
-            self.look()
+        self.guard.took_a_step()
         return losses
 
+    def in_trouble(self, trouble: Trouble) -> None:
+        """Says so, which raises where training has failed, and backs off."""
+        self.troubled(trouble)
+        self.guard.back_off(undo=trouble.verdict == "undo")
+
     def _set_pace(self, pace: float) -> None:
-        """Learning rates of this step; players that read codes keep theirs."""
+        """Learning rates of this step; players that read codes keep theirs, except in trouble."""
         for turn in self.turns:
-            for optimizer in self.optimizers[turn.name] if not turn.auxiliary else ():
+            for optimizer in self.optimizers[turn.name]:
                 for group in optimizer.param_groups:
-                    group["lr"] = group.setdefault("initial_lr", group["lr"]) * pace
-
-    def _bound(self, parameters: list[nn.Parameter], objective: Tensor, losses: Losses, player: str, step: int) -> None:
-        """Clips the gradient, and looks whether it and the objective are finite: at once where that costs nothing."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        both = objective.detach() + norm
-        most = self.options.clip
-        if self._waits:
-            self._unseen.append((losses.terms, player, step, both))
-            if most:
-                nn.utils.clip_grads_with_norm_(parameters, most, norm)
-            return
-        if not math.isfinite(float(both)):
-            self.diverged(losses.terms, player, step)
-        if most and float(norm) > most:
-            nn.utils.clip_grads_with_norm_(parameters, most, norm)
-
-    def look(self) -> None:
-        """Whether all steps since the last look were finite; called before anything is written. Raises through ``diverged``."""
-        unseen, self._unseen = self._unseen, []
-        if not unseen:
-            return
-        finite = torch.stack([both for *_, both in unseen]).isfinite().tolist()
-        for (terms, player, step, _), fine in zip(unseen, finite, strict=True):
-            if not fine:
-                self.diverged(terms, player, step)
+                    rate = group.setdefault("initial_lr", group["lr"])
+                    group["lr"] = rate * (1.0 if turn.auxiliary else pace) * self.guard.record.pace
 
     def auxiliary_terms(self, losses: Losses) -> list[str]:
-        """Terms that only players which read codes minimise: the model does not feel them."""
-        return [name for name, player in losses.owners.items() if self.players[player].auxiliary]
+        """Terms that only other players than the model minimise: it does not feel them."""
+        return [name for name, player in losses.owners.items() if player != "model"]
 
 
 def _turns(players: dict[str, Player]) -> list[_Turn]:

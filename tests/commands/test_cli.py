@@ -187,7 +187,7 @@ def test_init_from_says_what_it_took(run: Path, capsys, fails) -> None:
         main(["train", "digits", "--model", "vae", "--epochs", "1", *_UNREPORTED, "--out", "vae", "--init-from", str(run)]) == 0
     )
     said = capsys.readouterr().err
-    assert "taken: trunk (" in said
+    assert "taken: likelihood, trunk (" in said
     assert "not taken, shape" in said
     assert "init_from:" in Path("vae/config.yaml").read_text()
     fails(["train", "digits", "--epochs", "1", "--out", "x", "--init-from", "nowhere"], "holds no model to start from")
@@ -216,7 +216,7 @@ def test_compare_trains_models_and_keeps_finished_runs(capsys, fails) -> None:
     assert Path("cmp/table.md").read_text().count("|\n") == 6
     assert json.loads(Path("cmp/results.json").read_text())["runs"][:3] == first["runs"][:3]
     fails([*arguments, "--set", "latent=3"], "other settings", "--out")
-    fails(["compare", "digits", "--models", "vae", "--epochs", "0", "--out", "none"], "epochs must be at least 1")
+    fails(["compare", "digits", "--models", "vae", "--epochs", "-1", "--out", "none"], "epochs must be at least 0")
     assert not Path("none").exists()
     fails(["compare", "digits", "--models", "cvae"], "unknown model 'cvae'")
     fails(["compare", "digits", "--models", "vae", "--set", "latnet=3"], "'latnet'", "latent")
@@ -238,7 +238,7 @@ def test_a_resumed_run_that_was_cut_before_its_first_checkpoint_starts_from_wher
         Path("warm", name).unlink()  # only config.yaml and environment.json were written yet
     capsys.readouterr()
     assert main(["train", "--resume", "--out", "warm", "--no-report"]) == 0
-    assert "taken: trunk (" in capsys.readouterr().err
+    assert "taken: likelihood, trunk (" in capsys.readouterr().err
     assert Path("warm/model.safetensors").read_bytes() == whole
 
 

@@ -234,3 +234,19 @@ def test_opening_again_builds_nothing_and_is_quick(data: Dataset):
     assert isinstance(again.x, np.memmap)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     np.testing.assert_array_equal(again.x, data.x)
+
+
+def test_a_label_may_imply_another_and_labels_may_be_rare():
+    def labels(**options):
+        grid = faces(**options)
+        values, _ = grid.labels(grid.sample(30_000, np.random.default_rng(0)))
+        return {name: values[:, grid.schema.index(name)] for name in ("Eyeglasses", "Beard", "Smiling")}
+
+    implied = labels(implied=True)
+    assert implied["Eyeglasses"][implied["Beard"] == 1].all()
+    assert implied["Beard"].mean() == pytest.approx(0.25, abs=0.01)
+    assert implied["Eyeglasses"].mean() == pytest.approx(0.5, abs=0.01)
+    rare = labels(rare=True)
+    assert rare["Beard"].mean() == pytest.approx(0.02, abs=0.003)
+    assert rare["Eyeglasses"].mean() == pytest.approx(0.1, abs=0.01)
+    assert rare["Smiling"].mean() == pytest.approx(0.5, abs=0.01)

@@ -16,6 +16,7 @@ from torch import distributions as td
 
 from labelspace.errors import UserError
 from labelspace.likelihoods import Bernoulli, Gaussian, Laplace, Likelihood, NegativeBinomial, Table, build_likelihood
+from labelspace.likelihoods.location_scale import GaussianDistribution
 
 SHAPE = (2, 3, 4)
 
@@ -340,3 +341,65 @@ def test_a_table_may_have_one_kind_of_column(text: str):
     assert likelihood(raw).log_prob(x)[2] == 0
     likelihood.measure(torch.full((3, 1), math.nan))
     assert likelihood(raw).mean.isfinite().all()
+
+
+# -- a scale that is found --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["gaussian", "laplace"])
+@given(seed=st.integers(0, 1000), power=st.floats(-3, 3), offset=st.floats(-5, 5))
+@settings(max_examples=20, deadline=None)
+def test_units_of_the_data_do_not_matter(text: str, seed: int, power: float, offset: float):
+    random = seeded(seed)
+    x = torch.randn(50, 3, generator=random) * torch.tensor([1.0, 2.0, 5.0])
+    raw = torch.randn(50, 3, generator=random)
+    unit = 10.0**power
+    found = []
+    for data_ in (x, unit * (x + offset)):
+        likelihood = build_likelihood(text, (3,), "auto", False)
+        likelihood.measure(data_)
+        found.append((likelihood.inputs(data_), likelihood(raw).log_prob(data_), likelihood(raw).mean))
+    torch.testing.assert_close(found[0][0], found[1][0], atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(found[0][1] - 3 * math.log(unit), found[1][1], atol=0.05, rtol=1e-3)
+    torch.testing.assert_close(unit * (found[0][2] + offset), found[1][2], atol=2e-3 * unit, rtol=2e-3)
+
+
+def test_a_scale_that_is_found_ends_at_the_error_between_its_bounds():
+    x = torch.randn(2000, 4, generator=seeded()) * torch.tensor([0.001, 1.0, 30.0, 1000.0])
+    likelihood = Gaussian((4,), "auto")
+    likelihood.measure(x)
+    error = torch.tensor([0.01, 0.15, 0.25, 0.9])  # of each column's deviation: too small, and too large
+    raw = (x - likelihood.centre) / likelihood.unit + error * torch.randn(2000, 4, generator=seeded(1))
+    optimizer = torch.optim.Adam(likelihood.parameters(), 1e-2)
+    for _ in range(600):
+        optimizer.zero_grad()
+        (-likelihood(raw).log_prob(x).mean()).backward()
+        optimizer.step()
+    found = likelihood(raw)
+    assert isinstance(found, GaussianDistribution)
+    share = found.scale / likelihood.unit
+    assert share.tolist() == pytest.approx([0.1, 0.15, 0.25, 1 / 3], abs=0.01)
+
+
+def test_first_gradients_are_alike_whatever_the_units_and_constant_columns_do_no_harm():
+    for factor in (1e-3, 1.0, 1e3):
+        x = factor * torch.randn(100, 3, generator=seeded())
+        x[:, 2] = 7 * factor
+        likelihood = build_likelihood("gaussian", (3,), "auto", False)
+        likelihood.measure(x)
+        raw = torch.zeros(100, 3, requires_grad=True)
+        (-likelihood(raw).log_prob(x).mean()).backward()
+        assert raw.grad is not None
+        assert float(raw.grad.norm()) == pytest.approx(1.4, rel=0.2)
+        assert bool(torch.isfinite(likelihood.inputs(x)).all())
+        assert float(likelihood(raw).mean[0, 2].detach()) == pytest.approx(7 * factor)
+
+
+def test_images_have_one_unit():
+    x = 0.1 * torch.rand(20, 3, 8, 8, generator=seeded())  # dim pictures
+    likelihood = build_likelihood("gaussian", (3, 8, 8), "auto", False)
+    likelihood.measure(x)
+    assert likelihood.inputs(x).std() == pytest.approx(1.0, abs=0.01)
+    found = likelihood(torch.zeros(2, 3, 8, 8))
+    assert isinstance(found, GaussianDistribution)
+    assert found.scale.ndim == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -24,9 +25,17 @@ OBSERVED = torch.tensor([[True, True], [False, True], [True, False], [False, Fal
 
 def model(schema: Schema = SCHEMA, **changes) -> DIVA:
     torch.manual_seed(0)
-    arguments = {"latent": 2, "subspace": 1, "classification": 7.0, "kl_z": 1.0, "kl_y": 1.0, "likelihood": "gaussian"}
+    arguments: dict[str, Any] = {
+        "latent": 2,
+        "subspace": 1,
+        "classification": 7.0,
+        "kl_z": 1.0,
+        "kl_y": 1.0,
+        "likelihood": "gaussian",
+    }
     frequencies = FREQUENCIES if schema is SCHEMA else None
-    m = DIVA((3,), schema, frequencies, **{**arguments, "scale": 0.7, "network": Network(width=8, depth=1), **changes}).eval()
+    arguments |= {"scale": 0.7, "network": Network(width=8, depth=1), **changes}
+    m = DIVA((3,), schema, frequencies, **arguments).eval()
     with torch.no_grad():
         for p in [*m.label_prior.parameters(), *m.classifiers.parameters()]:
             p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(2)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -26,9 +27,10 @@ OBSERVED = torch.tensor([[True, True], [False, True], [True, False], [False, Fal
 def model(schema: Schema = SCHEMA, **changes) -> M2:
     """M2 with random networks, but a decoder that is linear in z and in the label features."""
     torch.manual_seed(0)
-    arguments = {"latent": 2, "classification": 0.1, "enumerate": 32, "likelihood": "gaussian", "scale": SCALE}
+    arguments: dict[str, Any] = {"latent": 2, "classification": 0.1, "enumerate": 32, "likelihood": "gaussian", "scale": SCALE}
     frequencies = FREQUENCIES if schema is SCHEMA else None
-    m = M2((3,), schema, frequencies, **{**arguments, "network": Network(width=8, depth=1), **changes}).eval()
+    arguments |= {"network": Network(width=8, depth=1), **changes}
+    m = M2((3,), schema, frequencies, **arguments).eval()
     m.decoder = nn.Linear(2 + schema.width, 3)
     with torch.no_grad():
         m.label_head.weight.mul_(3)

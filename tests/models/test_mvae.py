@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,9 @@ FREQUENCIES = [[0.8, 0.2], [0.5, 0.3, 0.2]]
 
 def model(**changes) -> MVAE:
     torch.manual_seed(0)
-    arguments = {"latent": 2, "beta": 1.0, "label_weight": 10.0, "likelihood": "gaussian", "scale": 0.7}
-    return MVAE((3,), SCHEMA, FREQUENCIES, **{**arguments, "network": Network(width=8, depth=1), **changes}).eval()
+    arguments: dict[str, Any] = {"latent": 2, "beta": 1.0, "label_weight": 10.0, "likelihood": "gaussian", "scale": 0.7}
+    arguments |= {"network": Network(width=8, depth=1), **changes}
+    return MVAE((3,), SCHEMA, FREQUENCIES, **arguments).eval()
 
 
 def sample_of(values: list[float], observed: list[bool], n: int = 1) -> Batch:

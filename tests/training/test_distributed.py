@@ -28,6 +28,7 @@ from labelspace.models.base import Losses
 from labelspace.storage import files
 from labelspace.training import Options, engine, launcher
 from labelspace.training.fit import fit
+from labelspace.training.schedule import Schedule
 from labelspace.training.step import Stepper
 
 _PROGRAM = Path(__file__).with_name("shares.py")
@@ -103,7 +104,9 @@ def test_gradients_terms_and_buffers_are_those_of_one_process_that_computes_both
         sizes.append(len(batch))
     assert sizes == [4, 3]
     expected = []
-    steppers = [Stepper(engine.launch(options, images=False), own, options, 1, lambda *_: None) for own in models]
+    steppers = [
+        Stepper(engine.launch(options, images=False), own, options, Schedule(options, 1), lambda *_: None) for own in models
+    ]
     for mine in zip(*(stepper.turns for stepper in steppers), strict=True):
         for names in mine[0].steps():
             for one, loss in zip(mine, losses, strict=True):
@@ -248,10 +251,10 @@ def test_an_objective_that_is_not_finite_on_one_process_is_felt_by_all(
     monkeypatch.setattr(engine.BufferSync, "average", lambda kept, losses, share: None)
     monkeypatch.setattr(engine, "average_gradients", lambda fabric, parameters, share: felt.append(float(share)))
 
-    def diverged(*_: object) -> None:
+    def troubled(*_: object) -> None:
         raise DivergedError("here")
 
-    stepper = Stepper(fabric, model, Options(), 1, diverged)
+    stepper = Stepper(fabric, model, Options(), Schedule(Options(), 1), troubled)
     weight = next(p for p in model.parameters() if p.requires_grad)
     batch = next(iter(Batches(shares.data(0.0), "train", 7, prefetch=0)))
     for addend in (0.0, torch.inf):  # its gradient is finite all the same

@@ -2,7 +2,8 @@
 
 A face is a row of factors (glasses, beard, mouth, hair, skin, ...); a label is a statement about one factor ("the glasses
 factor is not *none*"). Changing only that factor and drawing again gives the true counterfactual, in as many styles as the
-factor has. Attributes are drawn independently unless ``correlated`` is asked for.
+factor has. Attributes are drawn independently unless something else is asked for: correlated ones, one that implies another,
+or rare ones.
 
 The drawings come from the package ``python-avatars``; ``skia-python`` turns them into pixels (extra ``faces``).
 """
@@ -118,20 +119,39 @@ _LOG_ODDS_SHIFT = {
 }
 
 
-def sample_factors(n: int, rng: np.random.Generator, *, correlated: bool = False) -> np.ndarray:
-    """Draws ``n`` rows of factors, shape ``(n, len(FACTORS))``, dtype uint8."""
+# With ``rare=True``: one label on a sample in fifty, one on a sample in ten.
+_RARE = {"Beard": 0.02, "Eyeglasses": 0.1}
+# With ``implied=True``: label -> the label that it implies.
+_IMPLIES = {"Beard": "Eyeglasses"}
+
+
+def sample_factors(
+    n: int, rng: np.random.Generator, *, correlated: bool = False, implied: bool = False, rare: bool = False
+) -> np.ndarray:
+    """Draws ``n`` rows of factors, shape ``(n, len(FACTORS))``, dtype uint8.
+
+    Args:
+        n: how many.
+        rng: of the draws.
+        correlated: attributes go together as in photographs of celebrities.
+        implied: a beard is only where glasses are.
+        rare: beards on two samples in a hundred, glasses on ten.
+    """
+    probability = _PROBABILITY | (_RARE if rare else {})
     factors = np.stack([rng.integers(0, len(options), n) for options in FACTORS.values()], axis=1).astype(np.uint8)
     drawn: dict[str, np.ndarray] = {}
     for rule in RULES:
         name = rule.label.name
         if name not in _PROBABILITY:
             continue
-        p = _PROBABILITY[name]
+        p = probability[name]
         log_odds = np.full(n, np.log(p / (1 - p)))
         if correlated:
             for other, shift in _LOG_ODDS_SHIFT.get(name, {}).items():
-                log_odds += shift * (drawn[other] - _PROBABILITY[other])
+                log_odds += shift * (drawn[other] - probability[other])
         drawn[name] = (rng.random(n) < 1 / (1 + np.exp(-log_odds))).astype(int)
+        if implied and name in _IMPLIES:
+            drawn[name] &= drawn[_IMPLIES[name]]
         for value in (0, 1):
             rows = drawn[name] == value
             factors[rows, rule.factor] = rng.choice(rule.options[value], rows.sum())
@@ -198,12 +218,12 @@ def _plain(svg: str) -> str:
     return re.sub(r"<(title|desc)>.*?</\1>", "", svg)
 
 
-def faces(*, size: int = 64, correlated: bool = False) -> FactorGrid:
-    """The generator of ``faces`` as a grid of factors with label rules; see the module's docstring."""
+def faces(*, size: int = 64, correlated: bool = False, implied: bool = False, rare: bool = False) -> FactorGrid:
+    """The generator of ``faces`` as a grid of factors with label rules; arguments as of :func:`sample_factors`."""
     return FactorGrid(
         name="faces",
         factors=FACTORS,
         rules=RULES,
-        sample=lambda n, rng: sample_factors(n, rng, correlated=correlated),
+        sample=lambda n, rng: sample_factors(n, rng, correlated=correlated, implied=implied, rare=rare),
         arguments={"size": size},
     )

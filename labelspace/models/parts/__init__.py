@@ -18,7 +18,9 @@
 
 from labelspace.models.parts.adversary import (
     BlockAdversaries,
+    ParallelMLP,
     between_mean_and_draw,
+    class_weights,
     cross_entropy,
     divergence,
     negative_entropy,
@@ -45,10 +47,12 @@ __all__ = [
     "Erasure",
     "LabelClassifiers",
     "LabelPrior",
+    "ParallelMLP",
     "SpectralFeatures",
     "SubspacePrior",
     "TypicalPoints",
     "between_mean_and_draw",
+    "class_weights",
     "counterfactual_consistency",
     "cross_entropy",
     "divergence",

@@ -7,51 +7,50 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from labelspace.blocks import Latents
 from labelspace.distributions import DiagonalGaussian
 
 
 def counterfactual_consistency(
-    decode: Callable[[Latents[Tensor], Tensor], Tensor],
-    encode: Callable[[Tensor, Tensor], Latents[DiagonalGaussian]],
-    x: Tensor,
-    posterior: Latents[DiagonalGaussian],
-    codes: Latents[Tensor],
+    decode: Callable[[Tensor, Tensor], Tensor],
+    encode: Callable[[Tensor, Tensor], tuple[DiagonalGaussian, DiagonalGaussian]],
+    z: Tensor,
+    w: Tensor,
+    scale: Tensor,
     values: Tensor,
+    block_of: Tensor,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """What the encoders make of the model's own counterfactuals.
 
     Half of the batch is decoded with some labels' blocks (each with probability one half) taken from other samples. Encoded
     again, the result must have the free code that it was made from, whatever its labels are now, and the blocks that it was
-    given. The first block is the free one, then there is one for every label.
+    given.
 
     Args:
-        decode: codes of samples and those samples -> their means.
-        encode: samples and their label values -> posterior.
-        x: ``(n, *shape)``.
-        posterior, codes: of ``x``.
+        decode: ``z`` and ``w`` of the first half of the samples -> their means.
+        encode: samples and their label values -> posteriors of ``z`` and ``w``.
+        z, w: codes, ``(n, free)`` and ``(n, width)``: the free one, and all labels' blocks side by side.
+        scale: ``(n, free)`` posterior scale of ``z``.
         values: ``(n, labels)``, complete.
+        block_of: ``(width,)`` the position of the label that each coordinate of ``w`` belongs to.
         generator: of donors and of who is given what.
 
     Returns:
         Terms in nats per sample: ``consistency_z``, and ``consistency_w (labels,)``. Through ``decode`` their gradient
         reaches the decoder: it must draw pictures that show the block that it was given.
     """
-    free, *labelled = codes.blocks
-    n = max(1, len(values) // 2)
-    swapped_values, swapped = values[:n].clone(), {}
-    half = codes.rows(slice(0, n))
-    for i, block in enumerate(labelled):
-        donors = torch.randperm(len(values), generator=generator, device=values.device)[:n]
-        swap = torch.rand(n, 1, generator=generator, device=values.device) < 0.5
-        swapped[block.name] = torch.where(swap, codes[block.name][donors], half[block.name]).detach()
-        swapped_values[:, i] = torch.where(swap[:, 0], values[donors, i], values[:n, i])
-    given = half.map(Tensor.detach).replace(swapped)
-    again = encode(decode(given, x[:n]), swapped_values)
-    distance = (again[free.name].mean - given[free.name]) / posterior[free.name].scale[:n].detach()
+    half, labels = max(1, len(values) // 2), values.shape[1]
+    donors = torch.randint(len(values), (half, labels), generator=generator, device=values.device)
+    swap = torch.rand(half, labels, generator=generator, device=values.device) < 0.5
+    given_values = torch.where(swap, values.gather(0, donors), values[:half])
+    w = w.detach()
+    given_w = torch.where(swap[:, block_of], w.gather(0, donors[:, block_of]), w[:half])
+    given_z = z[:half].detach()
+    again_z, again_w = encode(decode(given_z, given_w), given_values)
+    distance = (again_z.mean - given_z) / scale[:half].detach()
+    nats = -again_w.log_prob_per_dimension(given_w).mean(0)
     return {
         # logarithmic, so that a picture that went wrong does not outvote the rest
         "consistency_z": torch.log1p(0.5 * distance**2).sum(1).mean(),
-        "consistency_w": torch.stack([-again[b.name].log_prob(given[b.name]).mean() for b in labelled]),
+        "consistency_w": nats.new_zeros(labels).index_add(0, block_of, nats),
     }

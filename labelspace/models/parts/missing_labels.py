@@ -79,8 +79,8 @@ class Completions:
     samples: int
 
     def mean(self, term: Tensor) -> Tensor:
-        """Of a term ``(m,)`` the mean over samples, each counted once for all its ways."""
-        return (self.weight * term).sum() / self.samples
+        """Of a term ``(m, ...)`` the mean over samples, each counted once for all its ways, ``(...)``."""
+        return torch.tensordot(self.weight, term, 1) / self.samples
 
     @classmethod
     def of(cls, batch: Batch, answer: LabelDistribution, generator: torch.Generator, most: int) -> Completions:

@@ -30,9 +30,16 @@ class SubspacePrior(nn.Module):
         learned: learn mean and scale from y instead (an ablation of the paper).
     """
 
+    turned: Tensor
+    discrete: Tensor
+
     def __init__(self, schema: Schema, subspace: int, *, flip: bool = False, learned: bool = False) -> None:
         super().__init__()
-        self.schema, self.subspace, self.flip = schema, subspace, flip
+        self.subspace = subspace
+        turned = [flip and label.kind == "binary" for label in schema for _ in range(label.features)]
+        discrete = [label.discrete for label in schema for _ in range(label.features)]
+        self.register_buffer("turned", torch.tensor(turned, dtype=torch.bool), persistent=False)
+        self.register_buffer("discrete", torch.tensor(discrete, dtype=torch.bool), persistent=False)
         self.network = nn.Linear(schema.width, 2 * subspace * schema.width) if learned else None
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
@@ -40,9 +47,6 @@ class SubspacePrior(nn.Module):
         if self.network is not None:
             mean, raw = self.network(features).float().chunk(2, dim=-1)
             return DiagonalGaussian(mean, nn.functional.softplus(raw) + 1e-3)
-        means, scales = [], []
-        for label, part in zip(self.schema, features.split(self.schema.feature_widths, dim=-1), strict=True):
-            on = 1 - part if self.flip and label.kind == "binary" else part
-            means.append(ON_MEAN * on)
-            scales.append(OFF_SCALE + (ON_SCALE - OFF_SCALE) * on if label.discrete else torch.full_like(on, CONTINUOUS_SCALE))
-        return DiagonalGaussian(*(torch.cat(parts, -1).repeat_interleave(self.subspace, -1) for parts in (means, scales)))
+        on = torch.where(self.turned, 1 - features, features)
+        scale = torch.where(self.discrete, OFF_SCALE + (ON_SCALE - OFF_SCALE) * on, CONTINUOUS_SCALE)
+        return DiagonalGaussian(*(part.repeat_interleave(self.subspace, -1) for part in (ON_MEAN * on, scale)))

@@ -1,0 +1,134 @@
+"""How fast training goes and when it is over: after so many passes, or when its validation score has settled."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from labelspace.training.options import Options
+
+_FEWEST, _SHORTEST = 8, 400  # validations and steps, with all terms in force, that a verdict needs
+_LITTLE = 0.005  # of all that the score has gained; less in a quarter of training is no gain any more
+_CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
+
+
+@dataclass
+class Schedule:
+    """Learning rates over time, and the end of training.
+
+    With a number of ``epochs`` learning rates rise, stay, and fall along half a cosine wave in the last part of training
+    (``decay``). Without one they stay until the validation score does not gain any more, then fall likewise, and training is
+    over: the same for few samples and for many. ``steps`` and ``minutes`` are budgets: rates fall early enough.
+
+    Args:
+        options: how to train.
+        steps: batches of an epoch.
+
+    Attributes:
+        scores: validation scores with all terms in force, and the steps that they are of.
+        closing: the step from which rates fall, and over how many steps; None before.
+        settled: whether they fall because the score had settled.
+        seconds: that training has taken, in all calls.
+    """
+
+    options: Options
+    steps: int
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    closing: tuple[int, int] | None = None
+    settled: bool = False
+    seconds: float = 0.0
+
+    @property
+    def horizon(self) -> int | None:
+        """Steps of all training, where they are fixed."""
+        return self.options.epochs * self.steps or None
+
+    def pace(self, step: int) -> float:
+        """Factor on the learning rates at a step."""
+        if self.horizon is not None and self.closing is None:
+            return self.options.pace(step, self.horizon)
+        rise = min(1.0, (step + 1) / max(1, self.options.warmup))
+        if self.closing is None or step <= self.closing[0]:
+            return rise
+        wave = 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - self.closing[0]) / self.closing[1]))
+        return rise * (self.options.floor + (1 - self.options.floor) * wave)
+
+    def progress(self, step: int) -> float:
+        """How much of all training is behind a step, as far as that is known."""
+        if self.horizon is not None and self.closing is None:
+            return step / self.horizon
+        if self.closing is None:
+            return 0.0
+        return min(1.0, step / sum(self.closing))
+
+    def expected(self, step: int) -> int:
+        """Steps of all training as it looks now; without an end in sight, the fewest."""
+        if self.closing is not None:
+            return sum(self.closing)
+        if self.horizon is not None:
+            return self.horizon
+        first = self.scores[0][0] if self.scores else 0
+        least = max(step, first + _SHORTEST, first + _FEWEST * self.steps)
+        return min(round(least * (1 + _CLOSING)), self.options.steps or least * 2)
+
+    def over(self, step: int) -> bool:
+        """Whether training ends with the epoch that a step has completed."""
+        if self.closing is not None:
+            return step >= sum(self.closing)
+        return self.horizon is not None and step >= self.horizon
+
+    def epoch_ended(self, step: int, score: float | None, ready: bool, seconds: float) -> None:
+        """Takes in an epoch, and decides whether learning rates are to fall from here.
+
+        Args:
+            step: steps of all training so far.
+            score: of validation (of training where there is none); None where it was not finite.
+            ready: whether all terms of the model are in force.
+            seconds: that the epoch took.
+        """
+        self.seconds += seconds
+        if ready and score is not None:
+            self.scores.append((step, score))
+        if self.closing is not None:
+            return
+        if self.horizon is None and settled(self.scores):
+            self.settled = True
+            self._close(step, round(step * _CLOSING))
+        elif (most := self.options.steps) and (step + self.steps) * (1 + _CLOSING) > most and (self.horizon or most + 1) > most:
+            self._close(step, most - step)
+        elif self.options.minutes and (self.seconds + seconds) * (1 + _CLOSING) > 60 * self.options.minutes:
+            self._close(step, round(step * _CLOSING))
+
+    def _close(self, step: int, over: int) -> None:
+        self.closing = (step, max(1, over))
+
+    def plain(self) -> dict[str, Any]:
+        """What changes, as plain data for a checkpoint."""
+        return {"scores": self.scores, "closing": self.closing, "settled": self.settled, "seconds": self.seconds}
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Takes up :meth:`plain`."""
+        self.scores = [(int(step), float(score)) for step, score in plain["scores"]]
+        self.closing = None if plain["closing"] is None else (int(plain["closing"][0]), int(plain["closing"][1]))
+        self.settled, self.seconds = bool(plain["settled"]), float(plain["seconds"])
+
+
+def settled(scores: Sequence[tuple[int, float]]) -> bool:
+    """Whether scores (lower is better) gain no more than their noise, or than is worth waiting for.
+
+    The last quarter is compared with the quarter before: on any scale, for any number of steps.
+    """
+    if len(scores) < _FEWEST or scores[-1][0] - scores[0][0] < _SHORTEST:
+        return False
+    values = [score for _, score in scores]
+    quarter = len(values) // 4
+    recent, before = values[-quarter:], values[-2 * quarter : -quarter]
+    gain = statistics.fmean(before) - statistics.fmean(recent)
+    last = values[-2 * quarter - 1 :]
+    noise = statistics.median(abs(b - a) for a, b in pairwise(last))
+    worth = _LITTLE * (values[0] - statistics.fmean(recent))
+    return gain <= max(worth, 2 * noise * math.sqrt(1 / quarter))

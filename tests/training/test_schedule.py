@@ -1,0 +1,151 @@
+"""Learning rates over time, and when training is over."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import labelspace as ls
+from labelspace.errors import UserError
+from labelspace.models.networks import Network
+from labelspace.training.options import Options
+from labelspace.training.progress import NullCallback
+from labelspace.training.schedule import Schedule, settled
+
+
+def falling(n: int, step: int, noise: float, seed: int = 0, scale: float = 1.0, rate: float = 300.0) -> list[tuple[int, float]]:
+    """Scores that fall exponentially."""
+    rng = np.random.default_rng(seed)
+    return [(i * step, scale * (math.exp(-i * step / rate) + noise * rng.normal())) for i in range(1, n + 1)]
+
+
+@given(st.integers(0, 1000), st.floats(-6, 6), st.sampled_from([0.0, 0.01, 0.1]))
+def test_a_verdict_does_not_depend_on_the_scale_or_offset(seed: int, power: float, noise: float) -> None:
+    scores = falling(40, 50, noise, seed)
+    moved = [(step, 10**power * score) for step, score in scores]
+    assert settled(scores) == settled(moved)
+
+
+def test_what_still_falls_is_not_settled_and_what_is_flat_is() -> None:
+    for step in (5, 50, 500):  # samples few and many: epochs of so many steps
+        ends = []
+        for n in range(1, 4000 // step + 60):
+            if settled(falling(n, step, 0.002)):
+                ends.append(n * step)
+                break
+        (end,) = ends
+        assert math.exp(-end / 300) < 0.05, "almost all is gained"
+        assert end < 16_000
+    assert settled([(100 * i, 1.0) for i in range(12)])
+    assert not settled([(100 * i, 100.0 - i) for i in range(100)])
+
+
+def test_few_validations_or_steps_are_no_ground() -> None:
+    assert not settled([(1000 * i, 1.0) for i in range(7)])
+    assert not settled([(10 * i, 1.0) for i in range(20)])
+
+
+def test_rates_rise_stay_and_fall() -> None:
+    schedule = Schedule(Options(epochs=0, warmup=10, floor=0.1), steps=20)
+    assert schedule.pace(0) == 0.1
+    assert schedule.pace(10_000) == 1.0
+    for epoch in range(1, 100):
+        schedule.epoch_ended(20 * epoch, 1.0, ready=True, seconds=1.0)
+        if schedule.closing:
+            break
+    assert schedule.settled
+    assert schedule.closing is not None
+    first, over = schedule.closing
+    assert over == first // 2
+    assert schedule.pace(first) == 1.0
+    assert schedule.pace(first + over // 2) == pytest.approx(0.55, abs=0.01)
+    assert schedule.pace(first + over) == pytest.approx(0.1)
+    assert not schedule.over(first + over - 1)
+    assert schedule.over(first + over)
+    assert schedule.progress(first + over) == 1.0
+    again = Schedule(Options(epochs=0, warmup=10, floor=0.1), steps=20)
+    again.restore(schedule.plain())
+    assert again == schedule
+
+
+def test_scores_from_before_all_terms_are_in_force_do_not_count() -> None:
+    schedule = Schedule(Options(epochs=0), steps=50)
+    for epoch in range(1, 60):
+        schedule.epoch_ended(50 * epoch, 1.0, ready=False, seconds=1.0)
+    assert schedule.closing is None
+
+
+def test_budgets_end_training_in_time() -> None:
+    by_steps = Schedule(Options(epochs=0, steps=600), steps=20)
+    by_minutes = Schedule(Options(epochs=0, minutes=1.0), steps=20)
+    for schedule in (by_steps, by_minutes):
+        epoch = 0
+        while not schedule.over(20 * epoch):
+            epoch += 1
+            schedule.epoch_ended(20 * epoch, -float(epoch**2), ready=True, seconds=2.0)
+        assert 26 <= epoch <= 31
+        assert not schedule.settled
+        assert schedule.pace(20 * epoch) < 0.1
+
+
+def test_a_number_of_passes_is_kept_and_a_smaller_budget_shortens_it() -> None:
+    schedule, options = Schedule(Options(epochs=10), steps=20), Options(epochs=10)
+    assert [schedule.pace(step) for step in range(200)] == [options.pace(step, 200) for step in range(200)]
+    assert schedule.over(200)
+    assert not schedule.over(180)
+    short = Schedule(Options(epochs=10, steps=100), steps=20)
+    done = next(epoch for epoch in range(1, 11) if short.epoch_ended(20 * epoch, 0.0, True, 1.0) or short.over(20 * epoch))
+    assert done == 5
+
+
+@pytest.mark.parametrize("options", [{"epochs": -1}, {"steps": -1}, {"minutes": -0.5}])
+def test_negative_budgets_are_refused(options: dict) -> None:
+    with pytest.raises(UserError, match="at least 0"):
+        Options(**options)
+
+
+class Heard(NullCallback):
+    def __init__(self, stop_after: int = 0) -> None:
+        self.rows: list[dict] = []
+        self.expected: list[int] = []
+        self.stop_after = stop_after
+
+    def epoch(self, row: dict) -> None:
+        self.rows.append(row)
+        if len(self.rows) == self.stop_after:
+            raise KeyboardInterrupt
+
+    def expect(self, epochs: int) -> None:
+        self.expected.append(epochs)
+
+
+def new():
+    torch.manual_seed(0)
+    data = ls.open("swiss-roll:n=500")
+    return ls.build("vae", data, network=Network(width=16, depth=1)), data
+
+
+def test_training_without_a_number_of_passes_ends_by_itself_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    options = Options(epochs=0, batch_size=32, learning_rate=1e-2, warmup=10)
+    model, data = new()
+    heard = Heard()
+    fitted = ls.fit(model, data, options, out=tmp_path / "whole", callback=heard)
+    assert "the score having settled" in fitted.reason
+    epochs = len(heard.rows)
+    assert 40 < epochs < 400
+    assert heard.expected[-1] == epochs
+    assert heard.expected == sorted(heard.expected)
+    assert heard.rows[-1]["score"] <= min(row["score"] for row in heard.rows) + 0.2
+    cut, _ = new()
+    with pytest.raises(KeyboardInterrupt):
+        ls.fit(cut, data, options, out=tmp_path / "cut", callback=Heard(epochs - 5))
+    again, _ = new()
+    ls.fit(again, data, options, out=tmp_path / "cut", resume=True)
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor.nan_to_num(), again.state_dict()[key].nan_to_num()), key
