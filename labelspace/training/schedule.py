@@ -49,13 +49,12 @@ class Schedule:
 
     def pace(self, step: int) -> float:
         """Factor on the learning rates at a step."""
-        if self.horizon is not None and self.closing is None:
-            return self.options.pace(step, self.horizon)
         rise = min(1.0, (step + 1) / max(1, self.options.warmup))
+        planned = rise if self.horizon is None else self.options.pace(step, self.horizon)
         if self.closing is None or step <= self.closing[0]:
-            return rise
+            return planned
         wave = 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - self.closing[0]) / self.closing[1]))
-        return rise * (self.options.floor + (1 - self.options.floor) * wave)
+        return planned * (self.options.floor + (1 - self.options.floor) * wave)
 
     def progress(self, step: int) -> float:
         """How much of all training is behind a step, as far as that is known."""

@@ -102,6 +102,9 @@ def test_a_number_of_passes_is_kept_and_a_smaller_budget_shortens_it() -> None:
     short = Schedule(Options(epochs=10, steps=100), steps=20)
     done = next(epoch for epoch in range(1, 11) if short.epoch_ended(20 * epoch, 0.0, True, 1.0) or short.over(20 * epoch))
     assert done == 5
+    paces = [short.pace(step) for step in range(100)]
+    assert paces[40:] == sorted(paces[40:], reverse=True), "rates that have begun to fall do not rise again"
+    assert paces[-1] < 0.1
 
 
 @pytest.mark.parametrize("options", [{"epochs": -1}, {"steps": -1}, {"minutes": -0.5}])
