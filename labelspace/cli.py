@@ -228,6 +228,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", default="reproduced", help="directory of results (default: reproduced)")
     c.add_argument("--runs", default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)")
     c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
+    c.add_argument("--only", default="", metavar="WORDS", help="do only runs described by these words: 'csvae seed 0'")
 
     c = add("explore", "explore a run in the browser", "explore:explore")
     c.add_argument("run_directory", metavar="RUN")

@@ -54,7 +54,15 @@ def _one(given: argparse.Namespace, name: str, recipe: Recipe, address: str) -> 
     out = Path(given.out)
     with terminal.share(name) as report:
         results = grid.run(
-            name, recipe, scale, address, Path(given.runs), workers=given.workers, tell=terminal.say, report=report
+            name,
+            recipe,
+            scale,
+            address,
+            Path(given.runs),
+            workers=given.workers,
+            only=given.only,
+            tell=terminal.say,
+            report=report,
         )
     if all(r.failed for r in results):
         raise UserError(f"{name}: every run failed, the first: {results[0].failed}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from labelspace.data import store
-from labelspace.data.truth import FactorGrid
+from labelspace.data.truth import Truth
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, frequencies
 from labelspace.variables import Variable, describe
@@ -52,7 +52,7 @@ class Dataset:
     observed: np.ndarray
     schema: Schema
     splits: dict[Split, np.ndarray]
-    truth: FactorGrid | None = None
+    truth: Truth | None = None
     factors: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     likelihood: str = ""
@@ -114,7 +114,7 @@ class Dataset:
         names = list(labels)
         schema = self.schema.select(names)
         columns = [self.schema.index(name) for name in names]
-        truth = self.truth and replace(self.truth, rules=tuple(self.truth.rules[c] for c in columns))
+        truth = self.truth and self.truth.select(names)
         return replace(self, values=self.values[:, columns], observed=self.observed[:, columns], schema=schema, truth=truth)
 
     def group(self, name: str, seed: int) -> Dataset:
@@ -237,48 +237,63 @@ class Dataset:
     def counterfactuals(
         self, label: str, value: float, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
     ) -> tuple[Tensor, tuple[str, ...]]:
-        """The true pictures of some samples with one label changed and everything else kept.
+        """What some samples truly are with one label changed and everything else kept, without noise of measurement.
 
         Args:
             label: the label to change.
-            value: its new value (0/1, class index or number); a value has one picture for each of its styles, a number has one,
+            value: its new value (0/1, class index or number); a value has one sample for each of its styles, a number has one,
                 of the nearest number that can be drawn.
             rows: which samples.
             progress: called with pictures drawn and pictures in all.
 
         Returns:
-            ``(n, styles, *shape)`` float32 in [0, 1], and the names of the styles.
+            ``(n, styles, *shape)`` float32, pictures in [0, 1], and the names of the styles.
 
         Raises:
             UserError: the samples were not drawn from known factors, or never with this value.
         """
-        if self.truth is None or self.factors is None:
-            raise UserError(
-                f"{self.address} has no known truth; only generated data (faces, sprites, glyphs) can draw counterfactuals"
-            )
-        styles = self.truth.styles(label, value)
-        changed = self.truth.changed(self.factors[np.asarray(rows)], label, value)
-        built = store.build(
-            f"{self.truth.name}-truth",
-            changed.reshape(-1, changed.shape[-1]),
-            self.shape,  # type: ignore[arg-type]
-            self.truth.name,
-            self.truth.arguments,
-            progress=progress,
-        )
-        x = torch.from_numpy(np.array(built.x)).view(len(rows), len(styles), *self.shape)
-        return as_float(x), styles
+        truth, factors = self._generator()
+        changed = truth.changed(factors[np.asarray(rows)], label, value)
+        x = truth.expected(changed.reshape(-1, changed.shape[-1]), self.shape, progress)
+        found = torch.from_numpy(np.array(x)).view(len(rows), changed.shape[1], *self.shape)
+        return as_float(found), truth.styles(label, value)
+
+    def expected(self, rows: Sequence[int] | np.ndarray) -> Tensor:
+        """What samples are without noise of measurement and with all cells, ``(n, *shape)``; pictures are as they are.
+
+        Raises:
+            UserError: the samples were not drawn from known factors.
+        """
+        truth, factors = self._generator()
+        return self.samples(rows) if self.is_image else torch.from_numpy(truth.expected(factors[np.asarray(rows)], self.shape))
 
     def style(self, label: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """For each sample, the index of its own style among the styles of its own value of a label, ``(n,)``; 0 for numbers."""
+        truth, factors = self._generator()
+        return truth.style(label, factors[np.asarray(rows)])
+
+    def independent(self, seed: int = 0, progress: store.Progress | None = None) -> Dataset:
+        """As many samples of the same generator, in the same splits, whose labels do not go together and are never rare.
+
+        See :meth:`labelspace.data.truth.Truth.independent`. A judge that is trained on them reads counterfactuals as well as
+        samples: it cannot take one label for another.
+
+        Raises:
+            UserError: the samples were not drawn from known factors.
+        """
+        truth, factors = self._generator()
+        rng = np.random.default_rng([seed, 7])
+        drawn = truth.independent(factors, rng)
+        x = truth.measured(truth.expected(drawn, self.shape, progress), rng)
+        values, observed = truth.labels(drawn)
+        return replace(self, x=x, values=np.where(observed, values, 0), observed=observed, factors=drawn)
+
+    def _generator(self) -> tuple[Truth, np.ndarray]:
         if self.truth is None or self.factors is None:
-            raise UserError(f"{self.address} has no known truth")
-        rule = self.truth.rule(label)
-        if not rule.label.discrete:
-            return np.zeros(len(rows), int)
-        codes = self.factors[np.asarray(rows), rule.factor]
-        place = {code: i for options in rule.options for i, code in enumerate(options)}
-        return np.array([place[int(code)] for code in codes])
+            raise UserError(
+                f"{self.address} has no known truth; only data that are generated from factors have it (labelspace data list)"
+            )
+        return self.truth, self.factors
 
     def check(self, *, training: bool = True) -> Dataset:
         """Refuses data that nothing can be learnt from; returns itself.

@@ -2,14 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from labelspace.data import store
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema
+
+
+class Truth(ABC):
+    """A generator of samples: factors, the labels that they imply, and what a sample with these factors is.
+
+    Rows of factors are ``(n, factors)``: codes of options, or numbers. A discrete label's value may be had in several ways,
+    its *styles*: each is a level of the factor that the label is about.
+
+    Attributes:
+        factors: factor name -> names of its options, in the order of their codes; none where it is a number.
+        schema: the labels.
+    """
+
+    factors: Mapping[str, tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def schema(self) -> Schema: ...
+
+    @abstractmethod
+    def select(self, labels: Sequence[str]) -> Truth:
+        """The same generator with some of the labels, in the order given."""
+
+    @abstractmethod
+    def factor(self, label: str) -> int:
+        """The column of the factor that a label is about."""
+
+    @abstractmethod
+    def labels(self, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``values`` and ``observed`` of rows of factors, both ``(n, labels)``."""
+
+    @abstractmethod
+    def styles(self, label: str, value: float) -> tuple[str, ...]:
+        """Names of the styles that a label's value has; a number has one."""
+
+    @abstractmethod
+    def style(self, label: str, factors: np.ndarray) -> np.ndarray:
+        """For each row of factors, which of the styles of its own value of a label it has, ``(n,)``; 0 for numbers."""
+
+    @abstractmethod
+    def changed(self, factors: np.ndarray, label: str, value: float) -> np.ndarray:
+        """Rows with one label's factor set to each style of a value: ``(n, factors) -> (n, styles, factors)``."""
+
+    @abstractmethod
+    def expected(self, factors: np.ndarray, shape: tuple[int, ...], progress: store.Progress | None = None) -> np.ndarray:
+        """What samples of a shape with these factors are, without noise of measurement: ``(n, factors) -> (n, *shape)``."""
+
+    def measured(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Samples as they come out: what is expected, with the noise of measurement where there is any."""
+        return expected
+
+    def independent(self, factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Rows of factors with every label drawn anew: independent of all else, each value and each of its styles alike
+        probable; numbers are those of other rows."""
+        out = factors.copy()
+        for label in self.schema:
+            if not label.discrete:
+                out[:, self.factor(label.name)] = rng.permutation(out[:, self.factor(label.name)])
+                continue
+            values = rng.integers(0, len(label.values), len(out))
+            for value in range(len(label.values)):
+                rows = np.flatnonzero(values == value)
+                if len(rows):
+                    ways = self.changed(out[rows], label.name, value)
+                    out[rows] = ways[np.arange(len(rows)), rng.integers(0, ways.shape[1], len(rows))]
+        return out
 
 
 @dataclass(frozen=True)
@@ -69,8 +137,8 @@ class LabelRule:
 
 
 @dataclass(frozen=True)
-class FactorGrid:
-    """A generator: factors, the labels that they imply, and how a row of factors is drawn.
+class FactorGrid(Truth):
+    """Pictures of factors that are codes, drawn into the store.
 
     Attributes:
         name: name of the drawing function in the store's registry.
@@ -90,11 +158,16 @@ class FactorGrid:
     def schema(self) -> Schema:
         return Schema(rule.label for rule in self.rules)
 
+    def select(self, labels: Sequence[str]) -> FactorGrid:
+        return replace(self, rules=tuple(self.rule(label) for label in labels))
+
     def rule(self, label: str) -> LabelRule:
         return self.rules[self.schema.index(label)]
 
+    def factor(self, label: str) -> int:
+        return self.rule(label).factor
+
     def labels(self, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``values`` and ``observed`` of rows of factors, both ``(n, labels)``."""
         values = np.zeros((len(factors), len(self.rules)), np.float32)
         observed = np.ones(values.shape, bool)
         for i, rule in enumerate(self.rules):
@@ -104,15 +177,108 @@ class FactorGrid:
         return np.where(observed, values, 0).astype(np.float32), observed
 
     def styles(self, label: str, value: float) -> tuple[str, ...]:
-        """Names of the styles that a label's value has; a number has one, named as the nearest that can be drawn."""
         rule = self.rule(label)
         names = list(self.factors.values())[rule.factor]
         return tuple(names[code] for code in rule.codes(value))
 
-    def changed(self, factors: np.ndarray, label: str, value: float) -> np.ndarray:
-        """Rows with one label's factor set to each style of a value: ``(n, factors) -> (n, styles, factors)``."""
+    def style(self, label: str, factors: np.ndarray) -> np.ndarray:
         rule = self.rule(label)
-        codes = np.array(rule.codes(value), factors.dtype)
-        out = np.repeat(factors[:, None], len(codes), axis=1)
-        out[:, :, rule.factor] = codes
+        if not rule.label.discrete:
+            return np.zeros(len(factors), int)
+        place = {code: i for options in rule.options for i, code in enumerate(options)}
+        return np.array([place[int(code)] for code in factors[:, rule.factor]])
+
+    def changed(self, factors: np.ndarray, label: str, value: float) -> np.ndarray:
+        return _with_levels(factors, self.factor(label), self.rule(label).codes(value))
+
+    def expected(self, factors: np.ndarray, shape: tuple[int, ...], progress: store.Progress | None = None) -> np.ndarray:
+        return store.build(f"{self.name}-truth", factors, shape, self.name, self.arguments, progress=progress).x  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What a label of vectors says about a factor that is a number.
+
+    Attributes:
+        label: the label.
+        factor: the column of the factor.
+        levels: of a discrete label: per value, levels of the factor that have it (its styles).
+        value: levels of the factor ``(n,)`` -> values of the label ``(n,)``; by default the level is the value.
+    """
+
+    label: Label
+    factor: int
+    levels: tuple[tuple[float, ...], ...] = ()
+    value: Callable[[np.ndarray], np.ndarray] = np.asarray
+
+
+@dataclass(frozen=True)
+class Equations(Truth):
+    """Vectors that are computed from factors.
+
+    Attributes:
+        factors: see :class:`Truth`.
+        causes: one per label.
+        compute: ``(n, factors) -> (n, d)``, what is expected.
+        noise: what is expected ``(n, d)`` -> a measurement ``(n, d)``; None: without any noise.
+    """
+
+    factors: Mapping[str, tuple[str, ...]]
+    causes: tuple[Cause, ...]
+    compute: Callable[[np.ndarray], np.ndarray]
+    noise: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+
+    @property
+    def schema(self) -> Schema:
+        return Schema(cause.label for cause in self.causes)
+
+    def select(self, labels: Sequence[str]) -> Equations:
+        return replace(self, causes=tuple(self.cause(label) for label in labels))
+
+    def cause(self, label: str) -> Cause:
+        return self.causes[self.schema.index(label)]
+
+    def factor(self, label: str) -> int:
+        return self.cause(label).factor
+
+    def labels(self, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = np.stack([cause.value(factors[:, cause.factor]) for cause in self.causes], 1).astype(np.float32)
+        return values, np.ones(values.shape, bool)
+
+    def _levels(self, label: str, value: float) -> tuple[float, ...]:
+        cause = self.cause(label)
+        if not np.isfinite(value):
+            raise UserError(f"{label} cannot be {value}; expected a finite number")
+        if not cause.label.discrete:
+            return (float(value),)
+        if value not in range(len(cause.levels)):
+            raise UserError(f"label {label!r} has values 0 to {len(cause.levels) - 1}, got {value:g}")
+        return cause.levels[int(value)]
+
+    def styles(self, label: str, value: float) -> tuple[str, ...]:
+        return tuple(f"{level:g}" for level in self._levels(label, value))
+
+    def style(self, label: str, factors: np.ndarray) -> np.ndarray:
+        cause, level = self.cause(label), factors[:, self.factor(label)]
+        out = np.zeros(len(factors), int)
+        values = cause.value(level)
+        for value, levels in enumerate(cause.levels):
+            mine = values == value
+            out[mine] = np.abs(level[mine, None] - np.array(levels)).argmin(1)
         return out
+
+    def changed(self, factors: np.ndarray, label: str, value: float) -> np.ndarray:
+        return _with_levels(factors, self.factor(label), self._levels(label, value))
+
+    def expected(self, factors: np.ndarray, shape: tuple[int, ...], progress: store.Progress | None = None) -> np.ndarray:
+        return self.compute(factors).astype(np.float32)
+
+    def measured(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return expected if self.noise is None else self.noise(expected, rng).astype(np.float32)
+
+
+def _with_levels(factors: np.ndarray, column: int, levels: Sequence[float]) -> np.ndarray:
+    """Rows with one factor at each of some levels: ``(n, factors) -> (n, levels, factors)``."""
+    out = np.repeat(factors[:, None], len(levels), axis=1)
+    out[:, :, column] = np.array(levels, factors.dtype)
+    return out

@@ -20,6 +20,7 @@ from labelspace.evaluation import judge as judges
 from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
+from labelspace.evaluation.units import units
 from labelspace.metrics import Score, mean, probe, strong_probe
 from labelspace.models.base import Model
 
@@ -63,12 +64,16 @@ def measure_label(model: Model, data: Dataset, judge: Judge, rows: np.ndarray, l
 def errors(
     data: Dataset, rows: np.ndarray, label: str, x: Tensor, edited: Tensor, wanted: Tensor, progress=None
 ) -> dict[str, dict[str, Any]]:
-    """Error of flipped samples to their nearest truth, beside that of doing nothing: "all", "adding" and "removing"."""
-    made, nothing = {}, {}
+    """Error of flipped samples to their nearest truth, beside that of doing nothing: "all", "adding" and "removing".
+
+    Of vectors it is the error in :func:`~labelspace.evaluation.units.units`, to what is expected without noise of measurement.
+    """
+    made, nothing, compared = {}, {}, units(data)
+    x = compared(x if data.is_image else data.expected(rows))
     for value in (0, 1):
         mine = wanted == value
-        truths, _ = data.counterfactuals(label, value, rows[mine.numpy()], progress)
-        made[value], nothing[value] = error_to_truth(edited[mine], truths), error_to_truth(x[mine], truths)
+        truths = compared(data.counterfactuals(label, value, rows[mine.numpy()], progress)[0])
+        made[value], nothing[value] = error_to_truth(compared(edited[mine]), truths), error_to_truth(x[mine], truths)
     return {
         "all": _error(np.concatenate(list(made.values())), np.concatenate(list(nothing.values()))),
         "adding": _error(made[1], nothing[1]),
@@ -86,34 +91,63 @@ def _error(errors: np.ndarray, nothing: np.ndarray) -> dict[str, Any]:
 
 
 def donor_transfer(
-    model: Model, data: Dataset, rows: np.ndarray, label: str, *, seed: int = 0, keep_detail: bool = False
+    model: Model,
+    data: Dataset,
+    rows: np.ndarray,
+    label: str,
+    *,
+    value: int = 1,
+    seed: int = 0,
+    keep_detail: bool = False,
 ) -> Score:
     """How often a transfer from a random donor is nearer to the donor's own style than to any other true style.
 
-    A model without a block for the label cannot take a donor's; its samples are given the label.
+    Donors have a value of the label, takers another. A model without a block for the label cannot take a donor's; its samples
+    are given the value.
+    """
+    takers, chosen = donors(data, rows, label, value=value, seed=seed)
+    made = take(model, data, takers, chosen, label, value=value, keep_detail=keep_detail)
+    return style_hits(data, takers, label, value, made, data.style(label, chosen))
+
+
+def donors(data: Dataset, rows: np.ndarray, label: str, *, value: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Of some samples those without a value of a label, and for each of them a random one that has it.
+
+    Raises:
+        UserError: all of them have it, or none.
     """
     index = data.schema.index(label)
-    values = data.labels(rows)[0][:, index].numpy()
-    seen = data.observed[rows, index]
-    takers, donors = rows[(values == 0) & seen], rows[(values == 1) & seen]
-    if not len(takers) or not len(donors):
+    has, seen = data.values[rows, index] == value, data.observed[rows, index]
+    takers, having = rows[~has & seen], rows[has & seen]
+    if not len(takers) or not len(having):
         raise UserError(f"{data.address}: no samples with and without {label} to transfer between")
-    chosen = donors[np.random.default_rng(seed).integers(0, len(donors), len(takers))]
-    made = take(model, data, takers, chosen, label, keep_detail=keep_detail)
-    truths, _ = data.counterfactuals(label, 1, takers)
-    nearest = errors_to_styles(made, truths).argmin(axis=1)
-    return mean(nearest == data.style(label, chosen))
+    return takers, having[np.random.default_rng(seed).integers(0, len(having), len(takers))]
+
+
+def style_hits(data: Dataset, takers: np.ndarray, label: str, value: int, made: Tensor, wanted: np.ndarray) -> Score:
+    """How often samples that were made are nearest to the wanted style, of all true styles that a value has."""
+    compared = units(data)
+    truths, _ = data.counterfactuals(label, value, takers)
+    return mean(errors_to_styles(compared(made), compared(truths)).argmin(axis=1) == wanted)
 
 
 def take(
-    model: Model, data: Dataset, takers: np.ndarray, donors: np.ndarray, label: str, *, keep_detail: bool = False
+    model: Model,
+    data: Dataset,
+    takers: np.ndarray,
+    donors: np.ndarray,
+    label: str,
+    *,
+    value: int = 1,
+    keep_detail: bool = False,
 ) -> Tensor:
-    """Samples with donors' way of having a binary label; where the model has no block for it, samples that are given it."""
+    """Samples with donors' way of having a label's value; where the model has no block for it, samples that are given it."""
     x, labels = data.samples(takers), data.labels(takers)
     if any(block.label == label for block in model.blocks):
         theirs = data.labels(donors)
         return interventions.transfer(model, x, data.samples(donors), label, labels, theirs, keep_detail=keep_detail).x
-    return interventions.set(model, x, {label: 1}, labels, keep_detail=keep_detail).x
+    given = {label: data.schema[label].format(float(value))}
+    return interventions.set(model, x, given, labels, keep_detail=keep_detail).x
 
 
 def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> dict[str, Any]:

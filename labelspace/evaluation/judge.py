@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -77,20 +78,33 @@ class Judge(nn.Module):
         return seen if seen.ndim == 2 else seen.mean((2, 3))
 
 
-def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress | None = None) -> Judge:
+def train(data: Dataset, *, epochs: int = 0, seed: int = 0, balanced: bool = False, progress: Progress | None = None) -> Judge:
     """The judge of a data set: from the cache, or trained on its training split and put there.
 
     Args:
         data: the data set; its labels are what the judge reads.
         epochs: passes; by default as many as make about 600 steps, at least 4.
         seed: of the judge's weights, batches and noise.
+        balanced: all combinations of discrete labels that occur weigh alike, so that the judge does not take one label for
+            another that mostly goes with it.
         progress: called with steps done and steps in all.
     """
     if len(data.schema) == 0:
         raise UserError(f"{data.address} has no labels for a judge to read")
     batches = Batches(data, "train", 128, seed=seed)
     epochs = epochs or max(4, -(-_STEPS // len(batches)))
-    what = json.dumps([FORMAT, data.schema.to_json(), data.shape, data.likelihood, len(data), epochs, seed])
+    what = json.dumps(
+        [
+            FORMAT,
+            data.schema.to_json(),
+            data.shape,
+            data.likelihood,
+            len(data),
+            epochs,
+            seed,
+            *(["balanced"] if balanced else []),
+        ]
+    )
     rows = data.rows("train")
     probe = np.ascontiguousarray(data.x[rows[:64]]).tobytes() + data.values[rows].tobytes() + data.observed[rows].tobytes()
     key = hashlib.sha256(what.encode() + probe).hexdigest()[:20]
@@ -102,12 +116,29 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, progress: Progress |
             files.load_strictly(judge, files.read_tensors(file)[0], file)
             return judge.eval()
         judge.data.measure(data.samples(rows[:: max(1, len(rows) // _MEASURED)] if data.is_image else rows))
-        _train(judge, batches, epochs, progress)
+        _train(judge, batches, epochs, progress, _cell_weights(data) if balanced else None)
     files.write_tensors(file, judge.state_dict())
     return judge.eval()
 
 
-def _train(judge: Judge, batches: Batches, epochs: int, progress: Progress | None) -> None:
+def _cell_weights(data: Dataset) -> dict[tuple[int, ...], float]:
+    """Combination of discrete labels in the training split -> weight of each of its samples; of mean 1."""
+    cells = Counter(_cells(data.schema, data.values[data.rows("train")]))
+    return {cell: cells.total() / len(cells) / count for cell, count in cells.items()}
+
+
+def _cells(schema: Schema, values: np.ndarray) -> list[tuple[int, ...]]:
+    discrete = [i for i, label in enumerate(schema) if label.discrete]
+    return [tuple(row) for row in values[:, discrete].astype(int).tolist()]
+
+
+def _train(
+    judge: Judge,
+    batches: Batches,
+    epochs: int,
+    progress: Progress | None,
+    weights: dict[tuple[int, ...], float] | None,
+) -> None:
     steps = epochs * len(batches)
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=1e-2, fused=True)
     pace = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / (steps + 1))
@@ -121,6 +152,9 @@ def _train(judge: Judge, batches: Batches, epochs: int, progress: Progress | Non
             if judge.data.additive:
                 x = x + torch.randn_like(x) * torch.rand(len(batch), *[1] * (x.ndim - 1)) * 0.1
             log_prob = judge(x).log_prob(batch.values)
+            if weights is not None:
+                of_cell = [weights[cell] for cell in _cells(judge.schema, batch.values.numpy())]
+                log_prob = log_prob * torch.tensor(of_cell)[:, None]
             loss = -torch.where(batch.observed, log_prob, 0.0).sum() / batch.observed.sum().clamp_min(1)
             if not bool(torch.isfinite(loss)):
                 raise UserError("the judge's loss is not finite; are there NaN or huge entries in the data?")

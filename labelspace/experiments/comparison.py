@@ -15,9 +15,9 @@ from labelspace import config
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
-from labelspace.evaluation import judge
+from labelspace.evaluation import classifier, judge
 from labelspace.evaluation.judge import Judge
-from labelspace.experiments import classifier, jobs, measures
+from labelspace.experiments import jobs, measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import spread
 from labelspace.labels import LabelDistribution

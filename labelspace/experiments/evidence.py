@@ -7,7 +7,7 @@ from typing import Any
 
 import labelspace
 from labelspace.evaluation.diagnosis import TRUSTED
-from labelspace.experiments.grid import as_plain, failure, without_path
+from labelspace.experiments.grid import NOT_RUN, as_plain, failure, without_path
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict, spread
 from labelspace.report.figures import write as write_figure
 from labelspace.report.tables import markdown
@@ -87,8 +87,11 @@ def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], fail
         *(_line(verdict) for verdict in conclusion.verdicts),
         "",
     ]
-    if failed:
-        lines += [f"{len(failed)} run(s) failed and are left out: {failure(failed[0])}", ""]
+    absent = [r for r in failed if r.failed == NOT_RUN]
+    if absent:
+        lines += [f"{len(absent)} run(s) have not been done and are left out.", ""]
+    if broken := [r for r in failed if r.failed != NOT_RUN]:
+        lines += [f"{len(broken)} run(s) failed and are left out: {failure(broken[0])}", ""]
     for table in conclusion.tables:
         lines += [f"## {table.title}", "", markdown(table.header, table.rows)]
     for file in figures:

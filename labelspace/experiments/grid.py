@@ -32,6 +32,7 @@ from labelspace.training.run import Run
 
 Report = Callable[[float, str], None]  # the share that is done, and what is being done
 
+NOT_RUN = "not run"
 _POLL = 0.5  # seconds
 
 
@@ -49,6 +50,7 @@ def run(
     work: Path,
     *,
     workers: int = 0,
+    only: str = "",
     tell: Callable[[str], None] = lambda _: None,
     report: Report = lambda done, what: None,
 ) -> list[Result]:
@@ -61,6 +63,8 @@ def run(
         address: of the data.
         work: directory of the runs.
         workers: runs at a time; 0 is :func:`side_by_side`.
+        only: words that what is done now must have in its description (:func:`describe`); all by default. Other runs count
+            where they are there.
         tell: told when something is finished or fails, a line each.
         report: told how far the whole grid is.
 
@@ -74,6 +78,11 @@ def run(
     planned = recipe.jobs(scale, address)
     homes = [work / job.key for job in planned]
     open_ones = [i for i, home in enumerate(homes) if _measured(recipe, name, scale, home) is None]
+    left = len(open_ones)
+    open_ones = [i for i in open_ones if set(only.split()) <= set(describe(planned[i]).split())]
+    if left and not open_ones:
+        first = describe(planned[next(i for i, home in enumerate(homes) if _measured(recipe, name, scale, home) is None)])
+        tell(f"{name}: none of the {left} runs that are left is described by {only!r}; they are like '{first}'")
     if open_ones:
         tell(f"{name}: {len(open_ones)} of {len(planned)} runs to do")
         _prepare(recipe, [planned[i] for i in open_ones], tell)
@@ -102,7 +111,7 @@ def run(
     results = []
     for i, (job, home) in enumerate(zip(planned, homes, strict=True)):
         found = _measured(recipe, name, scale, home)
-        failed = failures.get(i, "" if found is not None else "not run")
+        failed = failures.get(i, "" if found is not None else NOT_RUN)
         held = found or {"found": {}}
         results.append(Result(job, home, held["found"], jobs.seconds(home), failed, held.get("commit", "")))
     return results
@@ -127,7 +136,11 @@ def present(name: str, recipe: Recipe, scale: Scale, address: str, work: Path) -
 
 def describe(job: jobs.Job) -> str:
     """A job in a few words."""
-    parts = [job.model, *(text for text in job.settings if text.startswith(("latent=", "beta=", "adversary=", "balance=")))]
+    parts = [
+        job.model,
+        without_path(job.address),
+        *(text for text in job.settings if text.startswith(("latent=", "beta=", "adversary=", "balance="))),
+    ]
     if job.supervision < 1:
         parts.append(f"{job.supervision:g} labelled")
     if job.label_noise:

@@ -6,7 +6,8 @@ import pytest
 
 import labelspace as ls
 from labelspace.errors import UserError
-from labelspace.experiments import classifier, comparison
+from labelspace.evaluation import classifier
+from labelspace.experiments import comparison
 from labelspace.models.networks import Network
 from labelspace.report.tables import markdown
 

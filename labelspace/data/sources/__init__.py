@@ -111,6 +111,21 @@ _LISTED = (
         "any variable font does; npm install @fontsource-variable/roboto-flex brings one, in "
         "node_modules/@fontsource-variable/roboto-flex/files/roboto-flex-latin-standard-normal.woff2",
     ),
+    Source(
+        "patients",
+        "labelspace.data.sources.patients",
+        "a table from known equations, with missing cells and true counterfactuals; labels treated, site, age",
+    ),
+    Source(
+        "cells",
+        "labelspace.data.sources.cells",
+        "counts of 60 genes in cells from known equations, with true counterfactuals; labels stimulated, type",
+    ),
+    Source(
+        "album",
+        "labelspace.data.sources.album",
+        "a directory of drawn faces of all sizes, shapes and formats; labels Eyeglasses, Beard, Wearing_Hat, light",
+    ),
     Source("mnist", "labelspace.data.sources.mnist", "a directory of IDX files (MNIST and its family), gzipped or not", "DIR"),
     Source(
         "folder",

@@ -8,6 +8,7 @@ from labelspace.errors import unknown
 from labelspace.experiments.recipe import Recipe
 
 RECIPES: dict[str, str] = {
+    "everywhere": "Everywhere",
     "csvae-swiss-roll": "SwissRoll",
     "csvae-faces": "Faces",
     "csvae-attributes": "Attributes",

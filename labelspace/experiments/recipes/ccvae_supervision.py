@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from labelspace.data.dataset import Dataset
-from labelspace.experiments import classifier, comparison
+from labelspace.evaluation import classifier
+from labelspace.experiments import comparison
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, by_seed, paired, pick, spread
 from labelspace.experiments.recipes.csvae_faces import FACES

@@ -44,7 +44,7 @@ class Classes(Digits):
 
     def style(self, data: Dataset, rows: np.ndarray, donors: np.ndarray, made: Tensor) -> dict[str, float]:
         """How often a judge reads the labels of the face that z_u is of, off a made face; nothing on other data."""
-        if data.truth is None or data.truth.name != "faces":
+        if data.truth is None or sources.parts(data.address)[0] != "faces":
             return {}
         named = ("Eyeglasses", "Beard", "Smiling")
         whole = sources.open(data.address, named, seed=data.seed)
