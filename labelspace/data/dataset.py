@@ -14,9 +14,12 @@ from labelspace.data import store
 from labelspace.data.truth import Truth
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, frequencies
+from labelspace.labels.relations import relations
 from labelspace.variables import Variable, describe
 
 Split = Literal["train", "val", "test"]
+_FEW = 5  # samples of a class
+_LISTED = 8
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -296,7 +299,10 @@ class Dataset:
         return self.truth, self.factors
 
     def check(self, *, training: bool = True) -> Dataset:
-        """Refuses data that nothing can be learnt from; returns itself.
+        """Refuses data that nothing can be learnt from; returns itself, with notes of what is hard to learn from.
+
+        Notes say which labels are copies of others or follow from them, which classes have hardly a sample, and which columns
+        of vectors are constant, in the training split.
 
         Args:
             training: False asks only that the entries can be used, for data that a trained model is to read.
@@ -348,7 +354,37 @@ class Dataset:
                     "training split; leave the label out with --labels, merge the class with another, or bring labelled "
                     f"samples of it{hint}"
                 )
-        return self
+        return replace(self, notes=(*self.notes, *(note for note in self._hard() if note not in self.notes)))
+
+    def _hard(self) -> list[str]:
+        """What is hard to learn from, a line each."""
+        train = self.rows("train")
+        values, observed = self.values[train], self.observed[train]
+        notes = []
+        same, follow = relations(self.schema, values, observed)
+        notes += [
+            f"labels {a!r} and {b!r} say the same in the training split: no edit of one leaves the other; keep one (--labels)"
+            for a, b in same
+        ]
+        notes += [
+            f"label {b!r} follows from {a!r} in the training split: what {a!r} does alone cannot be learnt; keep one (--labels)"
+            for a, b in follow
+        ]
+        for i, label in enumerate(self.schema):
+            if label.discrete:
+                counts = np.bincount(values[observed[:, i], i].astype(int), minlength=len(label.values))
+                few = [f"{label.format(float(value))!r} ({counts[value]})" for value in np.flatnonzero(counts < _FEW)]
+                if few:
+                    notes.append(
+                        f"label {label.name!r} has too few training samples to learn what these look like: {_some(few)}; merge "
+                        "them with others, or leave the label out (--labels)"
+                    )
+        if not self.is_image and len(train) > 1:
+            x = self.x[train]
+            constant = [self._called(int(c)) for c in np.flatnonzero(np.fmax.reduce(x) == np.fmin.reduce(x))]
+            if constant:
+                notes.append(f"constant in the training split, so nothing can be learnt of them: columns {_some(constant)}")
+        return notes
 
     def _called(self, column: int) -> str:
         """What a column of ``x`` is called in messages."""
@@ -382,6 +418,11 @@ class Dataset:
             "truth": self.truth is not None,
             "notes": list(self.notes),
         }
+
+
+def _some(names: list[str]) -> str:
+    """The first of a list, and how many more there are."""
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def as_float(x: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from labelspace.data import store
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema
 
+_AT_ONCE = 1000  # pictures that are drawn again sooner than processes that draw into the store would have started
+
 
 class Truth(ABC):
     """A generator of samples: factors, the labels that they imply, and what a sample with these factors is.
@@ -192,6 +194,8 @@ class FactorGrid(Truth):
         return _with_levels(factors, self.factor(label), self.rule(label).codes(value))
 
     def expected(self, factors: np.ndarray, shape: tuple[int, ...], progress: store.Progress | None = None) -> np.ndarray:
+        if len(factors) <= _AT_ONCE:
+            return store.resolve(self.name)(factors, **self.arguments)
         return store.build(f"{self.name}-truth", factors, shape, self.name, self.arguments, progress=progress).x  # type: ignore[arg-type]
 
 

@@ -23,7 +23,7 @@ from labelspace.models.networks import mlp
 from labelspace.storage import files
 
 FORMAT = 2
-_STEPS = 600  # of training, about
+_STEPS, _BATCH = 600, 128  # of training, about
 _MEASURED = 1000  # of images, which may be more than memory holds, some are enough to learn their scale from
 
 
@@ -91,8 +91,8 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, balanced: bool = Fal
     """
     if len(data.schema) == 0:
         raise UserError(f"{data.address} has no labels for a judge to read")
-    batches = Batches(data, "train", 128, seed=seed)
-    epochs = epochs or max(4, -(-_STEPS // len(batches)))
+    batches = Batches(data, "train", _BATCH, seed=seed)
+    epochs = epochs or epochs_for(data)
     what = json.dumps(
         [
             FORMAT,
@@ -119,6 +119,11 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, balanced: bool = Fal
         _train(judge, batches, epochs, progress, _cell_weights(data) if balanced else None)
     files.write_tensors(file, judge.state_dict())
     return judge.eval()
+
+
+def epochs_for(data: Dataset) -> int:
+    """As many passes as make about 600 steps, at least 4."""
+    return max(4, -(-_STEPS // max(1, -(-len(data.rows("train")) // _BATCH))))
 
 
 def _cell_weights(data: Dataset) -> dict[tuple[int, ...], float]:

@@ -48,7 +48,7 @@ from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import error_to_truth
 from labelspace.evaluation.probing import chosen, chunks, posterior, reconstructed
-from labelspace.evaluation.readers import Codes, explained, read, scores
+from labelspace.evaluation.readers import STEPS, Codes, explained, read, scores
 from labelspace.evaluation.units import units
 from labelspace.labels import Label, Schema, categorical, continuous
 from labelspace.metrics import precision_recall, real_halves
@@ -70,7 +70,7 @@ FIGURES = (
 )
 EDITED = 400  # test samples that are edited, about
 _READ_FROM = 4000  # codes that readers learn from
-_BLOCK_STEPS = 400  # of a reader of one block
+_CLASSIFIED = 1000  # steps of the plain classifier
 _FEWEST = 30  # samples that a figure rests on
 _APART = 0.05  # of a floor and a ceiling that nothing can be said between
 _TARGETS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of a number that samples are set to
@@ -118,6 +118,7 @@ def measure(
     *,
     seed: int = 0,
     most: int = EDITED,
+    effort: float = 1.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
     """All figures of a model on the test split.
@@ -129,26 +130,28 @@ def measure(
             was trained on few.
         seed: of the judge, of choices and of readers.
         most: samples that are edited.
+        effort: how long judge, readers and classifier are trained, of what they need; for trials.
         tell: told what is being measured.
 
     Returns:
         Figure -> label (or what it is about) -> :meth:`Entry.to_dict`. What a model or the data cannot give is left out.
     """
     tell("judge")
-    judge = judge_of(data, seed)
+    judge = judge_of(data, seed, effort)
     rows = chosen(data, "test", most, seed)
     card = _Card(model, data, trained_on or data, judge, rows, seed)
+    steps = max(1, round(STEPS * effort))
     found: dict[str, Entries] = {figure: {} for figure in FIGURES}
     for label in data.schema:
         tell(f"editing {label.name}")
         card.edit(label, found)
     tell("reading codes")
-    found["told by z"] = card.told_by_z()
-    found["block's own"] = card.carried()
+    found["told by z"] = card.told_by_z(steps)
+    found["block's own"] = card.carried(steps // 3)
     found["reconstruction"] = card.reconstruction()
     tell("new samples and predictions")
     found |= card.new_samples()
-    found["prediction"] = card.prediction()
+    found["prediction"] = card.prediction(max(1, round(_CLASSIFIED * effort)))
     return {figure: {name: entry.to_dict() for name, entry in entries.items()} for figure, entries in found.items()}
 
 
@@ -158,12 +161,13 @@ def worst(entries: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, A
     return min(known, key=lambda item: item[1]["share"]) if known else None
 
 
-def judge_of(data: Dataset, seed: int = 0) -> Judge:
+def judge_of(data: Dataset, seed: int = 0, effort: float = 1.0) -> Judge:
     """A judge that can read counterfactuals: of generated data, it learns from samples whose labels do not go together; else
     all combinations of labels weigh alike."""
+    epochs = 0 if effort == 1 else max(1, round(judges.epochs_for(data) * effort))
     if data.truth is None:
-        return judges.train(data, seed=seed, balanced=True)
-    return judges.train(data.independent(seed), seed=seed)
+        return judges.train(data, epochs=epochs, seed=seed, balanced=True)
+    return judges.train(data.independent(seed), epochs=epochs, seed=seed)
 
 
 class _Card:
@@ -287,14 +291,14 @@ class _Card:
             self._posteriors[split] = (posterior(self.model, self.data, rows), rows)
         return self._posteriors[split]
 
-    def told_by_z(self) -> Entries:
+    def told_by_z(self, steps: int) -> Entries:
         """What a strong reader says about labels from draws of the free blocks, and beside it from their means."""
         free = [block.name for block in self.model.blocks.free]
         if not free:
             return {}
         train, held = (self._side_by_side(split, free) for split in ("train", "test"))
-        drawn = read(train, held, self.data.schema, drawn=True, seed=self.seed)
-        means = read(train, held, self.data.schema, drawn=False, seed=self.seed)
+        drawn = read(train, held, self.data.schema, drawn=True, steps=steps, seed=self.seed)
+        means = read(train, held, self.data.schema, drawn=False, steps=steps, seed=self.seed)
         return {
             name: Entry(score.value, 1.0, _chance(self.data.schema[name]), score.n, {"means": means[name].value}, True)
             for name, score in drawn.items()
@@ -305,7 +309,7 @@ class _Card:
         q = DiagonalGaussian(torch.cat([known[n].mean for n in names], 1), torch.cat([known[n].scale for n in names], 1))
         return Codes(q, self.data.values[rows], self.data.observed[rows])
 
-    def carried(self) -> Entries:
+    def carried(self, steps: int) -> Entries:
         """What blocks of labels tell beside their labels: the factor that a reader of a block's draws says most of, among
         samples that have the label's most frequent value."""
         found = {}
@@ -323,7 +327,7 @@ class _Card:
                 parts.append(Codes(q, *columns(rows[alike])))
             if min(map(len, parts)) < _FEWEST:
                 continue
-            said = read(parts[0], parts[1], schema, drawn=True, steps=_BLOCK_STEPS, seed=self.seed)
+            said = read(parts[0], parts[1], schema, drawn=True, steps=steps, seed=self.seed)
             excess = {name: (s.value - _chance(schema[name])) / (1 - _chance(schema[name])) for name, s in said.items()}
             if excess:
                 most = max(excess, key=lambda name: excess[name])
@@ -409,14 +413,14 @@ class _Card:
         entry = Entry(coverage(real[: len(real) // 2], new[half]), 0.0, ceiling, len(half))
         return {"new samples": found, "coverage": {"x": entry}}
 
-    def prediction(self) -> Entries:
+    def prediction(self, steps: int) -> Entries:
         """The model's own predictions beside those of a plain classifier with half as wide a trunk as the default encoder's."""
         if not self.model.labelled:
             return {}
         data, rows = self.data, self.data.rows("test")
         said = torch.cat([self.model.predict(data.samples(part)).mode() for part in chunks(rows)]).numpy()
         values, observed = (part.numpy() for part in data.labels(rows))
-        plain = _classified(self.trained_on, data, self.seed)
+        plain = _classified(self.trained_on, data, self.seed, steps)
         return {
             name: Entry(score.value, _chance(data.schema[name]), plain[name], score.n)
             for name, score in scores(data.schema, said, values, observed).items()
@@ -547,17 +551,17 @@ def _rate(hits: np.ndarray) -> float:
     return float(np.mean(hits)) if len(hits) else float("nan")
 
 
-def _classified(train: Dataset, data: Dataset, seed: int) -> dict[str, float]:
+def _classified(train: Dataset, data: Dataset, seed: int, steps: int) -> dict[str, float]:
     """What a plain classifier that learns from some data reaches on the test split of others, by label; trained once and kept
     in the cache."""
-    what = json.dumps([2, train.address, data.address, data.schema.to_json(), data.shape, len(train), len(data), seed])
+    what = json.dumps([3, steps, train.address, data.address, data.schema.to_json(), data.shape, len(train), len(data), seed])
     rows = train.rows("train")
     key = hashlib.sha256(what.encode() + train.values[rows].tobytes() + train.observed[rows].tobytes()).hexdigest()[:20]
     file = cache_directory() / f"classifier-{key}.json"
     if file.exists():
         return files.read_json(file)
     network = Network().narrowed(data.shape)
-    plain = classifier.train(train, network, steps=1000, batch_size=128, seed=seed)
+    plain = classifier.train(train, network, steps=steps, batch_size=128, seed=seed)
     rows = data.rows("test")
     with torch.no_grad():
         said = torch.cat([plain.predict(data.samples(part)).mode() for part in chunks(rows)]).numpy()

@@ -188,7 +188,7 @@ def _styles(
     if data.truth is None:
         return out
     known = rows[:TRUTH]
-    x = data.samples(known)
+    x = data.expected(known)
     out["error"] = edits.errors(data, known, label, x, edited[:TRUTH], wanted[:TRUTH])
     on = wanted[:TRUTH] == 1
     if bool(on.any()):
@@ -201,10 +201,10 @@ def _styles(
         }
     if draws is not None:
         truths, names = data.counterfactuals(label, 1, lacking)
-        errors = np.stack([edits.errors_to_styles(draws[:, k], truths) for k in range(DRAWS)], 1)
+        errors = np.stack([edits.compared_to_styles(data, draws[:, k], truths) for k in range(DRAWS)], 1)
         covered = diversity.style_coverage(errors)
         inside = diversity.share_inside(
-            diversity.variance_map(draws.numpy()), changed_region(data.samples(lacking), truths).numpy()
+            diversity.variance_map(draws.numpy()), changed_region(data.expected(lacking), truths).numpy()
         )
         out |= {
             "styles_hit": {**covered.share.to_dict(), "floor": 1 / len(names), "ceiling": covered.ceiling},

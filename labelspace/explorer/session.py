@@ -319,10 +319,10 @@ class Session:
         return self.donor
 
     def truth(self) -> Truth:
-        """The true pictures of the edit. Raises UserError where there are none, with the reason."""
+        """What the edit would truly be. Raises UserError where that is not known, with the reason."""
         data, row = self.bench.data, self.sample.row
         if data.truth is None or data.factors is None:
-            raise UserError("only generated data (faces, sprites, glyphs) have true counterfactuals")
+            raise UserError("only data that are generated from known factors have true counterfactuals")
         if row is None:
             raise UserError("true counterfactuals are drawn for samples of the data")
         (now, known), (before, given) = self.state.labels, self.base.labels  # type: ignore[misc]  predictions are in both

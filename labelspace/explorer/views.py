@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -252,7 +252,7 @@ class Truths:
         with ui.element("div").classes("view stack"):
             Text(
                 "p",
-                "These data were drawn from known factors, so the true picture with one label changed can be drawn, too: "
+                "These data were drawn from known factors, so what a sample truly is with one label changed can be drawn, too: "
                 "one for each style that the new value has.",
             ).classes("hint")
             ui.button("Draw the truth of this edit", on_click=self.draw).props("outline dense")
@@ -270,7 +270,9 @@ class Truths:
             return
         self.out.clear()
         with self.out:
-            for style, x in zip(found.styles, found.x, strict=True):
+            if not self.hub.bench.is_image:
+                table(self.hub.bench.features, found.x, [f"{found.title}: {style}" for style in found.styles])
+            for style, x in zip(found.styles, found.x, strict=True) if self.hub.bench.is_image else ():
                 with ui.element("figure").classes("truth"):
                     ui.element("img").props["src"] = frames.url(frames.png(x))
                     Text("figcaption", f"{found.title}: {style}")
@@ -286,16 +288,19 @@ def sheet(x: Tensor, alt: str) -> None:
     ui.image(large).props("no-spinner fit=contain").classes("tiles").props["alt"] = alt
 
 
-def table(features: tuple[str, ...], x: Tensor) -> None:
-    """Vectors ``(n, d)`` as a table, one a row; of very long ones the entries that differ most."""
+def table(features: tuple[str, ...], x: Tensor, names: Sequence[str] = ()) -> None:
+    """Vectors ``(n, d)`` as a table, one a row, with their names if there are any; of very long ones the entries that differ
+    most."""
     shown = list(range(x.shape[1]))
     if len(shown) > 12:
         shown = sorted(np.argsort(-x.std(0).numpy())[:12].tolist())
     with ui.element("div").classes("bars").props('tabindex=0 role="region" aria-label="Values"'), ui.element("table"):
         with ui.element("tr"):
-            for i in shown:
-                Text("th", features[i])
-        for one in x.tolist():
+            for name in [*([""] if names else []), *(features[i] for i in shown)]:
+                Text("th", name)
+        for row, one in enumerate(x.tolist()):
             with ui.element("tr"):
+                if names:
+                    Text("th", names[row])
                 for i in shown:
                     Text("td", f"{one[i]:.4g}")

@@ -156,7 +156,7 @@ def test_data_follow_the_seed(data: Dataset):
 @settings(max_examples=30)
 @given(st.integers(0, 59), st.sampled_from(["character", "weight", "width", "slant"]))
 def test_the_counterfactual_of_an_own_value_is_the_sample_itself(data: Dataset, row: int, name: str):
-    assert data.truth is not None
+    assert isinstance(data.truth, FactorGrid)
     assert data.factors is not None
     own = data.values[row, data.schema.index(name)]
     changed = data.truth.changed(data.factors[[row]], name, own)
@@ -164,7 +164,7 @@ def test_the_counterfactual_of_an_own_value_is_the_sample_itself(data: Dataset, 
 
 
 def test_counterfactuals_change_one_axis_and_keep_the_rest(data: Dataset):
-    assert data.truth is not None
+    assert isinstance(data.truth, FactorGrid)
     assert data.factors is not None
     rows = np.arange(10)
     x, styles = data.counterfactuals("weight", 650, rows)

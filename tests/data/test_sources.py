@@ -47,7 +47,7 @@ def check_splits(data: Dataset) -> None:
 def test_an_unknown_address_suggests_the_nearest():
     refused("digit", "did you mean 'digits'")
     refused("swissroll:n=100", "did you mean 'swiss-roll'")
-    refused("imagenet", *SOURCES)
+    refused("wikipedia", *SOURCES)
     refused("")
 
 

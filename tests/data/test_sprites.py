@@ -24,6 +24,7 @@ from labelspace.data.synthetic.sprites import (
     draw,
     sprites,
 )
+from labelspace.data.truth import FactorGrid
 
 GRID = sprites()
 TOTAL = 3 * 6 * 40 * 32 * 32
@@ -206,7 +207,7 @@ def test_counterfactuals_of_the_data_set_are_those_drawn(data: Dataset):
 
 
 def test_an_angle_comes_round_and_other_numbers_have_ends(data: Dataset):
-    assert data.truth is not None
+    assert isinstance(data.truth, FactorGrid)
     step = ORIENTATIONS[1]
     for value, name in ((2 * math.pi, 0), (-0.1, 39), (6.25, 0), (2 * math.pi + step, 1), (-7 * step, 33)):
         assert data.truth.rule("orientation").codes(value) == (name,)

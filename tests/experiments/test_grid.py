@@ -198,7 +198,7 @@ def test_nothing_is_left_running(error: type[BaseException], started: Started, t
     started.plan = {"0": "sleep", "1": "sleep", "2": "sleep"}
 
     def interrupt(done: float, what: str) -> None:
-        assert "vae seed 0" in what
+        assert "vae swiss-roll:n=60 seed 0" in what
         if len(started.processes) == 2:
             raise error
 
@@ -229,8 +229,8 @@ def test_data_that_cannot_be_opened_stop_before_any_process(started: Started, tm
 
 def test_a_job_in_a_few_words() -> None:
     job = Job("csvae", "faces", seed=2, supervision=0.1, label_noise=0.3, settings=("latent=3", "clip=0"))
-    assert grid.describe(job) == "csvae latent=3 0.1 labelled 0.3 wrong seed 2"
-    assert grid.describe(Job("vae", "faces")) == "vae seed 0"
+    assert grid.describe(job) == "csvae faces latent=3 0.1 labelled 0.3 wrong seed 2"
+    assert grid.describe(Job("vae", "faces")) == "vae faces seed 0"
 
 
 @pytest.mark.parametrize(

@@ -380,6 +380,7 @@ def test_two_tabs_keep_their_own_state(faces: str, bench: Workbench, tab: Callab
     assert until(lambda: glasses(bench, one) == 1)
 
 
+@pytest.mark.slow
 def test_a_page_outlives_its_server(faces_run: Path, bench: Workbench, tab: Callable[..., Page]) -> None:
     with ExitStack() as stack:
         for left in (2, 1, 0):

@@ -435,7 +435,7 @@ def test_a_number_has_its_truth(session_of: Callable[..., Session]) -> None:
 
 
 def test_truth_says_why_there_is_none(vectors: str, session_of: Callable[..., Session]) -> None:
-    with pytest.raises(UserError, match="only generated data"):
+    with pytest.raises(UserError, match="only data that are generated"):
         session_of("lsvae", vectors).truth()
 
 

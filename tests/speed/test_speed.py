@@ -79,6 +79,7 @@ def test_the_hand_written_vae_has_the_loss_of_ours() -> None:
     assert by_hand == pytest.approx(sum(ours) / len(ours), rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_workload_is_measured_with_all_its_contestants() -> None:
     found = replace(shortened("b"), compiles=False).measure(1, lambda text: None)
     names = set(found["contestants"])

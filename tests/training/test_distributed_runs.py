@@ -162,6 +162,7 @@ def test_a_killed_process_ends_the_run_and_two_resume_to_the_same_bits(
     assert_same(place / "again", whole[0])
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_the_run_of_two(killed: Path, place: Path) -> None:
     shutil.copytree(killed, place / "alone")
     config = Run(killed).read_config()

@@ -8,7 +8,6 @@ from labelspace.errors import unknown
 from labelspace.experiments.recipe import Recipe
 
 RECIPES: dict[str, str] = {
-    "everywhere": "Everywhere",
     "csvae-swiss-roll": "SwissRoll",
     "csvae-faces": "Faces",
     "csvae-attributes": "Attributes",
@@ -19,6 +18,7 @@ RECIPES: dict[str, str] = {
     "lrvae-classes": "Classes",
     "pastrana-mnist": "Mnist",
     "label-quality": "LabelQuality",
+    "everywhere": "Everywhere",
 }
 
 

@@ -32,6 +32,7 @@ against."""
 HOLDS = 0.9
 """Of the way from floor to ceiling."""
 _SEEDS: dict[Scale, int] = {"smoke": 1, "cpu": 2, "paper": 5}
+_EFFORT: dict[Scale, float] = {"smoke": 0.05, "cpu": 1.0, "paper": 1.0}
 _EDITED: dict[Scale, int] = {"smoke": 120, "cpu": scorecard.EDITED, "paper": 1000}
 _FRESH = 1000  # seeds from here on are of samples that no model was trained on
 _SHOWN = 6  # samples in a strip
@@ -61,7 +62,7 @@ class Domain:
 
     def to_measure(self, scale: Scale) -> str:
         """The address of what models are measured on."""
-        return self._address(self.measured or self.n, scale)
+        return self._address(self.measured or self.n if scale != "smoke" else 1000, scale)
 
     def _address(self, n: int, scale: Scale) -> str:
         options = [f"n={n}"] if n else []
@@ -88,7 +89,7 @@ DOMAINS: dict[str, Domain] = {
     "cells": Domain("cells", None, 5000),
 }
 """Built in. What ``--data`` names comes on top: glyphs of a font, MNIST, or any other data."""
-_SMOKE = ("faces, implied", "patients, few", "Swiss roll, height")
+_SMOKE = ("faces, implied", "patients, few", "cells")
 
 
 class Everywhere(Recipe):
@@ -116,7 +117,7 @@ class Everywhere(Recipe):
         domain, measured = DOMAINS.get(domain_of(job)), data
         if domain is not None and domain.to_measure(scale) != job.address:
             measured = sources.open(domain.to_measure(scale), job.labels, seed=_FRESH + job.seed)
-        return {"figures": scorecard.measure(model, measured, data, seed=job.seed, most=_EDITED[scale])}
+        return {"figures": scorecard.measure(model, measured, data, seed=job.seed, most=_EDITED[scale], effort=_EFFORT[scale])}
 
     def conclude(self, results: list[Result]) -> Conclusion:
         if not results:
