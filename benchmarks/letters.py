@@ -27,6 +27,7 @@ import labelspace as ls
 from labelspace import interventions
 from labelspace.data import store
 from labelspace.data.dataset import Dataset, as_float
+from labelspace.data.truth import FactorGrid
 from labelspace.metrics import r_squared
 from labelspace.metrics.morphology import measure
 from labelspace.models.base import Model
@@ -66,13 +67,13 @@ def without(data: Dataset, few: str) -> Dataset:
 
 def drawn(data: Dataset, factors: np.ndarray) -> Tensor:
     """Letters as the font draws them, ``(n, 1, size, size)`` in [0, 1]."""
-    assert data.truth is not None
+    assert isinstance(data.truth, FactorGrid)
     return as_float(torch.from_numpy(store.resolve(data.truth.name)(factors, **data.truth.arguments)))
 
 
 def stops(data: Dataset, axis: str) -> list[float]:
     """The values of an axis that letters are set to, from its smallest to its largest."""
-    assert data.truth is not None
+    assert isinstance(data.truth, FactorGrid)
     levels = data.truth.rule(axis).levels
     return np.rint(np.linspace(levels[0], levels[-1], _STEPS)).tolist()
 

@@ -25,7 +25,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub
 
-FORMAT = 3
+FORMAT = 4
 
 
 def configuration(model: Model) -> dict[str, Any]:

@@ -75,6 +75,9 @@ class Continuous(Label):
         """A density would have no bound where a few samples can be learnt by heart."""
         return torch.cat([parameters[..., :1], parameters[..., 1:].clamp_min(_LEAST_LOG_SCALE)], -1)
 
+    def tempered(self, parameters: Tensor, log_temperature: Tensor) -> Tensor:
+        return torch.cat([parameters[..., :1], parameters[..., 1:] + log_temperature], -1)
+
     def log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
         """Log-density (nats) of the standardised value."""
         mean, log_scale = parameters.unbind(-1)

@@ -52,6 +52,14 @@ class LabelDistribution:
         """The same distributions for each of ``n`` samples, a dimension before the others."""
         return LabelDistribution(self.schema, self._raw.expand(n, *self._raw.shape))
 
+    def tempered(self, log_temperature: Tensor) -> LabelDistribution:
+        """The distributions at temperatures whose logarithms are ``(labels,)``; see :meth:`Label.tempered`."""
+        logs = self.schema.split_groups(log_temperature, [1] * len(self.schema))
+        rows = zip(self.schema.representatives, self._grouped(), logs, strict=True)
+        return LabelDistribution(
+            self.schema, self.schema.join_groups([label.tempered(p, t) for label, p, t in rows], self._raw)
+        )
+
     def marginal(self, i: int) -> LabelDistribution:
         """The distribution of one label alone, by its position."""
         return LabelDistribution(self.schema.select([self.schema.names[i]]), self._own(i)[1])

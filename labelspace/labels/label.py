@@ -118,6 +118,10 @@ class Label:
         """The parameters within what they may be."""
         return parameters
 
+    def tempered(self, parameters: Tensor, log_temperature: Tensor) -> Tensor:
+        """Parameters of the distribution at a temperature, whose logarithm is ``(..., 1)``: above 1 it is less sure."""
+        return parameters * torch.exp(-log_temperature)
+
     def log_table(self, parameters: Tensor) -> Tensor:
         """Log-probabilities of all values, ``(..., values)``."""
         raise NotImplementedError

@@ -141,6 +141,9 @@ class Model(nn.Module):
         "likelihood.centre",
         "likelihood.unit",
     )  # tensors that training measures: a warm start leaves them as they are
+    # Parts that learn for themselves, and whose weights are those of the epoch that is best for them: validation term -> how
+    # the names of their tensors begin.
+    apart: ClassVar[dict[str, tuple[str, ...]]] = {}
     former: ClassVar[dict[str, str]] = {
         "spread.": "aggregate."
     }  # beginnings of the names of tensors in files of format 1 -> those of today
@@ -246,14 +249,13 @@ class Model(nn.Module):
     def recipe(cls, shape: tuple[int, ...], n: int) -> dict[str, Any]:
         """Training options (:class:`labelspace.training.Options`) that suit ``n`` samples of a shape.
 
-        As many epochs as make about 1,000 steps of 128 samples, and at least 20 for vectors and 8 for images. Convolutional
-        networks learn several times faster with Muon on their matrices.
+        Training ends when the validation score has settled, whatever the number of samples. Convolutional networks learn
+        several times faster with Muon on their matrices.
         """
-        epochs = -(-1000 * 128 // max(1, n))
         if len(shape) == 1:
-            return {"epochs": max(20, epochs)}
+            return {"epochs": 0}
         return {
-            "epochs": max(8, epochs),
+            "epochs": 0,
             "learning_rate": 3e-3,
             "auxiliary_learning_rate": 3e-3,
             "muon_learning_rate": 1e-2,
@@ -325,6 +327,10 @@ class Model(nn.Module):
         """
         parts = ((self.encode(batch.x, batch.values, batch.observed), batch.values, batch.observed) for batch in batches())
         self.aggregate.measure(parts, _CODES, self._depending(batches))
+
+    @torch.no_grad()
+    def calibrate_labels(self, held: Callable[[], Iterable[Batch]]) -> None:
+        """Called with the validation data when the weights are final: how sure predictions of labels may be. Here nothing."""
 
     def _depending(self, batches: Callable[[], Iterable[Batch]]) -> list[str]:
         """Free blocks whose prior is another one under the labels of data than under no label."""

@@ -55,6 +55,7 @@ from labelspace.models.parts import (
     DualAscent,
     Erasure,
     SubspacePrior,
+    Temperatures,
     TypicalPoints,
     between_mean_and_draw,
     class_weights,
@@ -115,7 +116,15 @@ class LSVAE(Model):
     }
     entropies: Tensor
     block_of: Tensor
-    measured: ClassVar[tuple[str, ...]] = (*Model.measured, "typical.", "erasure.", "leak_weight.", "block_leak_weight.")
+    apart: ClassVar[dict[str, tuple[str, ...]]] = {"label_head": ("label_trunk.", "label_head.")}
+    measured: ClassVar[tuple[str, ...]] = (
+        *Model.measured,
+        "typical.",
+        "temperatures.",
+        "erasure.",
+        "leak_weight.",
+        "block_leak_weight.",
+    )
 
     def __init__(
         self,
@@ -155,6 +164,7 @@ class LSVAE(Model):
         # What predicts labels has features of its own: the others are told the labels, and need not show them.
         self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.label_head = networks.mlp(features, [128], schema.parameters)
+        self.temperatures = Temperatures(labels)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
         self.erasure = Erasure(latent, schema.width)
         self.block_adversaries = BlockAdversaries(blocks[1:], schema)
@@ -173,8 +183,12 @@ class LSVAE(Model):
         return defaults
 
     def upgraded(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The label head once read the features of q(w | x, y), and what balanced training was another: that begins anew."""
+        """The label head once had no temperatures; and before that it read the features of q(w | x, y), and what balanced
+        training was another: that begins anew."""
         own = self.state_dict()
+        tensors = {"temperatures.log": own["temperatures.log"], **tensors}
+        if any(name.startswith("label_trunk.") for name in tensors):
+            return tensors
         anew = {name: own[name] for name in own if name.startswith(_BALANCE)}
         trunk = {name.replace("w_trunk.", "label_trunk.", 1): t for name, t in tensors.items() if name.startswith("w_trunk.")}
         return {name: t for name, t in tensors.items() if not name.startswith(_BALANCE)} | trunk | anew
@@ -218,8 +232,12 @@ class LSVAE(Model):
         return DiagonalGaussian(p_w.mean + p_w.scale * (_NEAR * torch.tanh(shift / _NEAR)), scale)
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
-        """q(y | x) of the label head."""
-        return self.schema.distribution(self.label_head(self.label_trunk(self.likelihood.inputs(x))).float())
+        """q(y | x) of the label head, at temperatures that validation found."""
+        return self.temperatures(self._head(self.likelihood.inputs(x)))
+
+    def _head(self, x: Tensor) -> LabelDistribution:
+        """q(y | x) of the label head as it is trained, from what encoders read."""
+        return self.schema.distribution(self.label_head(self.label_trunk(x)).float())
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -249,8 +267,7 @@ class LSVAE(Model):
         weights = class_weights(self.label_marginal(1), values)
 
         def label_head() -> dict[str, Tensor]:
-            answer = self.schema.distribution(self.label_head(self.label_trunk(x)).float())
-            return {"label_head": cross_entropy(answer, batch.values, batch.observed)}
+            return {"label_head": cross_entropy(self._head(x), batch.values, batch.observed)}
 
         def adversary() -> dict[str, Tensor]:
             def read(answer: LabelDistribution) -> Tensor:
@@ -390,6 +407,14 @@ class LSVAE(Model):
         self._make_exact(batches)
         super().calibrate(batches)
         self.typical.measure(self, batches)
+
+    @torch.no_grad()
+    def calibrate_labels(self, held: Callable[[], Iterable[Batch]]) -> None:
+        """Finds the temperatures of the label head."""
+        batches = list(held())
+        answers = torch.cat([self._head(self.likelihood.inputs(batch.x)).parameters for batch in batches])
+        values, observed = (torch.cat([getattr(batch, what) for batch in batches]) for what in ("values", "observed"))
+        self.temperatures.fit(self.schema.distribution(answers), values, observed)
 
     def _make_exact(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Erases by the statistics of all training codes, unless the error of reconstructions grows by a quarter.

@@ -44,6 +44,8 @@ class State:
         best_stage: 0 where not all terms were in force then, one more where they were, and one where rates fell.
         rows: lines of the metrics.
         auxiliary: terms that only players which read codes minimise.
+        apart: of parts of the model that are chosen for themselves (:attr:`Model.apart`): validation term -> its least value,
+            and the tensors that it is of.
     """
 
     model: Model
@@ -59,6 +61,7 @@ class State:
     best_stage: int = -1
     rows: int = 0
     auxiliary: list[str] = field(default_factory=list)
+    apart: dict[str, tuple[float, dict[str, Tensor]]] = field(default_factory=dict)
 
 
 def write(run: Run, state: State, reason: str, place: dict[str, int] | None = None) -> None:
@@ -75,6 +78,7 @@ def write(run: Run, state: State, reason: str, place: dict[str, int] | None = No
     """
     tensors = {f"model.{name}": t for name, t in state.model.state_dict().items()}
     tensors |= {f"sum.{name}": t for name, t in state.sums.items()}
+    tensors |= {f"apart.{term}.{name}": t for term, (_, part) in state.apart.items() for name, t in part.items()}
     tensors["generator"] = state.generator.get_state()
     groups: dict[str, Any] = {}
     for name, optimizer in _named(state.optimizers):
@@ -94,6 +98,7 @@ def write(run: Run, state: State, reason: str, place: dict[str, int] | None = No
         "best_score": state.best_score if math.isfinite(state.best_score) else None,
         "best_epoch": state.best_epoch,
         "best_stage": state.best_stage,
+        "apart": {term: value for term, (value, _) in state.apart.items()},
         "rows": state.rows,
         "readers": state.auxiliary,
         "device": state.generator.device.type,
@@ -156,6 +161,10 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
     state.best_stage = int(plain.get("best_stage", -1))
     state.best_score = math.inf if plain["best_score"] is None else float(plain["best_score"])
     state.auxiliary = list(plain.get("readers", []))  # absent in checkpoints of older versions
+    for term, value in plain.get("apart", {}).items():  # and this, too
+        prefix = f"apart.{term}."
+        part = {name.removeprefix(prefix): t.to(device) for name, t in tensors.items() if name.startswith(prefix)}
+        state.apart[term] = float(value), part
     # Where the last step was: validation, too, needs it, and may be the first thing to be done.
     if "schedule" in plain:  # absent in checkpoints of older versions
         state.schedule.restore(plain["schedule"])

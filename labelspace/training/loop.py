@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labelspace import saving
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import Dataset
+from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory
 from labelspace.models.base import Model
 from labelspace.storage import files
@@ -290,6 +290,8 @@ class Loop:
                 self.best_weights = copy.deepcopy(self.model.state_dict())
             elif self.fabric.is_global_zero:
                 saving.save(self.model, self.run.home)
+        if sound:
+            self._choose_apart(val)
         names = self.model.term_names()
         means = {name: s / max(1, state.count) for name, s in state.sums.items()}
         trained = float(self.model.score(means)) if means else math.inf
@@ -336,6 +338,15 @@ class Loop:
             )
         return ""
 
+    def _choose_apart(self, val: dict[str, Tensor]) -> None:
+        """Keeps the parts of the model that are chosen for themselves where they validate better than before."""
+        own = {term: float(val[term].sum()) for term in self.model.apart if term in val}
+        for term, value in engine.on_first(self.fabric, lambda: own).items():
+            if value < self.state.apart.get(term, (math.inf, {}))[0]:
+                prefixes = self.model.apart[term]
+                part = {name: t.clone() for name, t in self.model.state_dict().items() if name.startswith(prefixes)}
+                self.state.apart[term] = value, part
+
     def _end(self) -> str:
         """Why learning rates fell before all epochs were over."""
         assert self.schedule.closing is not None
@@ -353,17 +364,23 @@ class Loop:
             self.model.load_state_dict(best)
         elif self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
+        for _, part in self.state.apart.values():
+            self.model.load_state_dict(part, strict=False)
         self.model.eval()
 
-        def training_data():
+        def batches_of(split: Split):
             # in random order: some take the first so many, and data may be sorted by class
             size, seed = max(self.options.batch_size, 256), self.options.seed
-            batches = Batches(self.data, "train", size, seed=seed, prefetch=self.batches.prefetch)
+            batches = Batches(self.data, split, size, seed=seed, prefetch=self.batches.prefetch)
             return (batch.to(self.fabric.device) for batch in batches)
 
         for remark in self.model.remarks():
             self._tell(remark)
-        self.model.calibrate(training_data)  # on every process: that takes no longer, and nobody waits long for another
+        if self.validates:
+            self.model.calibrate_labels(lambda: batches_of("val"))
+        self.model.calibrate(
+            lambda: batches_of("train")
+        )  # on every process: that takes no longer, and nobody waits long for another
         engine.same_weights(self.fabric, self.model)
         self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
         if self.events is not None:

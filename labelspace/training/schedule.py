@@ -6,12 +6,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from labelspace.training.options import Options
 
-_FEWEST, _SHORTEST = 8, 400  # validations and steps, with all terms in force, that a verdict needs
+_FEWEST, _SHORTEST = 5, 400  # validations and steps, with all terms in force, that a verdict needs
+_NOISES = 2.0  # a gain of two quarters' means that is less than so many times their noise is none
 _LITTLE = 0.005  # of all that the score has gained; less in a quarter of training is no gain any more
 _CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
 
@@ -61,7 +61,7 @@ class Schedule:
         if self.horizon is not None and self.closing is None:
             return step / self.horizon
         if self.closing is None:
-            return 0.0
+            return step / self.options.steps if self.options.steps else 0.0
         return min(1.0, step / sum(self.closing))
 
     def expected(self, step: int) -> int:
@@ -127,7 +127,8 @@ def settled(scores: Sequence[tuple[int, float]]) -> bool:
     quarter = len(values) // 4
     recent, before = values[-quarter:], values[-2 * quarter : -quarter]
     gain = statistics.fmean(before) - statistics.fmean(recent)
-    last = values[-2 * quarter - 1 :]
-    noise = statistics.median(abs(b - a) for a, b in pairwise(last))
+    last = values[-max(2 * quarter + 1, _FEWEST) :]
+    # Of second differences, in which a trend leaves nothing: their deviation is sqrt(6) times that of a score.
+    noise = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False)) / math.sqrt(6)
     worth = _LITTLE * (values[0] - statistics.fmean(recent))
-    return gain <= max(worth, 2 * noise * math.sqrt(1 / quarter))
+    return gain <= max(worth, _NOISES * noise * math.sqrt(2 / quarter))

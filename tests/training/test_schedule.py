@@ -47,8 +47,20 @@ def test_what_still_falls_is_not_settled_and_what_is_flat_is() -> None:
 
 
 def test_few_validations_or_steps_are_no_ground() -> None:
-    assert not settled([(1000 * i, 1.0) for i in range(7)])
+    assert not settled([(1000 * i, 1.0) for i in range(4)])
     assert not settled([(10 * i, 1.0) for i in range(20)])
+
+
+def test_a_steady_gain_is_no_noise_however_few_validations() -> None:
+    for n in range(5, 12):
+        assert not settled([(1000 * i, -float(i)) for i in range(n)])
+        assert settled([(1000 * i, -1.0 if i else 0.0) for i in range(n)])
+
+
+def test_phases_know_a_budget_of_steps() -> None:
+    schedule = Schedule(Options(epochs=0, steps=400), steps=20)
+    assert [schedule.progress(step) for step in (0, 100, 200)] == [0, 0.25, 0.5]
+    assert Schedule(Options(epochs=0), steps=20).progress(10_000) == 0
 
 
 def test_rates_rise_stay_and_fall() -> None:

@@ -34,6 +34,7 @@ from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, lo
 from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
 from labelspace.models.parts.stacking import split, stack_blocks, ungroup
 from labelspace.models.parts.subspace_prior import OFF_SCALE, SubspacePrior, subspace_blocks
+from labelspace.models.parts.temperature import Temperatures
 from labelspace.models.parts.typical_points import TypicalPoints
 from labelspace.models.parts.value_blocks import value_blocks, value_points
 
@@ -50,6 +51,7 @@ __all__ = [
     "ParallelMLP",
     "SpectralFeatures",
     "SubspacePrior",
+    "Temperatures",
     "TypicalPoints",
     "between_mean_and_draw",
     "class_weights",
