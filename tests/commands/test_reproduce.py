@@ -168,7 +168,7 @@ def test_a_recipe_of_which_every_run_fails_says_the_first_reason(places: list[st
 
 def test_wrong_names_and_data_are_refused(fails) -> None:
     fails(["reproduce", "lrvae-moon"], "unknown recipe 'lrvae-moon'", "did you mean 'lrvae-moons'")
-    fails(["reproduce", "everything"], "unknown recipe", *RECIPES)
+    fails(["reproduce", "something"], "unknown recipe", *RECIPES)
     fails(["reproduce", "pastrana-mnist"], "pastrana-mnist needs data that are not built in", "--data mnist:DIR")
     fails(["reproduce", "lrvae-digits", "--scale", "smoke"], "--data mnist:DIR")
     fails(["reproduce", "pastrana-mnist", "--data", "mnist:nowhere"], "no such directory", "nowhere")
