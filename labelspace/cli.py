@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--model", help="model name; labelspace models prints all (default: lsvae)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
     c.add_argument("--out", help="run directory (default: runs/MODEL-DATA)")
-    c.add_argument("--epochs", type=int, help="passes; 0 trains until the validation score has settled (default: the recipe's)")
+    c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled, which is 0)")
     c.add_argument("--steps", type=int, help="the most steps; without --epochs training may be over before")
     c.add_argument("--minutes", type=float, help="the most minutes; without --epochs training may be over before")
     c.add_argument("--seed", type=int)
@@ -206,7 +206,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--labels", help="labels to use, separated by commas (default: all; of faces Eyeglasses, Beard, Smiling)")
     c.add_argument("--supervision", type=float, default=1.0, metavar="FRACTION", help="hide all other samples' labels")
     c.add_argument("--seeds", type=int, default=1, help="runs of each model, seeds from 0 (default: 1)")
-    c.add_argument("--epochs", type=int, help="passes (default: each model's recipe)")
+    c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled)")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
     c.add_argument(

@@ -21,8 +21,9 @@ class Schedule:
     """Learning rates over time, and the end of training.
 
     With a number of ``epochs`` learning rates rise, stay, and fall along half a cosine wave in the last part of training
-    (``decay``). Without one they stay until the validation score does not gain any more, then fall likewise, and training is
-    over: the same for few samples and for many. ``steps`` and ``minutes`` are budgets: rates fall early enough.
+    (``decay``). Without one they fall with the root of time from when all terms of the model are in force, until the validation
+    score does not gain any more, then along half a cosine wave, and training is over: the same for few samples and for many.
+    ``steps`` and ``minutes`` are budgets: rates fall early enough.
 
     Args:
         options: how to train.
@@ -50,11 +51,19 @@ class Schedule:
     def pace(self, step: int) -> float:
         """Factor on the learning rates at a step."""
         rise = min(1.0, (step + 1) / max(1, self.options.warmup))
-        planned = rise if self.horizon is None else self.options.pace(step, self.horizon)
+        planned = rise * self._slowing(step) if self.horizon is None else self.options.pace(step, self.horizon)
         if self.closing is None or step <= self.closing[0]:
             return planned
         wave = 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - self.closing[0]) / self.closing[1]))
         return planned * (self.options.floor + (1 - self.options.floor) * wave)
+
+    def _slowing(self, step: int) -> float:
+        """What rates have fallen to without a horizon, from when all terms are in force: rates that stay leave an LSVAE's
+        adversaries behind."""
+        if not self.scores:
+            return 1.0
+        steady = max(self.scores[0][0], 2 * self.options.warmup)
+        return min(1.0, math.sqrt(steady / max(step, 1)))
 
     def progress(self, step: int) -> float:
         """How much of all training is behind a step, as far as that is known."""

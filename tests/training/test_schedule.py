@@ -75,9 +75,13 @@ def test_rates_rise_stay_and_fall() -> None:
     assert schedule.closing is not None
     first, over = schedule.closing
     assert over == first // 2
-    assert schedule.pace(first) == 1.0
-    assert schedule.pace(first + over // 2) == pytest.approx(0.55, abs=0.01)
-    assert schedule.pace(first + over) == pytest.approx(0.1)
+    assert schedule.scores[0][0] == 20
+    assert schedule.pace(20) == 1.0
+    assert schedule.pace(80) == pytest.approx(0.5), "with the root of time since all terms are in force"
+    assert schedule.pace(first) == pytest.approx(math.sqrt(20 / first))
+    middle, last = first + over // 2, first + over
+    assert schedule.pace(middle) == pytest.approx(0.55 * math.sqrt(20 / middle), rel=0.02)
+    assert schedule.pace(last) == pytest.approx(0.1 * math.sqrt(20 / last))
     assert not schedule.over(first + over - 1)
     assert schedule.over(first + over)
     assert schedule.progress(first + over) == 1.0
