@@ -241,28 +241,30 @@ def _summary(found: dict[str, Map], results: list[Result]) -> Table:
                 *(f"{share_that_holds(cells, least)[0] / max(n, 1):.0%}" for least in (0.8, 0.5)),
                 f"{statistics.median(shares):.2f}" if shares else "-",
                 str(len(mine)),
-                f"{max(r.seconds for r in mine) / 60:.1f}",
+                f"{max(r.seconds for r in mine) / 60:.1f} minutes",
                 str(sum(skipped)),
             ]
         )
     header = [
         "model",
-        f"cells that hold (share of at least {HOLDS:g})",
-        "of at least 0.8",
-        "of at least 0.5",
+        "cells that hold",
+        "share of 0.8",
+        "share of 0.5",
         "median share",
-        "runs",
-        "longest training, minutes",
-        "steps skipped or undone",
+        "trained",
+        "longest",
+        "steps not taken",
     ]
-    return Table("Share of cells that hold", header, rows)
+    return Table(f"Cells that hold: a share of at least {HOLDS:g}; beside them, of at least 0.8 and 0.5", header, rows)
 
 
 def _table(model: str, found: Map) -> Table:
     figures = [figure for figure in scorecard.FIGURES if any(figure in row for row in found.values())]
     rows = [[domain, *(str(row[f]) if f in row else "-" for f in figures)] for domain, row in found.items()]
     return Table(
-        f"{model}: share of the way, then the figure (floor to ceiling), worst label of the worst seed", ["", *figures], rows
+        f"{model}: share of the way, then the figure (floor to ceiling), worst label of the worst seed",
+        ["data", *figures],
+        rows,
     )
 
 
@@ -280,7 +282,9 @@ def _judges(results: list[Result]) -> Table:
             where, entry = min(entries, key=lambda item: item[1]["ceiling"])
             rows.append([domain, f"{entry['ceiling']:.3f}", where])
     return Table(
-        "What the judge reads off true counterfactuals (off real samples where there are none), worst", ["", "rate", "of"], rows
+        "What the judge reads off true counterfactuals (off real samples where there are none), worst",
+        ["data", "judge reads", "label"],
+        rows,
     )
 
 
