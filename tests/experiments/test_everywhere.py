@@ -124,4 +124,7 @@ def test_the_whole_of_it_at_its_smallest(tmp_path: Path, monkeypatch: pytest.Mon
 def test_smoke_is_of_a_picture_a_table_and_counts() -> None:
     kinds = {domain_of(job).partition(",")[0] for job in Everywhere().jobs("smoke", "digits")}
     assert kinds == {"faces", "patients", "cells"}
+    for scale in ("cpu", "paper"):
+        others = {name for name, domain in DOMAINS.items() if domain.to_measure(scale) != domain.at(scale)}
+        assert others == {"patients, few", "faces, few", "faces, rare"}
     assert everywhere.DOMAINS["patients, few"].to_measure("cpu") != everywhere.DOMAINS["patients, few"].at("cpu")

@@ -62,7 +62,9 @@ class Domain:
 
     def to_measure(self, scale: Scale) -> str:
         """The address of what models are measured on."""
-        return self._address(self.measured or self.n if scale != "smoke" else 400, scale)
+        if scale == "smoke":
+            return self._address(400, scale)
+        return self._address(self.measured, scale) if self.measured else self.at(scale)
 
     def _address(self, n: int, scale: Scale) -> str:
         options = [f"n={n}"] if n else []
