@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def write(
 
 def command(name: str, recipe: Recipe, scale: Scale, address: str) -> str:
     """The command that made a result; a directory of this machine is DIR."""
-    data = f" --data {without_path(address)}" if address != recipe.default else ""
+    data = f" --data {shlex.quote(without_path(address))}" if address != recipe.default else ""
     return f"labelspace reproduce {name} --scale {scale}{data}"
 
 

@@ -234,7 +234,10 @@ def failure(result: Result) -> str:
 
 
 def without_path(address: str) -> str:
-    """An address with a directory of this machine replaced by DIR."""
+    """An address with a directory of this machine replaced by DIR; of several, set apart by ';', each."""
+    first, more, others = address.partition(";")
+    if more:
+        return f"{without_path(first)};{without_path(others)}"
     name, path, options = sources.parts(address)
     if not path:
         return address

@@ -239,6 +239,7 @@ def test_a_job_in_a_few_words() -> None:
         ("faces", "faces"),
         ("faces:n=400,size=16", "faces:n=400,size=16"),
         ("mnist:/some/dir", "mnist:DIR"),
+        ("digits;mnist:/some/dir;glyphs:/a/font.ttf,n=90", "digits;mnist:DIR;glyphs:DIR,n=90"),
         ("mnist:/some/dir,val=0", "mnist:DIR,val=0"),
         ("npz:../here/data.npz", "npz:DIR"),
         ("folder:~/pets,size=64,channels=3", "folder:DIR,size=64,channels=3"),
