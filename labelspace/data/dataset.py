@@ -379,11 +379,10 @@ class Dataset:
                         f"label {label.name!r} has too few training samples to learn what these look like: {_some(few)}; merge "
                         "them with others, or leave the label out (--labels)"
                     )
-        if not self.is_image and len(train) > 1:
-            x = self.x[train]
-            constant = [self._called(int(c)) for c in np.flatnonzero(np.fmax.reduce(x) == np.fmin.reduce(x))]
-            if constant:
-                notes.append(f"constant in the training split, so nothing can be learnt of them: columns {_some(constant)}")
+        constant = () if self.is_image or len(train) < 2 else _constant(self.x, train)
+        if len(constant):
+            named = [self._called(int(column)) for column in constant]
+            notes.append(f"constant in the training split, so nothing can be learnt of them: columns {_some(named)}")
         return notes
 
     def _called(self, column: int) -> str:
@@ -418,6 +417,20 @@ class Dataset:
             "truth": self.truth is not None,
             "notes": list(self.notes),
         }
+
+
+def _constant(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Columns of ``x (n, d)`` that have one value in some rows, missing cells apart. Few rows are looked at, mostly."""
+    columns = np.arange(x.shape[1])
+    low = high = np.full(len(columns), np.nan, np.float32)
+    for start in range(0, len(rows), 1000):
+        part = x[rows[start : start + 1000]][:, columns]
+        low, high = np.fmin(low, np.fmin.reduce(part)), np.fmax(high, np.fmax.reduce(part))
+        same = (low == high) | np.isnan(low)
+        columns, low, high = columns[same], low[same], high[same]
+        if not len(columns):
+            break
+    return columns[low == high]
 
 
 def _some(names: list[str]) -> str:

@@ -126,15 +126,9 @@ def donors(data: Dataset, rows: np.ndarray, label: str, *, value: int = 1, seed:
 
 def style_hits(data: Dataset, takers: np.ndarray, label: str, value: int, made: Tensor, wanted: np.ndarray) -> Score:
     """How often samples that were made are nearest to the wanted style, of all true styles that a value has."""
-    truths, _ = data.counterfactuals(label, value, takers)
-    return mean(compared_to_styles(data, made, truths).argmin(axis=1) == wanted)
-
-
-def compared_to_styles(data: Dataset, made: Tensor, truths: Tensor) -> np.ndarray:
-    """Squared error of samples ``(n, *shape)`` to each of their true styles ``(n, styles, *shape)``, ``(n, styles)``, in
-    :func:`~labelspace.evaluation.units.units`."""
     compared = units(data)
-    return errors_to_styles(compared(made), compared(truths))
+    truths, _ = data.counterfactuals(label, value, takers)
+    return mean(errors_to_styles(compared(made), compared(truths)).argmin(axis=1) == wanted)
 
 
 def take(

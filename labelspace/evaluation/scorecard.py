@@ -8,7 +8,7 @@ all that can be. The worst label counts, and labels are never averaged.
 figure           what it is                                    floor                               ceiling
 ===============  ============================================  ==================================  =========================
 read as set      judge reads the new value, per new value      on unchanged samples                on true counterfactuals
-others kept      its verdict on another label stays            on samples of other people          on true counterfactuals
+others kept      its verdict on another label stays            on other samples                    on true counterfactuals
 error            squared error to the nearest truth, over      1                                   0, the truth itself
                  that of doing nothing
 donor            transfer is nearest to the donor's own style  one in as many styles               reconstructions of the truth

@@ -22,8 +22,9 @@ from labelspace.errors import UserError
 from labelspace.evaluation import edits, prediction
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.manipulation import Edited, changed_region, identity_cost, side_effect_matrix
+from labelspace.evaluation.manipulation import Edited, changed_region, errors_to_styles, identity_cost, side_effect_matrix
 from labelspace.evaluation.probing import chosen, chunks, posterior, probes, reconstructed
+from labelspace.evaluation.units import units
 from labelspace.labels import LabelDistribution
 from labelspace.metrics import Score, block_use, diversity, generation, mean, suite
 from labelspace.models.base import Model
@@ -201,7 +202,9 @@ def _styles(
         }
     if draws is not None:
         truths, names = data.counterfactuals(label, 1, lacking)
-        errors = np.stack([edits.compared_to_styles(data, draws[:, k], truths) for k in range(DRAWS)], 1)
+        compared = units(data)
+        true = compared(truths)
+        errors = np.stack([errors_to_styles(compared(draws[:, k]), true) for k in range(DRAWS)], 1)
         covered = diversity.style_coverage(errors)
         inside = diversity.share_inside(
             diversity.variance_map(draws.numpy()), changed_region(data.expected(lacking), truths).numpy()

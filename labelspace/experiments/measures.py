@@ -16,8 +16,9 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.store import cache_directory
 from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.manipulation import hit_rate, side_effects
+from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
 from labelspace.evaluation.probing import best_probe, chosen, probes, reconstructed
+from labelspace.evaluation.units import units
 from labelspace.metrics import diversity, mean, morphology
 from labelspace.models.base import Model
 from labelspace.storage import files
@@ -65,9 +66,9 @@ def styles(model: Model, data: Dataset, rows: np.ndarray, label: str, *, draws: 
     out = {"spread": mean((2 * ((made - centre) ** 2).sum(1) / (draws - 1)).flatten(1).mean(1).numpy()).to_dict()}
     if data.truth is not None:
         truths, names = data.counterfactuals(label, 1, lacking)
-        found = diversity.style_coverage(
-            np.stack([edits.compared_to_styles(data, made[:, i], truths) for i in range(draws)], 1)
-        )
+        compared = units(data)
+        true = compared(truths)
+        found = diversity.style_coverage(np.stack([errors_to_styles(compared(made[:, i]), true) for i in range(draws)], 1))
         out |= {"share": found.share.to_dict(), "ceiling": found.ceiling, "styles": len(names)}
     return out
 
