@@ -4,10 +4,8 @@ the entries of vectors have names. No pickle is read, ever."""
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
-import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -25,7 +23,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub
 
-FORMAT = 4
+FORMAT = 5
 
 
 def configuration(model: Model) -> dict[str, Any]:
@@ -93,11 +91,6 @@ def _construct_for(
         raise _named(error, path) from None
 
 
-@functools.cache
-def _say_once(text: str) -> None:
-    logging.getLogger("labelspace").warning(text)
-
-
 def construct(config: dict[str, Any], schema: Schema, path: Path, models: Collection[type[Model]] = ()) -> Model:
     """A new model from :func:`configuration`; one of ``models`` where it is of that class.
 
@@ -110,10 +103,8 @@ def construct(config: dict[str, Any], schema: Schema, path: Path, models: Collec
         raise UserError(f"{path} is not the configuration of a labelspace model") from None
     if not isinstance(version, int) or version > FORMAT:
         raise UserError(f"{path} has format {version!r}, newer than this version reads ({FORMAT}); update labelspace")
-    if version < 2 and isinstance(name, str):
-        name, arguments, note = legacy.model(name, arguments)
-        if note:
-            _say_once(f"{path}: {note}")
+    if isinstance(name, str):
+        legacy.refuse(name, arguments, version)
     origin = str(config.get("class", ""))
     if not isinstance(name, str) or not (origin or name in MODELS):
         raise UserError(f"{path} is of model {name!r}, which this version does not have")
@@ -133,12 +124,12 @@ def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
     try:
         if config["format"] >= 2:
             return tensors
-        name, *_ = legacy.model(config["model"], config["arguments"])
+        former = model_class(config["model"]).former
     except UserError as error:
         raise _named(error, home / "config.json") from None
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, AttributeError):
         raise UserError(f"{home / 'config.json'} is not the configuration of a labelspace model") from None
-    return legacy.tensors(tensors, model_class(name).former)
+    return legacy.tensors(tensors, former)
 
 
 # parts that do not speak of certain labels
@@ -269,7 +260,6 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     schema = _schema(home)
     tensors = _tensors(home, config)
     model = _construct_for(tensors, config, schema, home / "config.json", models)
-    tensors = tensors if config["format"] == FORMAT else model.upgraded(tensors)
     files.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
     return model.eval()

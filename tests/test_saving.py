@@ -113,7 +113,7 @@ def test_a_warm_start_takes_what_fits_by_place_and_shape_and_says_what_not(tmp_p
     said = "\n".join(started.lines())
     assert said.startswith("taken: likelihood, trunk (")
     assert "not taken, not there: " in said
-    assert "shape 256x2 there and 256x6 here" in said
+    assert "shape 256x2 there and 256x4 here" in said
 
 
 def test_a_warm_start_from_the_same_class_takes_everything(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def set(
             data; without one, the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
         others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018): the
             first class of a categorical label, the mean of a number.
-        keep_detail: add to the result what the model could not reconstruct: x + decode(edited) - decode(encoded).
+        keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little.
         generator: for ``point="draw"``.
         after: an earlier edit of the same samples that this one goes on from; ``labels`` are then those of that edit.
 

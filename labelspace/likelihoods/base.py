@@ -63,6 +63,11 @@ class Likelihood(nn.Module):
         """p(x | codes) from a decoder's raw output ``(n, *output_shape)``."""
         raise NotImplementedError
 
+    @property
+    def resolution(self) -> Tensor | float:
+        """How large a change of an entry is that counts, a number or one a column: a tenth of the range of pictures."""
+        return 0.1
+
     def measure(self, x: Tensor) -> None:
         """Takes what it needs to know of the data (their scale, say) from training samples ``(n, *shape)``."""
 

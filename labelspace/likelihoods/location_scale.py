@@ -93,6 +93,10 @@ class LocationScale(Likelihood):
         share = _FLOOR + (_MOST - _FLOOR) * torch.sigmoid(_PACE * self.log_scale)
         return self.distribution(self.centre + self.unit * raw, self.unit * share)
 
+    @property
+    def resolution(self) -> Tensor | float:
+        return self.unit * _MOST if self.found else self.log_scale.exp()
+
     def measure(self, x: Tensor) -> None:
         if not self.found:
             return

@@ -143,5 +143,6 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
         if data.x.dtype == np.uint8:
             break  # pictures lie in [0, 1] by construction
     rows = data.rows("train")
-    model.likelihood.measure(data.samples(rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]))
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+    model.prepare(data.samples(rows), *data.labels(rows))
     return model

@@ -262,9 +262,9 @@ class Model(nn.Module):
             "decay": 0.75,
         }
 
-    def upgraded(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of a file of an earlier format, under the names of today, as those of this version."""
-        return tensors
+    def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
+        """Takes what it needs to know of the data before training, from training samples and their labels."""
+        self.likelihood.measure(x)
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What earlier versions wrote, in the words of this one: former names of models, arguments, options and tensors."""
+"""What earlier versions wrote: in the words of this one where it can be read, refused where it cannot."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ from labelspace.errors import UserError
 
 OPTIONS = {"matrix_rate": "muon_learning_rate", "reader_rate": "auxiliary_learning_rate"}  # of training
 DATA = {"mislabelled": "label_noise"}  # of a run's data
-_NOT_OF_LSVAE = ("adversary", "adversary_target", "balance")
+_OTHERS_NOW = {"lsvae": 5}  # models whose parts were others before this format
 
 
-def model(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
-    """A model's name and arguments today, and a note of what changed, empty where nothing did.
+def refuse(name: str, arguments: Mapping[str, Any], version: int | None = None) -> None:
+    """Raises UserError where this version does not have the model that a file of an earlier format is of.
 
-    Raises:
-        UserError: this version does not have the model any more.
+    Args:
+        name: of the model.
+        arguments: that it was made with.
+        version: the file's format, where it has one.
     """
-    arguments = dict(arguments)
-    if name != "csvae" or "balance" not in arguments:
-        return name, arguments, ""
-    if arguments["balance"] != "dual":
-        raise UserError("it is of a csvae of an earlier version, whose decoder and q(w | x, y) were others; train it again")
-    kept = {key: value for key, value in arguments.items() if key not in _NOT_OF_LSVAE}
-    return "lsvae", kept, "csvae with balance=dual of an earlier version is lsvae now"
+    if (version is not None and version < _OTHERS_NOW.get(name, 0)) or (name == "csvae" and "balance" in arguments):
+        raise UserError(f"it is of an earlier version's {name}, whose decoder and q(w | x, y) were others; train it again")
 
 
 def renamed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

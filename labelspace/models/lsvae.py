@@ -4,30 +4,36 @@ For: changing one attribute of a sample and keeping the rest, with many ways of 
 another. Not for: predicting labels (a head does it, nothing more), or labels that are only a few per cent observed.
 
     p(z) = N(0, I)      p(w_i | y_i): label i off, N(0, 0.1^2 I); label i on, N(3, I); a number, N(3 y_i, 0.3^2 I)
-    p(x | z, w)         likelihood of decoder(z, w, tanh(w / 0.1)): the second view shows the decoder both scales of w alike
+    p(x | z, w)         likelihood of decoder(z, w)
     q(z | x)            N(E(m(x)), s(x)^2), E the erasure of what a linear classifier reads of the labels in m
-    q(w | x, y)         N(m_p + s_p t, (s_p r)^2) with m_p, s_p of p(w | y), |t| < 2.2 and r at least 0.08, or 0.3 where off:
-                        near enough to the prior that the values of a label stay apart
+    q(w_i | x, y)       p(w_i | y_i) where label i is off: an empty block, it knows nothing of x. Else N(m_p + s_p t, (s_p r)^2)
+                        with m_p, s_p of p(w_i | y_i), |t| < 2.2 and r at least 0.08
     q(y | z)            the adversary            q_i(y_j | w_i, y_i), j != i: one adversary per block, for the other labels
     h_i(y_j | y_i)      what a block's own label tells of another one anyway; of z nothing is told: h(y), all classes alike
 
+Of a binary label, off is the value in which samples vary in fewer ways: no glasses, but bald. Each class of a categorical label
+has coordinates of its own, and those of all other classes are empty.
+
 The model minimises, with the adversaries frozen,
 
-    -log p(x | z, w)  +  KL(q(w | x, y) || p(w | y))  +  KL(q(z | x) || p(z))
-    +  sum_i a_i KL(h(y_i) || q(y_i | z))  +  sum_{i != j} b_ij KL(h_i(y_j | y_i) || q_i(y_j | w_i, y_i))
+    -log p(x | z, w)  +  3 KL(q(w | x, y) || p(w | y))  +  KL(q(z | x) || p(z))
+    +  sum_i a_i KL(h(y_i) || q_i(y_i | z))  +  sum_{i != j} b_ij KL(h_i(y_j | y_i) || q_i(y_j | w_i, y_i))
     +  0.5 * consistency_z  +  consistency_w
 
 and the adversaries minimise their cross entropy on points between mean and draw of the codes, detached. In what adversaries
 and the terms against them average, all classes of a label weigh alike, rare ones too.
 
+* What is not a label's stays out of its block: where the label is off the block is empty, so that z must hold all that such
+  samples need; where it is on, a nat in the block costs three in z, so that what z can hold is there.
 * a_i and b_ij are moved by dual ascent: they grow while the adversary says more than 3% (4%) of what h leaves open of a label,
   and shrink while it does not. Where growing does not help, they stop, and :meth:`remarks` says what could not be taken out.
-* Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the z
-  that it was made from and the w that it was given.
+* Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
+  that it was given, and its z and the z that it was made from move towards each other.
 * z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; erasure and
   consistency start when it has opened.
 
-Blocks: ``z``, free; ``w.<label>``, two coordinates for a binary or continuous label, two for each class of a categorical one.
+Blocks: ``z``, free; ``w.<label>``, eight coordinates for a binary or continuous label, eight for each class of a categorical
+one, fewer for short vectors. Spare ones cost nothing: they stay at their prior.
 Missing labels are summed out under a label head q(y | x), as in the CSVAE.
 """
 
@@ -40,7 +46,7 @@ from typing import Any, ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from labelspace.blocks import Block, Blocks, Latents, concatenate, modes
+from labelspace.blocks import Block, Blocks, Latents, modes
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
@@ -49,7 +55,6 @@ from labelspace.likelihoods import DataDistribution
 from labelspace.models import networks
 from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
 from labelspace.models.parts import (
-    OFF_SCALE,
     BlockAdversaries,
     Completions,
     DualAscent,
@@ -61,12 +66,12 @@ from labelspace.models.parts import (
     class_weights,
     counterfactual_consistency,
     cross_entropy,
+    richer_when_off,
     split,
     subspace_blocks,
 )
 
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
-_BALANCE = ("block_adversaries.", "leak_weight.", "block_leak_weight.")  # tensors that only training needs
 _LEAST = 0.05  # of a label's largest entropy: where another label leaves less of it open, that counts as left open
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y)
 # When phases start, in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
@@ -86,7 +91,8 @@ class LSVAE(Model):
         latent: coordinates of ``z``.
         subspace: coordinates of w for each binary or continuous label and for each class.
         prior: "fixed" p(w | y), or "learned": mean and scale from y.
-        flip: turn the binary prior round: on is the compact point, off the wide one.
+        empty: the value of binary labels in which their block is empty; by default, for each the one in which samples vary in
+            fewer ways (:func:`~labelspace.models.parts.richer_when_off`).
         adversary_steps: the adversaries' optimiser steps per batch.
         reconstruction, kl_w, kl_z: weights, numbers or schedules.
         leak: the weight that the leak of z starts from.
@@ -102,18 +108,6 @@ class LSVAE(Model):
         adversaries="one on z, one per w block",
         paper="ours, after Klys, Snell, Zemel 2018",
     )
-    former: ClassVar[dict[str, str]] = {
-        **Model.former,
-        "label_trunk.": "w_trunk.",
-        "label_head.": "w_head.",
-        "labeller.": "label_head.",
-        "prior_network.": "w_prior.network.",
-        "balance.erasure.": "erasure.",
-        "balance.readers.": "block_adversaries.",
-        "balance.leak.": "leak_weight.",
-        "balance.block_leak.": "block_leak_weight.",
-        "points": "typical.points",
-    }
     entropies: Tensor
     block_of: Tensor
     apart: ClassVar[dict[str, tuple[str, ...]]] = {"label_head": ("label_trunk.", "label_head.")}
@@ -132,18 +126,19 @@ class LSVAE(Model):
         schema: Schema,
         frequencies: Sequence[Sequence[float]] | None = None,
         latent: int = 16,
-        subspace: int = 2,
+        subspace: int = 8,
         prior: Literal["fixed", "learned"] = "fixed",
-        flip: bool = False,
+        empty: Literal["auto", "off", "on"] = "auto",
         adversary_steps: int = 2,
         reconstruction: float | str = 1.0,
-        kl_w: float | str = 1.0,
+        kl_w: float | str = 3.0,
         kl_z: float | str = 1.0,
         leak: float = 20.0,
         **common: Unpack[Common],
     ) -> None:
-        if prior not in ("fixed", "learned"):
-            raise unknown("prior", prior, ("fixed", "learned"))
+        for name, given, known in (("prior", prior, ("fixed", "learned")), ("empty", empty, ("auto", "off", "on"))):
+            if given not in known:
+                raise unknown(name, given, known)
         if adversary_steps < 1:
             raise UserError(f"adversary_steps must be at least 1, got {adversary_steps}")
         if not leak > 0:
@@ -151,7 +146,7 @@ class LSVAE(Model):
         blocks = Blocks([Block("z", latent), *subspace_blocks(schema, subspace)])
         weights = {"reconstruction": reconstruction, "kl_w": kl_w, "kl_z": kl_z}
         super().__init__(shape, schema, frequencies, blocks, weights, **common)
-        self.adversary_steps = adversary_steps
+        self.adversary_steps, self.empty = adversary_steps, empty
         labels, width = len(schema), subspace * schema.width
 
         self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
@@ -159,8 +154,8 @@ class LSVAE(Model):
         # Labels and their styles need less of a network than everything else.
         self.w_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.w_head = networks.mlp(features + schema.width, [128], 2 * width)
-        self.decoder = networks.decoder(latent + 2 * width, self.likelihood.output_shape, self.network)
-        self.w_prior = SubspacePrior(schema, subspace, flip=flip, learned=prior == "learned")
+        self.decoder = networks.decoder(latent + width, self.likelihood.output_shape, self.network)
+        self.w_prior = SubspacePrior(schema, subspace, flip=empty == "on", learned=prior == "learned", found=True)
         # What predicts labels has features of its own: the others are told the labels, and need not show them.
         self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.label_head = networks.mlp(features, [128], schema.parameters)
@@ -180,18 +175,13 @@ class LSVAE(Model):
         defaults = super().defaults(shape, labels)
         if len(shape) == 1:
             defaults["latent"] += labels  # erasing a label takes a direction of z; small codes have none to spare
+            defaults["subspace"] = max(2, min(8, shape[0] - 1))
         return defaults
 
-    def upgraded(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The label head once had no temperatures; and before that it read the features of q(w | x, y), and what balanced
-        training was another: that begins anew."""
-        own = self.state_dict()
-        tensors = {"temperatures.log": own["temperatures.log"], **tensors}
-        if any(name.startswith("label_trunk.") for name in tensors):
-            return tensors
-        anew = {name: own[name] for name in own if name.startswith(_BALANCE)}
-        trunk = {name.replace("w_trunk.", "label_trunk.", 1): t for name, t in tensors.items() if name.startswith("w_trunk.")}
-        return {name: t for name, t in tensors.items() if not name.startswith(_BALANCE)} | trunk | anew
+    def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
+        super().prepare(x, values, observed)
+        if self.empty == "auto":
+            self.w_prior.turn(richer_when_off(self.likelihood.inputs(x), values, observed, self.schema))
 
     # -- p ------------------------------------------------------------------------------------------------------------
 
@@ -200,12 +190,9 @@ class LSVAE(Model):
         p_w = self.w_prior(self.schema.features(values, observed, self.label_features))
         return self._latents(self.free_prior(values), p_w)
 
-    def decode(self, codes: Latents[Tensor]) -> DataDistribution:
-        return self._decode(*concatenate(codes).tensor_split([self.blocks[0].size], 1))
-
     def _decode(self, z: Tensor, w: Tensor) -> DataDistribution:
         """p(x | z, w), with the blocks of all labels side by side."""
-        return self.likelihood(self.decoder(torch.cat([z, w, torch.tanh(w / OFF_SCALE)], 1)).float())
+        return self.likelihood(self.decoder(torch.cat([z, w], 1)).float())
 
     def _latents(self, z: DiagonalGaussian, w: DiagonalGaussian) -> Latents[DiagonalGaussian]:
         return Latents(self.blocks, {"z": z, **split(self.blocks[1:], w)})
@@ -227,9 +214,9 @@ class LSVAE(Model):
     def _q_w(self, features: Tensor, y: Tensor, p_w: DiagonalGaussian) -> DiagonalGaussian:
         """q(w | x, y), all blocks side by side, from features of x, of labels, and p(w | y)."""
         shift, spread = self.w_head(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
-        floor = 0.08 + 0.22 * (p_w.scale <= OFF_SCALE)
-        scale = p_w.scale * (floor + nn.functional.softplus(spread - 1))
-        return DiagonalGaussian(p_w.mean + p_w.scale * (_NEAR * torch.tanh(shift / _NEAR)), scale)
+        used = self.w_prior.used(y)
+        mean = p_w.mean + torch.where(used, p_w.scale * (_NEAR * torch.tanh(shift / _NEAR)), 0.0)
+        return DiagonalGaussian(mean, p_w.scale * torch.where(used, 0.08 + nn.functional.softplus(spread - 1), 1.0))
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """q(y | x) of the label head, at temperatures that validation found."""
@@ -307,9 +294,9 @@ class LSVAE(Model):
                 terms |= counterfactual_consistency(
                     lambda z, w: self._drawn(z, w, batch.x),
                     self._encode,
+                    q_z,
                     z,
                     w,
-                    q_z.scale,
                     values,
                     self.block_of,
                     generator,
@@ -371,8 +358,9 @@ class LSVAE(Model):
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
         names, pairs = self.schema.names, self.block_adversaries.pair_names
-        per_label = dict.fromkeys(("kl_w", "leak", "adversary", "adversary_chance", "label_head", "consistency_w"), names)
-        return {**per_label, **dict.fromkeys(("block_leak", "block_adversary", "block_adversary_chance"), pairs)}
+        of_labels = ("kl_w", "leak", "adversary", "adversary_chance", "label_head", "consistency_w")
+        of_pairs = ("block_leak", "block_adversary", "block_adversary_chance")
+        return {**dict.fromkeys(of_labels, names), **dict.fromkeys(of_pairs, pairs)}
 
     @property
     def ready(self) -> bool:

@@ -237,8 +237,7 @@ def read_config(path: Path) -> dict[str, Any]:
         data, model, training = config["data"], config["model"], config["training"]
         data = config["data"] = legacy.renamed(data, legacy.DATA)
         training = config["training"] = legacy.renamed(training, legacy.OPTIONS)
-        name, arguments, _ = legacy.model(model["name"], {key: value for key, value in model.items() if key != "name"})
-        model = config["model"] = {"name": name, **arguments}
+        legacy.refuse(model["name"], model)
         whole = (
             isinstance(data["address"], str)
             and isinstance(data["labels"], list)

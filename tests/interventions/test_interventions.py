@@ -32,7 +32,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def model(data: Dataset) -> Model:
     torch.manual_seed(0)
-    made = ls.build("lsvae", data, latent=3, network=Network(width=8))
+    made = ls.build("lsvae", data, latent=3, subspace=2, network=Network(width=8))
     ls.fit(made, data, epochs=1)
     return made
 
@@ -79,12 +79,28 @@ def test_one_sample_and_a_batch_agree(model: Model, data: Dataset) -> None:
     assert torch.allclose(single, batch[2], atol=1e-5)
 
 
-def test_keep_detail_adds_what_the_model_could_not_reconstruct(model: Model, data: Dataset) -> None:
+def test_keep_detail_keeps_what_was_not_reconstructed_where_the_edit_changes_little(model: Model, data: Dataset) -> None:
     x, labels = some(data)
     plain, kept = (iv.set(model, x, {"a": 1}, labels, keep_detail=k).x for k in (False, True))
     with torch.no_grad():
         reconstruction = model.decode(model.encode(x, *labels).map(lambda p: p.mode)).mean
-    assert torch.allclose(kept, (x + plain - reconstruction).clamp(0, 1), atol=1e-6)
+    share = torch.exp(-(((plain - reconstruction).abs().amax(1, keepdim=True) / model.likelihood.resolution) ** 2))
+    assert float(share.min()) < 0.5 < float(share.max())
+    assert torch.allclose(kept, (plain + share * (x - reconstruction)).clamp(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["auto", 0.5])
+def test_what_counts_as_a_change_is_in_the_units_of_the_data(scale: float | str) -> None:
+    x = np.random.default_rng(0).normal(7, [10, 60, 1], (50, 3)).astype("f4")
+    arranged = Dataset(
+        "generated", x, np.zeros((50, 1), "f4"), np.ones((50, 1), bool), Schema([binary("a")]), {"train": np.arange(50)}
+    )
+    model = ls.build("lsvae", arranged, scale=scale, network=Network(width=4, depth=1))
+    if scale == "auto":  # a third of each column's deviation
+        expected = torch.from_numpy(x.std(0)) / 3
+        torch.testing.assert_close(torch.as_tensor(model.likelihood.resolution), expected, rtol=1e-4, atol=0)
+    else:
+        assert float(model.likelihood.resolution) == pytest.approx(scale)
 
 
 def test_keeping_detail_where_nothing_changes_gives_the_sample_back(model: Model, data: Dataset) -> None:

@@ -1,8 +1,7 @@
-"""LSVAE: what balances it, and runs of earlier versions."""
+"""LSVAE: empty blocks, what balances it, and files of earlier versions."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical, continuous
-from labelspace.models.base import Model
 from labelspace.models.lsvae import LSVAE
 from labelspace.models.networks import Network
 from labelspace.models.parts import Erasure
@@ -39,78 +37,17 @@ def mixed(images: bool) -> Dataset:
     )
 
 
-FORMER = {  # names of tensors when it was a form of the csvae, by their names now
-    "w_trunk.": "label_trunk.",
-    "w_head.": "label_head.",
-    "label_head.": "labeller.",
-    "w_prior.network.": "prior_network.",
-    "erasure.": "balance.erasure.",
-    "block_adversaries.": "balance.readers.",
-    "leak_weight.": "balance.leak.",
-    "block_leak_weight.": "balance.block_leak.",
-    "typical.points": "points",
-}
-
-
-def as_the_head_was(model: Model) -> dict[str, torch.Tensor]:
-    """Tensors of formats 1 and 2: the label head reads the features of w, and other things balance training."""
-    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("label_trunk.")}
-    return {name: tensor[..., :1] if "block_adversaries" in name else tensor for name, tensor in own.items()}
-
-
-def as_it_was_saved(model: Model, home: Path, balance: str = "dual") -> Path:
-    """A model as the version before wrote it."""
-    saving.save(model, home)
-    config = files.read_json(home / "config.json")
-    more = {"balance": balance, "adversary": True, "adversary_target": "marginal"}
-    files.write_json(home / "config.json", {"format": 1, "model": "csvae", "arguments": config["arguments"] | more})
-    tensors = {}
-    for name, tensor in as_the_head_was(model).items():
-        now = next((part for part in FORMER if name.startswith(part)), "")
-        tensors[FORMER.get(now, "") + name.removeprefix(now)] = tensor
-    files.write_tensors(home / "model.safetensors", tensors)
-    return home
-
-
-@pytest.mark.parametrize("prior", ["fixed", "learned"])
-def test_a_csvae_that_balanced_itself_loads_and_says_what_it_is_now(
-    prior: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    data = mixed(images=False)
-    torch.manual_seed(0)
-    model = ls.build("lsvae", data, prior=prior, latent=3, network=Network(width=8, depth=1))
-    home = as_it_was_saved(model, tmp_path / "run")
-    with caplog.at_level(logging.WARNING, "labelspace"):
-        loaded = ls.load(home)
-    assert isinstance(loaded, LSVAE)
-    assert "csvae with balance=dual of an earlier version is lsvae now" in caplog.text
-    anew = ("block_adversaries.", "leak_weight.", "block_leak_weight.")
-    for name, tensor in loaded.state_dict().items():
-        was = model.state_dict()[name.replace("label_trunk.", "w_trunk.")]
-        assert name.startswith(anew) or torch.equal(tensor, was) or tensor.isnan().all(), name
-    started = ls.build("lsvae", data, prior=prior, latent=3, network=Network(width=8, depth=1))
-    assert "w_head.0.weight" in saving.warm_start(started, home).taken
-
-
-def test_a_model_of_format_2_predicts_as_it_did(tmp_path: Path) -> None:
-    data = mixed(images=False)
-    torch.manual_seed(0)
-    model = ls.build("lsvae", data, latent=3, network=Network(width=8, depth=1)).eval()
-    assert isinstance(model, LSVAE)
-    saving.save(model, tmp_path)
-    files.write_json(tmp_path / "config.json", files.read_json(tmp_path / "config.json") | {"format": 2})
-    files.write_tensors(tmp_path / "model.safetensors", as_the_head_was(model))
-    x = data.samples(np.arange(5))
-    features = model.w_trunk(model.likelihood.inputs(x))
-    predicted = ls.load(tmp_path).predict(x).parameters
-    torch.testing.assert_close(predicted, model.schema.distribution(model.label_head(features)).parameters)
-
-
-def test_a_csvae_with_fixed_weights_of_an_earlier_version_is_refused_in_one_line(tmp_path: Path) -> None:
-    model = ls.build("lsvae", ls.open("swiss-roll:n=100"), network=Network(width=4, depth=1))
-    home = as_it_was_saved(model, tmp_path / "run", "fixed")
-    with pytest.raises(UserError, match=r"config.json: it is of a csvae of an earlier version.*train it again"):
-        ls.load(home)
+@pytest.mark.parametrize(
+    ("model", "version", "more"),
+    [("lsvae", 4, {}), ("lsvae", 2, {}), ("csvae", 1, {"balance": "dual"}), ("csvae", 1, {"balance": "fixed"})],
+)
+def test_models_of_earlier_versions_are_refused_in_one_line(model: str, version: int, more: dict, tmp_path: Path) -> None:
+    saving.save(ls.build("lsvae", ls.open("swiss-roll:n=100"), network=Network(width=4, depth=1)), tmp_path)
+    config = files.read_json(tmp_path / "config.json")
+    config |= {"format": version, "model": model, "arguments": config["arguments"] | more}
+    files.write_json(tmp_path / "config.json", config)
+    with pytest.raises(UserError, match=rf"config.json: it is of an earlier version's {model}.*train it again"):
+        ls.load(tmp_path)
 
 
 def test_a_configuration_of_an_earlier_version_is_read_in_todays_words(tmp_path: Path) -> None:
@@ -118,19 +55,69 @@ def test_a_configuration_of_an_earlier_version_is_read_in_todays_words(tmp_path:
 
     (tmp_path / "config.yaml").write_text(
         "data: {address: swiss-roll, labels: [side], seed: 0, mislabelled: 0.1}\n"
-        "model: {name: csvae, latent: 3, balance: dual, adversary: true, adversary_target: marginal}\n"
+        "model: {name: csvae, latent: 3}\n"
         "training: {epochs: 2, matrix_rate: 0.01, reader_rate: 0.002}\n"
     )
     found = read_config(tmp_path / "config.yaml")
     assert found["data"]["label_noise"] == 0.1
-    assert found["model"] == {"name": "lsvae", "latent": 3}
+    assert found["model"] == {"name": "csvae", "latent": 3}
     assert found["training"] == {"epochs": 2, "muon_learning_rate": 0.01, "auxiliary_learning_rate": 0.002}
+
+
+# -- empty blocks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("empty", ["off", "on"])
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+def test_where_a_label_is_off_its_block_holds_nothing_of_the_sample(empty: str, prior: str) -> None:
+    data = mixed(images=False)
+    torch.manual_seed(0)
+    m = ls.build("lsvae", data, empty=empty, prior=prior, latent=3, subspace=2, network=Network(width=8, depth=1))
+    x = data.samples(np.arange(6))
+    values = torch.tensor([[0.0, 1.0, 2.0], [1.0, 1.0, 2.0]]).repeat_interleave(3, 0)
+    q = m.posterior(x, values, torch.ones_like(values, dtype=torch.bool))
+    p = m.prior(values)
+    off = slice(0, 3) if empty == "off" else slice(3, 6)
+    on = slice(3, 6) if empty == "off" else slice(0, 3)
+    assert torch.equal(q["w.on"].mean[off], p["w.on"].mean[off])
+    of_second = torch.tensor([False, False, True, True, False, False])  # the coordinates of the second of three classes
+    assert torch.equal(q["w.kind"].mean != p["w.kind"].mean, of_second.expand(6, -1))
+    assert bool((q["w.on"].mean[on] != p["w.on"].mean[on]).all())
+    assert bool((q["w.size"].mean != p["w.size"].mean).all())  # of a number no value is nothing
+    kl = q["w.on"].kl_per_dimension(p["w.on"]).detach()
+    assert float(kl[off].abs().max()) == 0.0
+    assert float(kl[on].min()) > 0
+
+
+def test_the_empty_value_is_the_one_in_which_samples_vary_less_and_is_saved(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    values = random.integers(0, 2, (400, 2)).astype("f4")
+    x = random.normal(size=(400, 6)).astype("f4")
+    x[:, 0] += np.where(values[:, 0] == 1, random.normal(0, 3, 400), 0)  # glasses: many ways of having them
+    x[:, 1] += np.where(values[:, 1] == 0, random.normal(0, 3, 400), 0)  # bald: many ways of not being it
+    data = Dataset(
+        "generated",
+        x,
+        values,
+        np.ones(values.shape, bool),
+        Schema([binary("glasses"), binary("bald")]),
+        {"train": np.arange(300), "val": np.arange(300, 350), "test": np.arange(350, 400)},
+    )
+    m = ls.build("lsvae", data, network=Network(width=8, depth=1))
+    saving.save(m, tmp_path)
+    for model in (m, ls.load(tmp_path)):
+        assert isinstance(model, LSVAE)
+        assert model.w_prior.turned.tolist() == [False, True]
+    other = ls.build("lsvae", data, empty="off", network=Network(width=8, depth=1))
+    assert isinstance(other, LSVAE)
+    assert not other.w_prior.turned.any()
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"prior": "fixd"}, "fixed"),
+        ({"empty": "of"}, "did you mean 'off'"),
         ({"adversary_steps": 0}, "at least 1"),
         ({"leak": 0.0}, "positive"),
         ({"scale": 0.0}, "positive"),

@@ -33,13 +33,13 @@ from labelspace.models.parts.erasure import Erasure
 from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, log_evidence_bound
 from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
 from labelspace.models.parts.stacking import split, stack_blocks, ungroup
-from labelspace.models.parts.subspace_prior import OFF_SCALE, SubspacePrior, subspace_blocks
+from labelspace.models.parts.styles import richer_when_off
+from labelspace.models.parts.subspace_prior import SubspacePrior, subspace_blocks
 from labelspace.models.parts.temperature import Temperatures
 from labelspace.models.parts.typical_points import TypicalPoints
 from labelspace.models.parts.value_blocks import value_blocks, value_points
 
 __all__ = [
-    "OFF_SCALE",
     "AttributeVectors",
     "BlockAdversaries",
     "Completions",
@@ -63,6 +63,7 @@ __all__ = [
     "needs_numbers",
     "negative_entropy",
     "posterior_from_bounds",
+    "richer_when_off",
     "split",
     "stack_blocks",
     "subspace_blocks",

@@ -13,9 +13,9 @@ from labelspace.distributions import DiagonalGaussian
 def counterfactual_consistency(
     decode: Callable[[Tensor, Tensor], Tensor],
     encode: Callable[[Tensor, Tensor], tuple[DiagonalGaussian, DiagonalGaussian]],
+    q_z: DiagonalGaussian,
     z: Tensor,
     w: Tensor,
-    scale: Tensor,
     values: Tensor,
     block_of: Tensor,
     generator: torch.Generator,
@@ -24,13 +24,13 @@ def counterfactual_consistency(
 
     Half of the batch is decoded with some labels' blocks (each with probability one half) taken from other samples. Encoded
     again, the result must have the free code that it was made from, whatever its labels are now, and the blocks that it was
-    given.
+    given. The two free codes move towards each other: what one of them has of the labels, the other cannot have.
 
     Args:
         decode: ``z`` and ``w`` of the first half of the samples -> their means.
         encode: samples and their label values -> posteriors of ``z`` and ``w``.
-        z, w: codes, ``(n, free)`` and ``(n, width)``: the free one, and all labels' blocks side by side.
-        scale: ``(n, free)`` posterior scale of ``z``.
+        q_z: posterior of the free code, ``(n, free)``.
+        z, w: draws of the codes, ``(n, free)`` and ``(n, width)``, all labels' blocks side by side.
         values: ``(n, labels)``, complete.
         block_of: ``(width,)`` the position of the label that each coordinate of ``w`` belongs to.
         generator: of donors and of who is given what.
@@ -45,9 +45,8 @@ def counterfactual_consistency(
     given_values = torch.where(swap, values.gather(0, donors), values[:half])
     w = w.detach()
     given_w = torch.where(swap[:, block_of], w.gather(0, donors[:, block_of]), w[:half])
-    given_z = z[:half].detach()
-    again_z, again_w = encode(decode(given_z, given_w), given_values)
-    distance = (again_z.mean - given_z) / scale[:half].detach()
+    again_z, again_w = encode(decode(z[:half].detach(), given_w), given_values)
+    distance = (again_z.mean - q_z.mean[:half]) / q_z.scale[:half].detach()
     nats = -again_w.log_prob_per_dimension(given_w).mean(0)
     return {
         # logarithmic, so that a picture that went wrong does not outvote the rest

@@ -28,17 +28,20 @@ class SubspacePrior(nn.Module):
         subspace: coordinates as in :func:`subspace_blocks`.
         flip: turn binary labels round: on is the compact point, off the wide one.
         learned: learn mean and scale from y instead (an ablation of the paper).
+        found: whether :meth:`turn` may find later which labels are turned round; a saved model then says which.
     """
 
     turned: Tensor
     discrete: Tensor
 
-    def __init__(self, schema: Schema, subspace: int, *, flip: bool = False, learned: bool = False) -> None:
+    def __init__(
+        self, schema: Schema, subspace: int, *, flip: bool = False, learned: bool = False, found: bool = False
+    ) -> None:
         super().__init__()
-        self.subspace = subspace
+        self.subspace, self.schema = subspace, schema
         turned = [flip and label.kind == "binary" for label in schema for _ in range(label.features)]
         discrete = [label.discrete for label in schema for _ in range(label.features)]
-        self.register_buffer("turned", torch.tensor(turned, dtype=torch.bool), persistent=False)
+        self.register_buffer("turned", torch.tensor(turned, dtype=torch.bool), persistent=found)
         self.register_buffer("discrete", torch.tensor(discrete, dtype=torch.bool), persistent=False)
         self.network = nn.Linear(schema.width, 2 * subspace * schema.width) if learned else None
 
@@ -47,6 +50,17 @@ class SubspacePrior(nn.Module):
         if self.network is not None:
             mean, raw = self.network(features).float().chunk(2, dim=-1)
             return DiagonalGaussian(mean, nn.functional.softplus(raw) + 1e-3)
-        on = torch.where(self.turned, 1 - features, features)
+        on = self._on(features)
         scale = torch.where(self.discrete, OFF_SCALE + (ON_SCALE - OFF_SCALE) * on, CONTINUOUS_SCALE)
         return DiagonalGaussian(*(part.repeat_interleave(self.subspace, -1) for part in (ON_MEAN * on, scale)))
+
+    def used(self, features: Tensor) -> Tensor:
+        """Whether each coordinate has a label or class that is on, ``(n, width)`` bool; those of numbers always have."""
+        return (~self.discrete | (self._on(features) > 0.5)).repeat_interleave(self.subspace, -1)
+
+    def turn(self, labels: Tensor) -> None:
+        """Turns binary labels round where ``labels (labels,)`` bool says so."""
+        self.turned.copy_(self.schema.repeat_over_features(labels))
+
+    def _on(self, features: Tensor) -> Tensor:
+        return torch.where(self.turned, 1 - features, features)

@@ -1,0 +1,91 @@
+"""Consistency of counterfactuals, and which value of a label has the styles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from labelspace.distributions import DiagonalGaussian
+from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.models.parts import counterfactual_consistency, richer_when_off
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# -- consistency --------------------------------------------------------------------------------------------------------
+
+
+def test_consistency_is_least_where_counterfactuals_are_read_as_they_were_made() -> None:
+    n, values = 64, torch.randint(0, 2, (64, 2), generator=generator()).float()
+    z, w = torch.randn(n, 3, generator=generator(1)), torch.randn(n, 4, generator=generator(2))
+
+    def terms(of_z: float, of_w: float) -> dict[str, Tensor]:
+        def encode(x: Tensor, _: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
+            return DiagonalGaussian(x[:, :3] + of_z, torch.ones_like(x[:, :3])), DiagonalGaussian(
+                x[:, 3:] + of_w, torch.full_like(x[:, 3:], 0.5)
+            )
+
+        q_z = DiagonalGaussian(z, torch.ones_like(z))
+        return counterfactual_consistency(
+            lambda z, w: torch.cat([z, w], 1), encode, q_z, z, w, values, torch.tensor([0, 0, 1, 1]), generator(3)
+        )
+
+    right, wrong_z, wrong_w = terms(0, 0), terms(1, 0), terms(0, 1)
+    assert float(right["consistency_z"]) == 0.0
+    assert float(wrong_z["consistency_z"]) == pytest.approx(3 * np.log(1.5), rel=1e-5)
+    assert torch.equal(right["consistency_w"], wrong_z["consistency_w"])
+    torch.testing.assert_close(wrong_w["consistency_w"] - right["consistency_w"], torch.full((2,), 2 * 0.5 / 0.5**2))
+
+
+def test_both_free_codes_move_towards_each_other() -> None:
+    mean = torch.zeros(4, 1, requires_grad=True)
+    again = torch.ones(1, requires_grad=True)
+    terms = counterfactual_consistency(
+        lambda z, w: z,
+        lambda x, _: (
+            DiagonalGaussian(again.expand(len(x), 1), torch.ones(len(x), 1)),
+            DiagonalGaussian(x, torch.ones_like(x)),
+        ),
+        DiagonalGaussian(mean, torch.ones(4, 1)),
+        torch.zeros(4, 1),
+        torch.zeros(4, 1),
+        torch.zeros(4, 1),
+        torch.tensor([0]),
+        generator(),
+    )
+    of_mean, of_again = torch.autograd.grad(terms["consistency_z"], [mean, again])
+    assert float(of_mean.sum()) < 0 < float(of_again)
+
+
+# -- which value has the styles -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 99), st.floats(2.5, 10), st.booleans(), st.sampled_from([0.1, 0.5, 0.8]), st.floats(1e-3, 1e3))
+def test_the_value_with_more_ways_is_found(seed: int, spread: float, off: bool, share: float, unit: float) -> None:
+    random = generator(seed)
+    y = (torch.rand(600, generator=random) < share).float()
+    x = torch.randn(600, 5, generator=random)
+    x[:, 0] *= torch.where(y == (0 if off else 1), spread, 1.0)
+    x[:, 1] += 3 * y  # a shift is no style
+    found = richer_when_off(unit * x, y[:, None], torch.ones(600, 1, dtype=torch.bool), Schema([binary("a")]))
+    assert found.tolist() == [off]
+
+
+def test_labels_that_are_not_binary_or_hardly_there_are_left_as_they_are() -> None:
+    schema = Schema([categorical("k", ("a", "b", "c")), continuous("c"), binary("rare"), binary("missing")])
+    values = torch.zeros(50, 4)
+    values[:2, 2] = 1
+    observed = torch.ones(50, 4, dtype=torch.bool)
+    observed[:, 3] = False
+    x = torch.randn(50, 3, 4, 4, generator=generator())
+    assert richer_when_off(x, values, observed, schema).tolist() == [False] * 4
+    before = torch.random.get_rng_state()
+    richer_when_off(x, values, observed, schema)
+    assert torch.equal(before, torch.random.get_rng_state())
