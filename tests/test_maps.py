@@ -64,7 +64,7 @@ def test_a_large_block_is_shown_along_its_principal_axes() -> None:
 
 def test_priors_of_csvae_are_where_its_paper_has_them() -> None:
     data = tables("lsvae")
-    model = build("lsvae", data).eval()
+    model = build("lsvae", data, subspace=2).eval()
     codes = encoded(model, data, np.arange(60))
     off, on = block_map(model, data, "w.a", codes, np.arange(60)).priors
     torch.testing.assert_close(off.mean, torch.zeros(2))

@@ -40,7 +40,10 @@ def table() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def fitted(table) -> LabelspaceTransformer:
     x, y = table
-    return LabelspaceTransformer("lsvae", **{**SMALL, "epochs": 30}).fit(x, np.array(["low", "mid", "top"])[y])
+    arguments = {**SMALL["arguments"], "subspace": 2}
+    return LabelspaceTransformer("lsvae", arguments=arguments, epochs=60, random_state=0).fit(
+        x, np.array(["low", "mid", "top"])[y]
+    )
 
 
 def test_codes_are_those_of_the_model_without_labels(fitted, table) -> None:
@@ -124,7 +127,7 @@ def test_images_and_a_run_directory(tmp_path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (40, 1, 8, 8)).astype(np.uint8), rng.integers(0, 2, 40)
     model = LabelspaceTransformer("lsvae", **{**SMALL, "epochs": 1}, out=tmp_path / "run").fit(x, y)
-    assert model.transform(x).shape == (40, 2 + 2)
+    assert model.transform(x).shape == (40, 2 + 8)
     assert ls.load(tmp_path / "run").schema == model.schema_
 
 

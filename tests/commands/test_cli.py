@@ -76,7 +76,7 @@ def test_embed_and_predict(run: Path, capsys) -> None:
     assert main(["embed", str(run), "digits", "--out", "codes.npz"]) == 0
     with np.load("codes.npz") as codes:
         assert codes["z"].shape[0] == 1797
-        assert codes["w.digit"].shape == (1797, 20)
+        assert codes["w.digit"].shape == (1797, 80)
         assert codes["label.digit"][0] == "0"
         assert set(codes["split"]) == {"train", "val", "test"}
     assert main(["predict", str(run), "digits", "--out", "p.csv"]) == 0

@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         on=rng.integers(0, 2, n),
         ids=np.array([f"day 1/face{i % 30}.png" for i in range(n)]),
     )
-    small = {"latent": 2, "network": Network(width=4, depth=1)}
+    small = {"latent": 2, "subspace": 2, "network": Network(width=4, depth=1)}
     for name in ("table", "pictures"):
         data = ls.open(f"npz:{home / name}.npz")
         torch.manual_seed(0)

@@ -20,11 +20,12 @@ from labelspace.models.networks import Network
 
 @pytest.fixture(scope="session")
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes an untrained run of a model and a data address, as training leaves it."""
+    """Makes an untrained run of a model and a data address, as training leaves it; points of an LSVAE's blocks are pairs."""
 
     def make(model: str, address: str, **arguments) -> Path:
         home = tmp_path_factory.mktemp("run")
         data = ls.open(address)
+        arguments = {**({"subspace": 2} if model == "lsvae" else {}), **arguments}
         torch.manual_seed(0)
         ls.save(ls.build(model, data, **arguments), home)
         config = {
@@ -100,8 +101,8 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
         torch.manual_seed(0)
-        model = ls.build("lsvae", data, latent=16, network=Network(width=24))
-        ls.fit(model, data, out=home / "run", epochs=12, batch_size=32)
+        model = ls.build("lsvae", data, latent=16, subspace=2, network=Network(width=24))
+        ls.fit(model, data, out=home / "run", epochs=16, batch_size=32)
     except BaseException:
         failed.touch()
         raise

@@ -40,7 +40,7 @@ def trained(data, out: Path | None = None, *, resume: bool = False, stop_after: 
     torch.manual_seed(0)
     model = ls.build("lsvae", data)
     watch = Watch(stop_after)
-    fit = lambda: ls.fit(model, data, epochs=60, learning_rate=1e-2, out=out, resume=resume, callback=watch)  # noqa: E731
+    fit = lambda: ls.fit(model, data, epochs=100, learning_rate=1e-2, out=out, resume=resume, callback=watch)  # noqa: E731
     if stop_after:
         with pytest.raises(KeyboardInterrupt):
             fit()
