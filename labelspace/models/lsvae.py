@@ -17,7 +17,7 @@ has coordinates of its own, and those of all other classes are empty.
 The model minimises, with the adversaries frozen,
 
     -log p(x | z, w)  +  3 KL(q(w | x, y) || p(w | y))  +  KL(q(z | x) || p(z))
-    +  sum_i a_i KL(h(y_i) || q_i(y_i | z))  +  sum_{i != j} b_ij KL(h_i(y_j | y_i) || q_i(y_j | w_i, y_i))
+    +  sum_i a_i KL(h(y_i) || q(y_i | z))  +  sum_{i != j} b_ij KL(h_i(y_j | y_i) || q_i(y_j | w_i, y_i))
     +  0.5 * consistency_z  +  consistency_w
 
 and the adversaries minimise their cross entropy on points between mean and draw of the codes, detached. In what adversaries

@@ -21,7 +21,7 @@ def richer_when_off(x: Tensor, values: Tensor, observed: Tensor, schema: Schema)
     determinants. A label of something that is absent (bald, no beard) has its styles where it is off.
 
     Args:
-        x: samples as encoders read them, ``(n, *shape)``; of four of a value or fewer nothing can be said.
+        x: samples as encoders read them, ``(n, *shape)``; where fewer than four have a value, nothing can be said.
         values, observed: ``(n, labels)``.
         schema: the labels.
     """
