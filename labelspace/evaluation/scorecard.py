@@ -235,8 +235,6 @@ class _Card:
 
     def _operator(self, label: Label) -> str:
         """Of the ways in which samples can be edited, the one that does best on validation samples."""
-        if not self.model.likelihood.additive:
-            return "plain"
         rows = self.rows_of(label, "val" if "val" in self.data.splits else "train", len(self.rows) // 2)
         if len(rows) < 2:
             return "plain"

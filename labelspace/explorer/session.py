@@ -164,20 +164,12 @@ class Session:
         return self.apply(TakeFrom(label, self._donor()))
 
     def set_keep_detail(self, keep: bool) -> None:
-        """Turns details on or off for all steps. Raises UserError for data that have none; then nothing changes."""
-        before = self.keep_detail
+        """Turns details on or off for all steps."""
         self.keep_detail = keep
         done: dict[int, Applied] = {}  # what is in several states of the history was applied once, and is so again
-        try:
-            steps = self._again(self.steps, done)
-            past = [self._again(state, done) for state in self._past]
-            future = [self._again(state, done) for state in self._future]
-            if keep and not steps:  # the model may refuse
-                perform(self.bench.model, self.sample, None, True, None)
-        except UserError:
-            self.keep_detail = before
-            raise
-        self.steps, self._past, self._future = steps, past, future
+        self.steps = self._again(self.steps, done)
+        self._past = [self._again(state, done) for state in self._past]
+        self._future = [self._again(state, done) for state in self._future]
 
     def _again(self, steps: Sequence[Applied], done: dict[int, Applied]) -> tuple[Applied, ...]:
         """Applies steps again; ``done`` holds those that were, by the identity of what they were."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -65,23 +64,11 @@ def completed(model: Model, x: Tensor, labels: Labels) -> Labels:
 
 
 def decode(model: Model, codes: Latents[Tensor], encoded: Latents[Tensor], x: Tensor, keep_detail: bool) -> Tensor:
-    """Samples of edited codes; with ``keep_detail`` what the model could not reconstruct is kept where the edit changes little.
-
-    What was not reconstructed where the edit changes much belongs to what it changes: the edge of a frame that is taken off
-    would stay as a ghost.
+    """Samples of edited codes; with ``keep_detail`` what the model could not reconstruct is kept where the edit changes little
+    (:meth:`labelspace.likelihoods.Likelihood.counterfactual`).
     """
-    edited = model.decode(codes).mean_like(x)
-    if not keep_detail:
-        return edited
-    if not model.likelihood.additive:
-        raise UserError("keep_detail adds differences of samples, which counts and tables do not have; leave it out")
-    again = model.decode(encoded).mean_like(x)
-    change = (edited - again) / model.likelihood.resolution
-    if len(model.shape) == 3:
-        change = change.abs().amax(1, keepdim=True)
-    out = edited + torch.exp(-(change**2)) * (x - again)
-    low, high = model.likelihood.bounds or ((0.0, 1.0) if len(model.shape) == 3 else (-math.inf, math.inf))
-    return out.clamp(low, high)
+    edited = model.decode(codes)
+    return model.likelihood.counterfactual(x, model.decode(encoded), edited) if keep_detail else edited.mean_like(x)
 
 
 def label_values(model: Model, labels: Labels, names: Iterable[str]) -> dict[str, list[Any]]:

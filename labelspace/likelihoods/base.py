@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from labelspace.errors import UserError
 
+RESOLUTION = 1 / 3
+"""Of the data's deviation: a smaller change of an entry leaves it what it is."""
+
 
 class DataDistribution:
     """A distribution over samples: ``log_prob(x) -> (n,)``, ``mean`` and ``sample(generator)``, both shaped like x."""
@@ -68,6 +71,23 @@ class Likelihood(nn.Module):
         """How large a change of an entry is that counts, a number or one a column: a tenth of the range of pictures."""
         return 0.1
 
+    def counterfactual(self, x: Tensor, before: DataDistribution, after: DataDistribution) -> Tensor:
+        """What samples become when ``after`` describes them in the place of ``before``, with all else that they are.
+
+        What ``before`` leaves unexplained of a sample is taken to be its own and kept (the abduction of Pearl 2009), but where
+        the change is large in units of :attr:`resolution`: there it belongs to what is replaced, as the edge of a frame that is
+        taken off, which would stay as a ghost.
+
+        Args:
+            x: ``(n, *shape)``.
+            before: p(x | codes of x).
+            after: p(x | edited codes).
+        """
+        start, end = before.mean_like(x), after.mean_like(x)
+        kept = unchanged((end - start) / self.resolution, len(self.shape) == 3)
+        low, high = self.bounds or ((0.0, 1.0) if len(self.shape) == 3 else (-math.inf, math.inf))
+        return (end + kept * (x - start)).clamp(low, high)
+
     def measure(self, x: Tensor) -> None:
         """Takes what it needs to know of the data (their scale, say) from training samples ``(n, *shape)``."""
 
@@ -84,6 +104,11 @@ class Likelihood(nn.Module):
                 f"data lie in [{low:g}, {high:g}], outside [{self.bounds[0]:g}, {self.bounds[1]:g}] of the "
                 f"{type(self).__name__.lower()} likelihood; rescale them or choose --set likelihood=gaussian"
             )
+
+
+def unchanged(change: Tensor, channels: bool = False) -> Tensor:
+    """How far entries are left alone by a change in units of what counts, from 1 to 0; all channels of a picture alike."""
+    return torch.exp(-((change.abs().amax(1, keepdim=True) if channels else change) ** 2))
 
 
 def entry_dimensions(x: Tensor) -> tuple[int, ...]:

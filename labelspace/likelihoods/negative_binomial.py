@@ -56,12 +56,22 @@ class NegativeBinomial(Likelihood):
     def forward(self, raw: Tensor) -> DataDistribution:
         return NegativeBinomialDistribution(raw, self.log_theta, self.typical_total)
 
+    def counterfactual(self, x: Tensor, before: DataDistribution, after: DataDistribution) -> Tensor:
+        """Shares as the codes change them, what is unexplained kept in logarithms of counts; totals stay."""
+        changed = count_counterfactual(x, before.mean_like(x), after.mean_like(x))
+        return changed * (_totals(x) / changed.sum(1, keepdim=True).clamp_min(1e-6))
+
     def measure(self, x: Tensor) -> None:
         self.typical_total.copy_(_totals(x).median())
 
     def check(self, x: Tensor) -> None:
         bad = ~((x >= 0) & (x == x.round()) & x.isfinite())
         refuse_cells(x, bad, "the negative-binomial likelihood takes whole numbers >= 0")
+
+
+def count_counterfactual(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Counts ``x`` whose expectation changes, with what is unexplained kept in log(1 + count), as encoders read them."""
+    return ((1 + x) * (1 + after) / (1 + before) - 1).clamp_min(0)
 
 
 def _totals(x: Tensor) -> Tensor:

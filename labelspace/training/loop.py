@@ -294,7 +294,7 @@ class Loop:
             self._choose_apart(val)
         names = self.model.term_names()
         means = {name: s / max(1, state.count) for name, s in state.sums.items()}
-        trained = float(self.model.score(means)) if means else math.inf
+        settling = self._settling(val if self.validates else means)
         row = {
             "epoch": epoch,
             "train": _plain(means, names),
@@ -320,7 +320,7 @@ class Loop:
         if sound:
             self.stepper.guard.keep()
         # Clocks differ from process to process, and so may what each has trained on: the first decides.
-        seconds, seen = engine.on_first(self.fabric, lambda: (self.seconds, trained if score is None else score))
+        seconds, seen = engine.on_first(self.fabric, lambda: (self.seconds, settling))
         self.schedule.epoch_ended(epoch * self.steps, seen if sound else None, ready, seconds)
         if expect := getattr(self.callback, "expect", None):
             expect(self._expected())
@@ -337,6 +337,12 @@ class Loop:
                 f"(best {state.best_score:.6g} in epoch {state.best_epoch})"
             )
         return ""
+
+    def _settling(self, terms: dict[str, Tensor]) -> list[float] | None:
+        """What training waits for: the score, which may stand still where codes pay for what they save, and reconstructions."""
+        if not terms:
+            return None
+        return [float(self.model.score(terms)), *(float(terms[name]) for name in ("reconstruction",) if name in terms)]
 
     def _choose_apart(self, val: dict[str, Tensor]) -> None:
         """Keeps the parts of the model that are chosen for themselves where they validate better than before."""

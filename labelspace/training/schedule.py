@@ -12,7 +12,7 @@ from labelspace.training.options import Options
 
 _FEWEST, _SHORTEST = 5, 400  # validations and steps, with all terms in force, that a verdict needs
 _NOISES = 2.0  # a gain of two quarters' means that is less than so many times their noise is none
-_LITTLE = 0.005  # of all that the score has gained; less in a quarter of training is no gain any more
+_LITTLE = 0.02  # of all that the score has gained; less in a quarter of training is not worth as much time again
 _CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
 
 
@@ -30,7 +30,8 @@ class Schedule:
         steps: batches of an epoch.
 
     Attributes:
-        scores: validation scores with all terms in force, and the steps that they are of.
+        scores: what has to settle, of every validation with all terms in force: its step, and values (lower is better).
+        first: the values of the first validation of all, which gains are measured from; none before.
         closing: the step from which rates fall, and over how many steps; None before.
         settled: whether they fall because the score had settled.
         seconds: that training has taken, in all calls.
@@ -38,7 +39,8 @@ class Schedule:
 
     options: Options
     steps: int
-    scores: list[tuple[int, float]] = field(default_factory=list)
+    scores: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
+    first: tuple[float, ...] = ()
     closing: tuple[int, int] | None = None
     settled: bool = False
     seconds: float = 0.0
@@ -89,21 +91,23 @@ class Schedule:
             return step >= sum(self.closing)
         return self.horizon is not None and step >= self.horizon
 
-    def epoch_ended(self, step: int, score: float | None, ready: bool, seconds: float) -> None:
+    def epoch_ended(self, step: int, values: Sequence[float] | None, ready: bool, seconds: float) -> None:
         """Takes in an epoch, and decides whether learning rates are to fall from here.
 
         Args:
             step: steps of all training so far.
-            score: of validation (of training where there is none); None where it was not finite.
+            values: what has to settle, the score of validation and its reconstruction term, say (of training where there is
+                none); None where they were not finite.
             ready: whether all terms of the model are in force.
             seconds: that the epoch took.
         """
         self.seconds += seconds
-        if ready and score is not None:
-            self.scores.append((step, score))
+        if values is not None:
+            self.first = self.first or tuple(values)
+            self.scores += [(step, tuple(values))] if ready else []
         if self.closing is not None:
             return
-        if self.horizon is None and settled(self.scores):
+        if self.horizon is None and self._all_settled():
             self.settled = True
             self._close(step, round(step * _CLOSING))
         elif (most := self.options.steps) and (step + self.steps) * (1 + _CLOSING) > most and (self.horizon or most + 1) > most:
@@ -111,24 +115,39 @@ class Schedule:
         elif self.options.minutes and (self.seconds + seconds) * (1 + _CLOSING) > 60 * self.options.minutes:
             self._close(step, round(step * _CLOSING))
 
+    def _all_settled(self) -> bool:
+        series = ([(step, values[i]) for step, values in self.scores] for i in range(len(self.first)))
+        return all(settled(one, first) for one, first in zip(series, self.first, strict=True))
+
     def _close(self, step: int, over: int) -> None:
         self.closing = (step, max(1, over))
 
     def plain(self) -> dict[str, Any]:
         """What changes, as plain data for a checkpoint."""
-        return {"scores": self.scores, "closing": self.closing, "settled": self.settled, "seconds": self.seconds}
+        return {
+            "scores": self.scores,
+            "first": self.first,
+            "closing": self.closing,
+            "settled": self.settled,
+            "seconds": self.seconds,
+        }
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Takes up :meth:`plain`."""
-        self.scores = [(int(step), float(score)) for step, score in plain["scores"]]
+        self.scores = [(int(step), tuple(values)) for step, values in plain["scores"]]
+        self.first = tuple(plain["first"])
         self.closing = None if plain["closing"] is None else (int(plain["closing"][0]), int(plain["closing"][1]))
         self.settled, self.seconds = bool(plain["settled"]), float(plain["seconds"])
 
 
-def settled(scores: Sequence[tuple[int, float]]) -> bool:
+def settled(scores: Sequence[tuple[int, float]], first: float | None = None) -> bool:
     """Whether scores (lower is better) gain no more than their noise, or than is worth waiting for.
 
     The last quarter is compared with the quarter before: on any scale, for any number of steps.
+
+    Args:
+        scores: steps and scores, in order.
+        first: the score that all gains are measured from; by default the first of ``scores``.
     """
     if len(scores) < _FEWEST or scores[-1][0] - scores[0][0] < _SHORTEST:
         return False
@@ -139,5 +158,5 @@ def settled(scores: Sequence[tuple[int, float]]) -> bool:
     last = values[-max(2 * quarter + 1, _FEWEST) :]
     # Of second differences, in which a trend leaves nothing: their deviation is sqrt(6) times that of a score.
     noise = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False)) / math.sqrt(6)
-    worth = _LITTLE * (values[0] - statistics.fmean(recent))
+    worth = _LITTLE * ((values[0] if first is None else first) - statistics.fmean(recent))
     return gain <= max(worth, _NOISES * noise * math.sqrt(2 / quarter))

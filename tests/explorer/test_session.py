@@ -267,19 +267,24 @@ def test_a_refused_step_changes_nothing(vectors: str, session_of: Callable[..., 
     assert len(session.steps) == 1
 
 
-def test_tables_refuse_details_and_stay_as_they_are(session_of: Callable[..., Session], tmp_path: Path) -> None:
+def test_rows_of_a_table_keep_their_details_and_have_missing_cells_filled(
+    session_of: Callable[..., Session], tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     file = tmp_path / "table.npz"
     x = np.stack([rng.normal(size=90), rng.integers(0, 2, 90)], 1).astype(np.float32)
-    x[5, 0] = np.nan
+    x[:, 0][rng.random(90) < 0.5] = np.nan
     np.savez(file, x=x, columns=np.array(["continuous", "count"]), on=rng.integers(0, 2, 90))
     session = session_of("lsvae", f"npz:{file}", latent=2)
     session.apply(SetLabel("on", 1))
-    before = session.x
-    with pytest.raises(UserError, match="keep_detail"):
-        session.set_keep_detail(True)
-    assert not session.keep_detail
-    torch.testing.assert_close(session.x, before, equal_nan=True)
+    plain, missing = session.x, session.sample.x.isnan()
+    session.set_keep_detail(True)
+    assert session.keep_detail
+    assert bool(session.x.isfinite().all())
+    torch.testing.assert_close(session.x[missing], plain[missing])
+    assert not torch.equal(session.x, plain)
+    session.set_keep_detail(False)
+    torch.testing.assert_close(session.x, plain)
 
 
 def test_tabs_do_not_share_state(vectors: str, session_of: Callable[..., Session]) -> None:

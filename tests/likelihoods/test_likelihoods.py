@@ -21,7 +21,7 @@ from labelspace.likelihoods.location_scale import GaussianDistribution
 SHAPE = (2, 3, 4)
 
 
-def build(text: str, *shape: int, scale: float = 1.0, learned: bool = False) -> Likelihood:
+def build(text: str, *shape: int, scale: float | str = 1.0, learned: bool = False) -> Likelihood:
     return build_likelihood(text, shape or SHAPE, scale, learned)
 
 
@@ -140,6 +140,61 @@ def test_likelihoods_by_name():
         build("gausian")
     with pytest.raises(UserError, match="did you mean 'table'"):
         build("tabel(count)", 1)
+
+
+# -- counterfactuals --------------------------------------------------------------------------------------------------
+
+TABLE = "table(continuous,categorical:3,count,continuous)"
+
+
+def samples_for(text: str, n: int, rng: np.random.Generator) -> Tensor:
+    """Samples of four entries that a likelihood takes."""
+    if text == TABLE:
+        columns = [rng.normal(5, 3, n), rng.integers(0, 3, n), rng.poisson(4, n), rng.normal(0, 0.01, n)]
+        return torch.tensor(np.stack(columns, 1), dtype=torch.float32)
+    x = rng.poisson(4, (n, 4)) if text == "negative-binomial" else rng.random((n, 4))
+    return torch.tensor(x, dtype=torch.float32)
+
+
+@given(st.integers(0, 1000), st.sampled_from(["bernoulli", "gaussian", "laplace", "negative-binomial", TABLE]))
+def test_a_counterfactual_of_no_change_is_the_sample_and_every_other_can_be_data(seed: int, text: str) -> None:
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    likelihood, x = build(text, 4, **({"scale": "auto"} if text in ("gaussian", "laplace") else {})), samples_for(text, 20, rng)
+    likelihood.measure(x)
+    raws = [torch.randn(20, *likelihood.output_shape, generator=generator) for _ in range(2)]
+    before, after = (likelihood(raw) for raw in raws)
+    torch.testing.assert_close(likelihood.counterfactual(x, before, before), x, rtol=1e-4, atol=1e-4)
+    changed = likelihood.counterfactual(x, before, after)
+    if likelihood.additive:
+        likelihood.check(changed)
+    elif text == "negative-binomial":
+        torch.testing.assert_close(changed.sum(1), x.sum(1).clamp_min(1), rtol=1e-3, atol=1e-3)
+        likelihood.check(changed.round())
+    else:
+        likelihood.check(torch.cat([changed[:, :2], changed[:, 2:3].round(), changed[:, 3:]], 1))
+
+
+def test_columns_of_a_table_change_by_their_kinds() -> None:
+    table, rng = build(TABLE, 4), np.random.default_rng(0)
+    x = samples_for(TABLE, 400, rng)
+    table.measure(x)
+    raw = torch.zeros(1, 6)  # two numbers, a count, three classes
+    raw[0, 3] = 1.0
+    other = raw.clone()
+    other[0, 0], other[0, 1], other[0, 2], other[0, 4] = 0.01, 5.0, 1.0, 2.0
+    row = torch.tensor([[1.0, 2.0, 0.0, torch.nan]])
+    before, after = table(raw), table(other)
+    changed = table.counterfactual(row, before, after)[0]
+    assert float(changed[0]) == pytest.approx(1 + 0.01 * float(table.sd[0]), abs=0.02), "a small change is added"
+    assert float(changed[1]) == 1, "the most probable class has changed"
+    start, end = float(before.mean[0, 2]), float(after.mean[0, 2])
+    assert float(changed[2]) == pytest.approx((1 + end) / (1 + start) - 1), "a count of zero can grow"
+    assert float(changed[3]) == float(after.mean[0, 3]), "a missing cell is filled"
+    large = table.counterfactual(torch.tensor([[1.0, 2.0, 0.0, 0.005]]), before, after)[0]
+    assert float(large[3]) == pytest.approx(float(after.mean[0, 3]), abs=1e-6), "what is replaced keeps nothing"
+    same = raw.clone()
+    same[0, 0] = 1.0
+    assert float(table.counterfactual(row, before, table(same))[0, 1]) == 2, "a class stays where the most probable one does"
 
 
 # -- counts -----------------------------------------------------------------------------------------------------------
