@@ -9,9 +9,6 @@ from torch import Tensor, nn
 
 from labelspace.errors import UserError
 
-RESOLUTION = 1 / 3
-"""Of the data's deviation: a smaller change of an entry leaves it what it is."""
-
 
 class DataDistribution:
     """A distribution over samples: ``log_prob(x) -> (n,)``, ``mean`` and ``sample(generator)``, both shaped like x."""

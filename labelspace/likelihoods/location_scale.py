@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labelspace.distributions import LOG_2PI
 from labelspace.errors import UserError
-from labelspace.likelihoods.base import RESOLUTION, DataDistribution, Likelihood, entry_dimensions
+from labelspace.likelihoods.base import DataDistribution, Likelihood, entry_dimensions
 
 
 class GaussianDistribution(DataDistribution):
@@ -95,7 +95,7 @@ class LocationScale(Likelihood):
 
     @property
     def resolution(self) -> Tensor | float:
-        return self.unit * RESOLUTION if self.found else self.log_scale.exp()
+        return self.unit * _MOST if self.found else self.log_scale.exp()
 
     def measure(self, x: Tensor) -> None:
         if not self.found:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labelspace.distributions import LOG_2PI
 from labelspace.errors import UserError, unknown
-from labelspace.likelihoods.base import RESOLUTION, DataDistribution, Likelihood, refuse_cells, refuse_images, unchanged
+from labelspace.likelihoods.base import DataDistribution, Likelihood, refuse_cells, refuse_images, unchanged
 from labelspace.likelihoods.negative_binomial import count_counterfactual, log_negative_binomial, sample_negative_binomial
 
 
@@ -138,12 +138,12 @@ class Table(Likelihood):
         return TableDistribution(raw, self)
 
     def counterfactual(self, x: Tensor, before: DataDistribution, after: DataDistribution) -> Tensor:
-        """Column by column: numbers keep what is unexplained of them, counts in logarithms, and a class changes where the most
-        probable one does. What is missing becomes what ``after`` expects.
+        """Column by column: numbers keep what is unexplained of them where they change by less than a deviation, counts keep
+        it in logarithms, and a class changes where the most probable one does. What is missing becomes what ``after`` expects.
         """
         start, end = before.mean[:, self.order].split(self.sizes, 1), after.mean[:, self.order].split(self.sizes, 1)
         own = x[:, self.order].split(self.sizes, 1)
-        kept = unchanged((end[0] - start[0]) / (self.sd * RESOLUTION))
+        kept = unchanged((end[0] - start[0]) / self.sd)
         numbers = end[0] + kept * (own[0] - start[0])
         classes = torch.where(start[2] == end[2], own[2], end[2])
         changed = torch.cat([numbers, count_counterfactual(own[1], start[1], end[1]), classes], 1)

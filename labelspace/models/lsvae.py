@@ -180,6 +180,7 @@ class LSVAE(Model):
 
     def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
         super().prepare(x, values, observed)
+        self.erasure.samples.fill_(len(x))
         if self.empty == "auto":
             self.w_prior.turn(richer_when_off(self.likelihood.inputs(x), values, observed, self.schema))
 
@@ -247,7 +248,7 @@ class LSVAE(Model):
         x = self.likelihood.inputs(batch.x)
         q_z, features, y = self.head(self.trunk(x)), self.w_trunk(x), self.schema.features(values)
         if self.training:
-            self._see(batch, q_z.mean.detach())
+            self._see(batch, q_z.mean.detach(), q_z.scale.detach())
         q_z, p_w = self._erased(q_z), self.w_prior(y)
         q_w = self._q_w(features, y, p_w)
         z, w = q_z.sample(generator), q_w.sample(generator)
@@ -314,11 +315,13 @@ class LSVAE(Model):
         """The answer of one who knows nothing and for whom all classes weigh alike, for ``n`` samples."""
         return self.schema.distribution(self.label_parameters.new_zeros(n, self.schema.parameters))
 
-    def _see(self, batch: Batch, z: Tensor) -> None:
+    def _see(self, batch: Batch, z: Tensor, scale: Tensor) -> None:
         """What the erasure knows of z before it moves on by a training batch."""
         self.erasure.starts = self.time >= _ERASURE_STARTS
         y = self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features
-        self.erasure.update(z, y, self.schema.repeat_over_features(batch.observed.float()).mean(0).clamp_min(1e-6))
+        self.erasure.update(
+            z, y, self.schema.repeat_over_features(batch.observed.float()).mean(0).clamp_min(1e-6), scale.square().mean(0)
+        )
 
     @property
     def time(self) -> float:
@@ -410,9 +413,11 @@ class LSVAE(Model):
         Running statistics leave to a linear probe what a few thousand codes do not show. But where a code is nearly flat, a
         small change of the projection moves codes far from those that the decoder was trained on.
         """
-        z, labels, shares, some = [], [], [], []
+        z, noise, labels, shares, some = [], [], [], [], []
         for batch in batches():
-            z.append(self.head(self.trunk(self.likelihood.inputs(batch.x))).mean)
+            q_z = self.head(self.trunk(self.likelihood.inputs(batch.x)))
+            z.append(q_z.mean)
+            noise.append(q_z.scale.square())
             labels.append(self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features)
             shares.append(self.schema.repeat_over_features(batch.observed.float()))
             some += [batch] if sum(map(len, some)) < _TRIED_EXACT else []
@@ -425,7 +430,7 @@ class LSVAE(Model):
             return torch.cat(squares).nanmean()
 
         before, running = error(), {name: tensor.clone() for name, tensor in self.erasure.state_dict().items()}
-        self.erasure.fix(torch.cat(z), torch.cat(labels), torch.cat(shares).mean(0).clamp_min(1e-6))
+        self.erasure.fix(torch.cat(z), torch.cat(labels), torch.cat(shares).mean(0).clamp_min(1e-6), torch.cat(noise).mean(0))
         if not bool(error() <= _WORSE * before):
             self.erasure.load_state_dict(running)
 

@@ -11,7 +11,6 @@ from typing import Any
 from labelspace.training.options import Options
 
 _FEWEST, _SHORTEST = 5, 400  # validations and steps, with all terms in force, that a verdict needs
-_NOISES = 2.0  # a gain of two quarters' means that is less than so many times their noise is none
 _LITTLE = 0.02  # of all that the score has gained; less in a quarter of training is not worth as much time again
 _CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
 
@@ -143,7 +142,8 @@ class Schedule:
 def settled(scores: Sequence[tuple[int, float]], first: float | None = None) -> bool:
     """Whether scores (lower is better) gain no more than their noise, or than is worth waiting for.
 
-    The last quarter is compared with the quarter before: on any scale, for any number of steps.
+    The best of the last quarter is compared with the best before it, on any scale and for any number of steps; a setback is
+    no end.
 
     Args:
         scores: steps and scores, in order.
@@ -153,10 +153,9 @@ def settled(scores: Sequence[tuple[int, float]], first: float | None = None) -> 
         return False
     values = [score for _, score in scores]
     quarter = len(values) // 4
-    recent, before = values[-quarter:], values[-2 * quarter : -quarter]
-    gain = statistics.fmean(before) - statistics.fmean(recent)
+    best = min(values[-quarter:])
     last = values[-max(2 * quarter + 1, _FEWEST) :]
     # Of second differences, in which a trend leaves nothing: their deviation is sqrt(6) times that of a score.
     noise = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False)) / math.sqrt(6)
-    worth = _LITTLE * ((values[0] if first is None else first) - statistics.fmean(recent))
-    return gain <= max(worth, _NOISES * noise * math.sqrt(2 / quarter))
+    worth = _LITTLE * ((values[0] if first is None else first) - best)
+    return min(values[:-quarter]) - best <= max(worth, noise)

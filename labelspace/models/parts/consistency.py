@@ -46,8 +46,8 @@ def counterfactual_consistency(
     w = w.detach()
     given_w = torch.where(swap[:, block_of], w.gather(0, donors[:, block_of]), w[:half])
     again_z, again_w = encode(decode(z[:half].detach(), given_w), given_values)
-    # In units of the posterior, but with a gradient as if it were relative to the spread of these codes: a code that shrinks as a
-    # whole is no more consistent than before, and must not be drawn to nothing.
+    # In units of the posterior, but with a gradient as if it were relative to the spread of these codes: a code that shrinks
+    # as a whole is no more consistent than before, and must not be drawn to nothing.
     spread = torch.cat([again_z.mean, q_z.mean[:half]]).std(0, correction=0).clamp_min(1e-6)
     distance = (again_z.mean - q_z.mean[:half]) / spread * (spread / q_z.scale[:half]).detach()
     nats = -again_w.log_prob_per_dimension(given_w).mean(0)

@@ -43,24 +43,40 @@ def test_consistency_is_least_where_counterfactuals_are_read_as_they_were_made()
     torch.testing.assert_close(wrong_w["consistency_w"] - right["consistency_w"], torch.full((2,), 2 * 0.5 / 0.5**2))
 
 
-def test_both_free_codes_move_towards_each_other() -> None:
-    mean = torch.zeros(4, 1, requires_grad=True)
-    again = torch.ones(1, requires_grad=True)
+def free_codes(mean: torch.Tensor, again: torch.Tensor) -> torch.Tensor:
+    """The term about free codes that are ``mean`` and, encoded again, ``again``."""
+    n = len(mean)
     terms = counterfactual_consistency(
         lambda z, w: z,
         lambda x, _: (
-            DiagonalGaussian(again.expand(len(x), 1), torch.ones(len(x), 1)),
-            DiagonalGaussian(x, torch.ones_like(x)),
+            DiagonalGaussian(again[: len(x)], torch.ones(len(x), 1)),
+            DiagonalGaussian(x[:, :1], torch.ones(len(x), 1)),
         ),
-        DiagonalGaussian(mean, torch.ones(4, 1)),
-        torch.zeros(4, 1),
-        torch.zeros(4, 1),
-        torch.zeros(4, 1),
+        DiagonalGaussian(mean, torch.ones(n, 1)),
+        torch.zeros(n, 1),
+        torch.zeros(n, 1),
+        torch.zeros(n, 1),
         torch.tensor([0]),
         generator(),
     )
-    of_mean, of_again = torch.autograd.grad(terms["consistency_z"], [mean, again])
-    assert float(of_mean.sum()) < 0 < float(of_again)
+    return terms["consistency_z"]
+
+
+def test_both_free_codes_move_towards_each_other() -> None:
+    mean = torch.tensor([[0.0], [1.0], [-1.0], [2.0], [0.0], [0.0], [0.0], [0.0]], requires_grad=True)
+    again = torch.tensor([[1.0], [1.0], [-1.0], [2.0]], requires_grad=True)
+    of_mean, of_again = torch.autograd.grad(free_codes(mean, again), [mean, again])
+    assert float(of_mean[0]) < 0 < float(of_again[0])
+    assert float(free_codes(mean, mean[:4]).detach()) == 0
+
+
+@given(st.integers(0, 99))
+def test_codes_are_not_drawn_to_nothing(seed: int) -> None:
+    random = generator(seed)
+    mean, again = torch.randn(8, 1, generator=random), torch.randn(4, 1, generator=random)
+    size = torch.ones((), requires_grad=True)
+    (of_size,) = torch.autograd.grad(free_codes(size * mean, size * again), [size])
+    assert abs(float(of_size)) < 1e-4
 
 
 # -- which value has the styles -----------------------------------------------------------------------------------------

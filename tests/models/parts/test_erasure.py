@@ -78,3 +78,31 @@ def test_erasure_of_labels_that_samples_lack_is_that_of_the_samples_that_have_th
     seen = torch.rand(4000, 2, generator=g) < 0.5
     part.fix(code, y * seen, seen.float().mean(0))
     torch.testing.assert_close(part.projection, whole.projection, atol=0.15, rtol=0)
+
+
+def test_what_noise_hides_of_a_label_is_left_alone() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = (torch.rand(4000, 1, generator=g) < 0.5).float() - 0.5
+    code = 0.02 * torch.randn(4000, 3, generator=g)
+    code[:, :1] += 0.1 * y
+    quiet, noisy = Erasure(3, 1), Erasure(3, 1)
+    quiet.fix(code, y)
+    noisy.fix(code, y, noise=torch.ones(3))
+    assert torch.equal(noisy(code), code)
+    assert float((quiet(code)[:, :1] * y).mean().abs()) < 1e-5 < float((code[:, :1] * y).mean())
+
+
+def test_what_chance_explains_of_few_samples_is_left_alone() -> None:
+    g = torch.Generator().manual_seed(0)
+    kept = 0
+    for _ in range(50):
+        code, y = torch.randn(100, 4, generator=g), (torch.randperm(100, generator=g)[:, None] % 2) - 0.5
+        few, many = Erasure(4, 1), Erasure(4, 1)
+        few.samples.fill_(100)
+        for erasure in (few, many):
+            erasure.fix(code, y)
+        kept += torch.equal(few(code), code)
+        code[:, 0] += 3 * y[:, 0]
+        few.fix(code, y)
+        assert float((few(code) * y).mean(0).abs().max()) < 5e-3, "what labels do is taken away all the same"
+    assert kept > 40
