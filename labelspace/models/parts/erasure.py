@@ -52,7 +52,7 @@ class Erasure(nn.Module):
         self.register_buffer("projection", torch.zeros(size, size))
         self.register_buffer("center", torch.zeros(size))
         self.register_buffer("updates", torch.zeros(()))
-        self.register_buffer("samples", torch.tensor(torch.inf))
+        self.register_buffer("samples", torch.tensor(torch.inf), persistent=False)  # of use in training only
 
     def forward(self, code: Tensor) -> Tensor:
         with torch.autocast(code.device.type, enabled=False):
