@@ -134,7 +134,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", nargs="?", default="test:0", help=sample + " (default: test:0)")
     c.add_argument("--label", required=True)
-    c.add_argument("--coordinates", default="", help="one or two, separated by a comma (default: the first two)")
+    c.add_argument(
+        "--coordinates", default="", help="one or two, separated by a comma (default: those in which data vary most)"
+    )
     c.add_argument("--steps", type=int, default=7)
     c.add_argument("--span", default="prior", help="prior, data, or LOW:HIGH")
     edits(c)

@@ -17,11 +17,13 @@ from labelspace.data.dataset import SPLITS, Dataset, as_float
 from labelspace.data.images import read_for
 from labelspace.distributions import Point
 from labelspace.errors import UserError
+from labelspace.evaluation import probing
 from labelspace.interventions import Intervention, Labels
 from labelspace.labels import parse_assignments
 from labelspace.models.base import Model
 from labelspace.report import pictures
-from labelspace.training.fit import open_run
+from labelspace.training.fit import open_data, open_run
+from labelspace.training.run import Run
 
 
 def edit(given: argparse.Namespace) -> None:
@@ -87,6 +89,18 @@ def move(given: argparse.Namespace) -> None:
         _finish(given, change(*get(given.sample)), "move", model)
 
 
+def _widest(run_directory: str, model: Model, block: str) -> tuple[int, int]:
+    """The two coordinates of a block in which the data of a run vary most; the first two where they are not there any more."""
+    try:
+        first, second, *_ = probing.widest(model, open_data(Run(run_directory)), block)
+    except UserError as error:
+        terminal.say(
+            f"walking the first two coordinates of {block}: which of them vary most is not known without data ({error})"
+        )
+        return 0, 1
+    return first, second
+
+
 def traverse(given: argparse.Namespace) -> None:
     """Walks through a label's block."""
     model, get = open_samples(given.run_directory)
@@ -101,7 +115,7 @@ def traverse(given: argparse.Namespace) -> None:
         except ValueError:
             raise UserError(f"--coordinates {given.coordinates!r} is not one or two numbers, such as 0,1") from None
     else:
-        coordinates = (0, 1) if size > 1 else (0,)
+        coordinates = tuple(range(min(size, 2))) if known or size <= 2 else _widest(given.run_directory, model, block.name)
     span: str | tuple[float, float] = given.span
     data_codes = None
     if match := re.fullmatch(r"(-?[\d.]+):(-?[\d.]+)", given.span):

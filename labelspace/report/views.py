@@ -84,8 +84,7 @@ def of_label(model: Model, data: Dataset, name: str) -> list[Shown]:
     told = isinstance(model.prior(torch.zeros(1, len(data.schema)))[block.name], Point)
     if told and label.features > 1:
         out.append(f"The block of {name} holds its value and nothing else, so a walk through it is the figure above.")
-    walked = int(label.features == 1) if told else min(block.size, 2)
-    for coordinate in range(walked):
+    for coordinate in range(int(label.features == 1)) if told else probing.widest(model, data, block.name)[:2]:
         span, along = ("prior", "over its values") if told else _walk(model, data, name, block.name, coordinate)
         walk = partial(draw.traversal, model, data, name, block.size, coordinate, span, along)
         out.append(attempt("Traversal", lambda walk=walk: View.one(*walk())))

@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 from labelspace.cli import main
+from labelspace.commands import edit
+from labelspace.errors import UserError
 from labelspace.speed import floor, using
 from labelspace.speed.training import noise
+from labelspace.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("hasty_judge")
 
@@ -70,6 +73,20 @@ def test_transfer_traverse_and_generate(run: Path) -> None:
     assert main(["generate", str(run), "--set", "digit=7", "-n", "5", "--out", "g.png"]) == 0
     with Image.open("w.png") as image:
         assert image.size == (3 * 10 - 2, 3 * 10 - 2)
+
+
+def test_a_walk_without_the_data_says_which_coordinates_it_takes(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: Run) -> None:
+        raise UserError("they are gone")
+
+    assert main(["edit", str(run), "test:0", "--set", "digit=3", "--out", "three.png"]) == 0
+    monkeypatch.setattr(edit, "open_data", gone)
+    assert main(["traverse", str(run), "three.png", "--label", "digit", "--steps", "2", "--out", "w.png", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "first two coordinates of w.digit" in said.out + said.err
+    assert "they are gone" in said.out + said.err
 
 
 def test_embed_and_predict(run: Path, capsys) -> None:

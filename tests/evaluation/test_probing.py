@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from labelspace.data.dataset import Dataset, random_splits
+from labelspace.evaluation import probing
 from labelspace.evaluation.probing import best_probe, probes
 from labelspace.labels import Schema, binary, continuous
 from labelspace.models import build
@@ -47,3 +49,15 @@ def test_a_label_that_is_never_there_together_with_another_has_nothing_to_compar
     found = probes(build("condvae", made, latent=2).eval(), made, np.arange(N))
     assert found["a"]["other.d"]["together"] is None
     assert found["a"]["other.b"]["together"] is not None
+
+
+def test_the_coordinates_in_which_samples_differ_most_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = data()
+    model = build("lsvae", made, subspace=30)
+    spread = torch.arange(30).roll(7) + 1.0
+    codes = torch.randn(500, 30, generator=torch.Generator().manual_seed(0)) * spread
+    monkeypatch.setattr(probing, "encoded", lambda *_, **__: {"w.a": codes})
+    first = probing.widest(model, made, "w.a")
+    assert sorted(first) == list(range(30))
+    assert set(first[:4]) <= set(spread.argsort(descending=True)[:8].tolist())
+    assert probing.widest(build("lsvae", made, subspace=2), made, "w.a") == [0, 1]
