@@ -16,12 +16,12 @@ from torch import distributions as td
 
 from labelspace.errors import UserError
 from labelspace.likelihoods import Bernoulli, Gaussian, Laplace, Likelihood, NegativeBinomial, Table, build_likelihood
-from labelspace.likelihoods.location_scale import GaussianDistribution
+from labelspace.likelihoods.location_scale import GaussianDistribution, Scale
 
 SHAPE = (2, 3, 4)
 
 
-def build(text: str, *shape: int, scale: float | str = 1.0, learned: bool = False) -> Likelihood:
+def build(text: str, *shape: int, scale: Scale = 1.0, learned: bool = False) -> Likelihood:
     return build_likelihood(text, shape or SHAPE, scale, learned)
 
 
@@ -159,7 +159,7 @@ def samples_for(text: str, n: int, rng: np.random.Generator) -> Tensor:
 @given(st.integers(0, 1000), st.sampled_from(["bernoulli", "gaussian", "laplace", "negative-binomial", TABLE]))
 def test_a_counterfactual_of_no_change_is_the_sample_and_every_other_can_be_data(seed: int, text: str) -> None:
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    likelihood, x = build(text, 4, **({"scale": "auto"} if text in ("gaussian", "laplace") else {})), samples_for(text, 20, rng)
+    likelihood, x = build(text, 4, scale="auto" if text in ("gaussian", "laplace") else 1.0), samples_for(text, 20, rng)
     likelihood.measure(x)
     raws = [torch.randn(20, *likelihood.output_shape, generator=generator) for _ in range(2)]
     before, after = (likelihood(raw) for raw in raws)
@@ -185,6 +185,7 @@ def test_columns_of_a_table_change_by_their_kinds() -> None:
     row = torch.tensor([[1.0, 2.0, 0.0, torch.nan]])
     before, after = table(raw), table(other)
     changed = table.counterfactual(row, before, after)[0]
+    assert isinstance(table, Table)
     assert float(changed[0]) == pytest.approx(1 + 0.01 * float(table.sd[0]), abs=0.02), "a small change is added"
     assert float(changed[1]) == 1, "the most probable class has changed"
     start, end = float(before.mean[0, 2]), float(after.mean[0, 2])
