@@ -102,7 +102,7 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
         torch.manual_seed(0)
         model = ls.build("lsvae", data, latent=16, subspace=2, network=Network(width=24))
-        ls.fit(model, data, out=home / "run", epochs=16, batch_size=32)
+        ls.fit(model, data, out=home / "run", epochs=24, batch_size=32)
     except BaseException:
         failed.touch()
         raise
