@@ -72,6 +72,7 @@ EDITED = 400  # test samples that are edited, about
 _READ_FROM = 4000  # codes that readers learn from
 _CLASSIFIED = 1000  # steps of the plain classifier
 _FEWEST = 30  # samples that a figure rests on
+_SET = 40  # samples that are set to each value, about, at least
 _APART = 0.05  # of a floor and a ceiling that nothing can be said between
 _TARGETS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of a number that samples are set to
 
@@ -199,7 +200,8 @@ class _Card:
         if len(rows) < 2 or not self._editable(label):
             return
         mode = self._operator(label)
-        trial = _Trial(self, label, rows, mode)
+        # Few samples of many classes are set to several values, so that enough are set to each.
+        trial = _Trial(self, label, np.tile(rows, -(-_SET * max(1, len(label.values)) // len(rows))), mode)
         found["read as set"] |= trial.read_as_set()
         found["others kept"] |= trial.others_kept()
         if self.data.truth is not None:
