@@ -152,6 +152,12 @@ def test_without_truth_real_samples_stand_for_it(data: Dataset) -> None:
     assert min(entry["share"] for entry in found["read as set"].values()) > 0.9
 
 
+def test_few_samples_are_set_to_a_value_several_times(data: Dataset) -> None:
+    few = replace(data, splits={**data.splits, "test": data.splits["test"][:24]})
+    found = scorecard.measure(Known(data.shape, data.schema, data.frequencies()).eval(), few, data, most=200, effort=0.125)
+    assert {name: entry["n"] >= 30 for name, entry in found["read as set"].items()} == {"on=0": True, "on=1": True}
+
+
 @given(st.floats(-2, 2), st.floats(-1, 1), st.floats(-1, 1), st.booleans())
 def test_a_share_lies_between_nothing_and_all_and_rises_with_the_figure(
     value: float, floor: float, ceiling: float, falling: bool
