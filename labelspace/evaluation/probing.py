@@ -57,12 +57,13 @@ def encoded(model: Model, data: Dataset, rows: np.ndarray, *, hidden: bool = Fal
     return posterior(model, data, rows, hidden=hidden).map(lambda q: q.mode)
 
 
-def widest(model: Model, data: Dataset, block: str, split: str = "test", seed: int = 0) -> list[int]:
-    """Coordinates of a block from that on in which samples differ most; in their own order where there are two at most."""
+def widest(model: Model, data: Dataset, block: str) -> list[int]:
+    """Coordinates of a block from that on in which training samples differ most; in their own order where there are two at
+    most."""
     size = model.blocks.named(block).size
     if size <= 2:
         return list(range(size))
-    codes = encoded(model, data, chosen(data, split, _CHUNK, seed))[block]
+    codes = encoded(model, data, chosen(data, "train", _CHUNK))[block]
     return codes.std(0, correction=0).argsort(descending=True).tolist()
 
 

@@ -115,6 +115,8 @@ class Schedule:
             self._close(step, round(step * _CLOSING))
 
     def _all_settled(self) -> bool:
+        if not self.scores:
+            return False
         series = ([(step, values[i]) for step, values in self.scores] for i in range(len(self.first)))
         return all(settled(one, first) for one, first in zip(series, self.first, strict=True))
 

@@ -78,6 +78,14 @@ def test_a_score_that_stands_still_while_reconstructions_improve_has_not_settled
     assert schedule.settled
 
 
+def test_epochs_without_a_finite_score_do_not_end_training() -> None:
+    schedule = Schedule(Options(epochs=0), steps=500)
+    for epoch in range(1, 8):
+        schedule.epoch_ended(500 * epoch, None, ready=True, seconds=1.0)
+    assert schedule.closing is None
+    assert not schedule.settled
+
+
 def test_phases_know_a_budget_of_steps() -> None:
     schedule = Schedule(Options(epochs=0, steps=400), steps=20)
     assert [schedule.progress(step) for step in (0, 100, 200)] == [0, 0.25, 0.5]
