@@ -89,10 +89,10 @@ def move(given: argparse.Namespace) -> None:
         _finish(given, change(*get(given.sample)), "move", model)
 
 
-def _widest(run_directory: str, model: Model, block: str) -> tuple[int, int]:
-    """The two coordinates of a block in which the data of a run vary most; the first two where they are not there any more."""
+def _widest(run_directory: str, model: Model, block: str, value: float | None) -> tuple[int, int]:
+    """The two coordinates of a block in which a run's data of a value vary most; the first two where the data are gone."""
     try:
-        first, second, *_ = probing.widest(model, open_data(Run(run_directory)), block)
+        first, second, *_ = probing.widest(model, open_data(Run(run_directory)), block, value)
     except UserError as error:
         terminal.say(
             f"walking the first two coordinates of {block}: which of them vary most is not known without data ({error})"
@@ -114,8 +114,12 @@ def traverse(given: argparse.Namespace) -> None:
             coordinates = tuple(int(c) for c in given.coordinates.split(","))
         except ValueError:
             raise UserError(f"--coordinates {given.coordinates!r} is not one or two numbers, such as 0,1") from None
-    else:
-        coordinates = tuple(range(min(size, 2))) if known or size <= 2 else _widest(given.run_directory, model, block.name)
+    elif known or size <= 2:
+        coordinates = tuple(range(min(size, 2)))
+    else:  # a binary label is walked through where it is on, a class where the sample has it
+        own = float(model.complete(x[None], *(labels or (None, None)))[0, model.schema.index(given.label)])
+        value = 1.0 if kind.kind == "binary" else own if kind.discrete else None
+        coordinates = _widest(given.run_directory, model, block.name, value)
     span: str | tuple[float, float] = given.span
     data_codes = None
     if match := re.fullmatch(r"(-?[\d.]+):(-?[\d.]+)", given.span):

@@ -57,13 +57,18 @@ def encoded(model: Model, data: Dataset, rows: np.ndarray, *, hidden: bool = Fal
     return posterior(model, data, rows, hidden=hidden).map(lambda q: q.mode)
 
 
-def widest(model: Model, data: Dataset, block: str) -> list[int]:
-    """Coordinates of a block from that on in which training samples differ most; in their own order where there are two at
-    most."""
+def widest(model: Model, data: Dataset, block: str, value: float | None = None) -> list[int]:
+    """Coordinates of a block from that on in which training samples (with a value of its label) differ most; in their own order
+    where there are two at most."""
     size = model.blocks.named(block).size
     if size <= 2:
         return list(range(size))
-    codes = encoded(model, data, chosen(data, "train", _CHUNK))[block]
+    rows = chosen(data, "train", len(data))
+    if value is not None and (label := model.blocks.named(block).label) is not None:
+        column = data.schema.index(label)
+        having = rows[data.observed[rows, column] & (data.values[rows, column] == value)]
+        rows = having if len(having) > 1 else rows
+    codes = encoded(model, data, rows[:_CHUNK])[block]
     return codes.std(0, correction=0).argsort(descending=True).tolist()
 
 

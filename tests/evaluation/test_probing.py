@@ -60,4 +60,8 @@ def test_the_coordinates_in_which_samples_differ_most_come_first(monkeypatch: py
     first = probing.widest(model, made, "w.a")
     assert sorted(first) == list(range(30))
     assert set(first[:4]) <= set(spread.argsort(descending=True)[:8].tolist())
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(probing, "encoded", lambda m, d, rows: seen.append(rows) or {"w.a": codes})
+    probing.widest(model, made, "w.a", 1.0)
+    assert bool((made.values[seen[0], 0] == 1).all())
     assert probing.widest(build("lsvae", made, subspace=2), made, "w.a") == [0, 1]
