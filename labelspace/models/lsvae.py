@@ -26,7 +26,8 @@ and the terms against them average, all classes of a label weigh alike, rare one
 * What is not a label's stays out of its block: where the label is off the block is empty, so that z must hold all that such
   samples need; where it is on, a nat in the block costs three in z, so that what z can hold is there.
 * a_i and b_ij are moved by dual ascent: they grow while the adversary says more than 3% (4%) of what h leaves open of a label,
-  and shrink while it does not. Where growing does not help, they stop, and :meth:`remarks` says what could not be taken out.
+  and shrink while it does not; a_i stay below 100. Where growing does not help, they stop, and :meth:`remarks` says what could
+  not be taken out.
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
   that it was given, and its z and the z that it was made from move towards each other.
 * z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; erasure and
@@ -78,6 +79,7 @@ _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be awa
 _Z_OPENS = (0.14, 0.24)
 _ERASURE_STARTS = 0.2
 _CONSISTENCY_STARTS = 0.25
+_MOST = 100.0  # the largest weight of a leak of z: under larger ones codes run from the adversary, and tell more
 _TRIED_EXACT, _WORSE = 2000, 1.25  # training samples on which the exact erasure is tried, and how much error it may add
 
 
@@ -163,7 +165,7 @@ class LSVAE(Model):
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
         self.erasure = Erasure(latent, schema.width)
         self.block_adversaries = BlockAdversaries(blocks[1:], schema)
-        self.leak_weight = DualAscent(labels, allowed=0.03, start=leak, most=1500.0)
+        self.leak_weight = DualAscent(labels, allowed=0.03, start=leak, most=max(leak, _MOST))
         self.block_leak_weight = DualAscent(labels * (labels - 1), allowed=0.04, start=2.0, most=1500.0)
         entropies = [math.log(max(1, len(label.values))) for label in schema]
         self.register_buffer("entropies", torch.tensor(entropies), persistent=False)  # the largest; 0 of numbers
