@@ -26,8 +26,8 @@ and the terms against them average, all classes of a label weigh alike, rare one
 * What is not a label's stays out of its block: where the label is off the block is empty, so that z must hold all that such
   samples need; where it is on, a nat in the block costs three in z, so that what z can hold is there.
 * a_i and b_ij are moved by dual ascent: they grow while the adversary says more than 3% (4%) of what h leaves open of a label,
-  and shrink while it does not; a_i stay below 100. Where growing does not help, they stop, and :meth:`remarks` says what could
-  not be taken out.
+  and shrink while it does not; a_i reach 100 at most. Where growing does not help, they stop, and :meth:`remarks` says what
+  could not be taken out.
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
   that it was given, and its z and the z that it was made from move towards each other.
 * z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; erasure and
@@ -97,7 +97,7 @@ class LSVAE(Model):
             fewer ways (:func:`~labelspace.models.parts.richer_when_off`).
         adversary_steps: the adversaries' optimiser steps per batch.
         reconstruction, kl_w, kl_z: weights, numbers or schedules.
-        leak: the weight that the leak of z starts from.
+        leak: the weight that the leak of z starts from; above 100 it does not grow.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
