@@ -231,6 +231,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--runs", default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)")
     c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
     c.add_argument("--only", default="", metavar="WORDS", help="do only runs described by these words: 'csvae seed 0'")
+    c.add_argument(
+        "--known", action="append", default=[], metavar="FILE", help="a results.json: its runs count and are not made again"
+    )
 
     c = add("explore", "explore a run in the browser", "explore:explore")
     c.add_argument("run_directory", metavar="RUN")

@@ -50,6 +50,7 @@ def write(
         "recipe": name,
         "claim": recipe.claim,
         "paper": recipe.paper,
+        "recipe_version": recipe.version,
         "scale": scale,
         "command": command(name, recipe, scale, address),
         "version": labelspace.__version__,

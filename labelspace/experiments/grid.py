@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -51,6 +51,7 @@ def run(
     *,
     workers: int = 0,
     only: str = "",
+    known: Mapping[str, Mapping[str, Any]] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     report: Report = lambda done, what: None,
 ) -> list[Result]:
@@ -65,6 +66,8 @@ def run(
         workers: runs at a time; 0 is :func:`side_by_side`.
         only: words that what is done now must have in its description (:func:`describe`); all by default. Other runs count
             where they are there.
+        known: results that were measured before or elsewhere, by the name of their run (:func:`known_results`): these runs
+            are not made, unless they are here as well.
         tell: told when something is finished or fails, a line each.
         report: told how far the whole grid is.
 
@@ -76,12 +79,16 @@ def run(
             f"--workers is how many runs are trained at a time, at least 1 (0: as many as suit the machine); got {workers}"
         )
     planned = recipe.jobs(scale, address)
-    homes = [work / job.key for job in planned]
-    open_ones = [i for i, home in enumerate(homes) if _measured(recipe, name, scale, home) is None]
+    homes, known = [work / job.key for job in planned], known or {}
+
+    def is_open(home: Path) -> bool:
+        return home.name not in known and _measured(recipe, name, scale, home) is None
+
+    open_ones = [i for i, home in enumerate(homes) if is_open(home)]
     left = len(open_ones)
     open_ones = [i for i in open_ones if set(only.split()) <= set(describe(planned[i]).split())]
     if left and not open_ones:
-        first = describe(planned[next(i for i, home in enumerate(homes) if _measured(recipe, name, scale, home) is None)])
+        first = describe(planned[next(i for i, home in enumerate(homes) if is_open(home))])
         tell(f"{name}: none of the {left} runs that are left is described by {only!r}; they are like '{first}'")
     if open_ones:
         tell(f"{name}: {len(open_ones)} of {len(planned)} runs to do")
@@ -110,11 +117,46 @@ def run(
             report((over + part) / max(1, len(open_ones)), ", ".join(describe(planned[i]) for i in running))
     results = []
     for i, (job, home) in enumerate(zip(planned, homes, strict=True)):
-        found = _measured(recipe, name, scale, home)
-        failed = failures.get(i, "" if found is not None else NOT_RUN)
-        held = found or {"found": {}}
-        results.append(Result(job, home, held["found"], jobs.seconds(home), failed, held.get("commit", "")))
+        measured, elsewhere = _measured(recipe, name, scale, home), known.get(home.name)
+        if measured is None and elsewhere is not None:
+            result = Result(job, home, **elsewhere)
+        else:
+            failed = failures.get(i, "" if measured is not None else NOT_RUN)
+            held = measured or {"found": {}}
+            found, commit = held["found"], held.get("commit", "")
+            result = Result(job, home, found, jobs.seconds(home), failed, commit, jobs.skipped(home))
+        results.append(result)
     return results
+
+
+def known_results(recipe: Recipe, name: str, scale: Scale, written: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """What results files say of a recipe's runs: name of the run -> arguments of :class:`Result` after ``job, home``.
+
+    Args:
+        recipe: the recipe.
+        name: its name.
+        scale: how large.
+        written: results files; of a run that several have, the last counts.
+
+    Raises:
+        UserError: a file that is none, or is of another recipe, another version of it or another scale.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for file in written:
+        held = files.read_json(file)
+        if not isinstance(held, dict) or not {"recipe", "scale", "runs"} <= set(held):
+            raise UserError(f"{file} is no results file of labelspace reproduce")
+        theirs = (held["recipe"], held["scale"], held.get("recipe_version"))
+        if theirs != (name, scale, recipe.version):
+            raise UserError(
+                f"{file} has results of {theirs[0]} at --scale {theirs[1]}, version {theirs[2]} of the recipe; "
+                f"asked for is {name} at --scale {scale}, version {recipe.version}"
+            )
+        for row in held["runs"]:
+            if "found" in row:
+                about = {key: row[key] for key in ("seconds", "commit", "skipped")}
+                found[row["run"]] = {"measured": row["found"], **about}
+    return found
 
 
 def judges(recipe: Recipe, results: list[Result]) -> dict[str, list[float]]:
@@ -223,7 +265,8 @@ def _last_line(log: Path) -> str:
 def as_plain(result: Result) -> dict[str, Any]:
     """A result for a results file; paths of this machine are left out."""
     job = {**asdict(result.job), "address": without_path(result.job.address)}
-    return {"job": job, "run": result.home.name, "seconds": round(result.seconds, 1)} | (
+    about = {"seconds": round(result.seconds, 1), "commit": result.commit, "skipped": result.skipped}
+    return {"job": job, "run": result.home.name, **about} | (
         {"failed": failure(result)} if result.failed else {"found": result.measured}
     )
 

@@ -118,3 +118,8 @@ def train(
 def seconds(home: Path) -> float:
     """Time that the training of a run took, by its metrics."""
     return sum(row["seconds"] for row in Run(home).metrics())
+
+
+def skipped(home: Path) -> int:
+    """Steps of a run's training that were skipped or undone, by its metrics."""
+    return sum(row.get("skipped", 0) + row.get("undone", 0) for row in Run(home).metrics())

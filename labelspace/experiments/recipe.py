@@ -17,6 +17,7 @@ from labelspace.errors import UserError
 from labelspace.experiments.jobs import Job
 from labelspace.models.base import Model
 from labelspace.training.progress import Callback, NullCallback
+from labelspace.training.run import Run
 
 Scale = Literal["smoke", "cpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")
@@ -33,6 +34,7 @@ class Result:
         seconds: of training.
         failed: why there is nothing, or empty.
         commit: of the source that measured it; empty where it was no checkout.
+        skipped: optimiser steps of the training that were skipped or undone.
     """
 
     job: Job
@@ -41,6 +43,12 @@ class Result:
     seconds: float = 0.0
     failed: str = ""
     commit: str = ""
+    skipped: int = 0
+
+    @property
+    def here(self) -> bool:
+        """Whether the run itself is on this machine; of known results only the figures are."""
+        return Run(self.home).exists
 
     def model(self) -> Model:
         """The trained model."""

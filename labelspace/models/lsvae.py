@@ -20,8 +20,9 @@ The model minimises, with the adversaries frozen,
     +  sum_i a_i KL(h(y_i) || q(y_i | z))  +  sum_{i != j} b_ij KL(h_i(y_j | y_i) || q_i(y_j | w_i, y_i))
     +  0.5 * consistency_z  +  consistency_w
 
-and the adversaries minimise their cross entropy on points between mean and draw of the codes, detached. In what adversaries
-and the terms against them average, all classes of a label weigh alike, rare ones too.
+and the adversaries minimise their cross entropy on points between mean and draw of the codes, detached. That of z reads codes
+standardised over the batch. In what adversaries and the terms against them average, all classes of a label weigh alike, rare
+ones too.
 
 * What is not a label's stays out of its block: where the label is off the block is empty, so that z must hold all that such
   samples need; where it is on, a nat in the block costs three in z, so that what z can hold is there.
@@ -69,6 +70,7 @@ from labelspace.models.parts import (
     cross_entropy,
     richer_when_off,
     split,
+    standardized,
     subspace_blocks,
 )
 
@@ -310,8 +312,8 @@ class LSVAE(Model):
         return Losses(objectives, self.weights(), seen=batch.observed.any(0))
 
     def _read(self, z: Tensor) -> LabelDistribution:
-        """What the adversary reads in z."""
-        return self.schema.distribution(self.adversary(z).float())
+        """What the adversary reads in codes z, as they lie to each other."""
+        return self.schema.distribution(self.adversary(standardized(z)).float())
 
     def _nothing(self, n: int) -> LabelDistribution:
         """The answer of one who knows nothing and for whom all classes weigh alike, for ``n`` samples."""

@@ -106,6 +106,13 @@ def test_the_whole_of_it_at_its_smallest(tmp_path: Path, monkeypatch: pytest.Mon
     assert main(["reproduce", "everywhere", "--scale", "smoke", "--only", "lsvae cells:n=400", *where]) == 0
     page = (tmp_path / "out/everywhere/results.md").read_text()
     assert "2 run(s) have not been done" in page
+    # what was measured elsewhere is not made again
+    known = ["--known", str(tmp_path / "out/everywhere/results.json"), "--runs", str(tmp_path / "other"), *where[:2]]
+    assert main(["reproduce", "everywhere", "--scale", "smoke", "--only", "lsvae cells:n=400", *known]) == 0
+    assert "2 run(s) have not been done" in (tmp_path / "out/everywhere/results.md").read_text()
+    assert not list(tmp_path.glob("other/*/metrics.jsonl"))
+    assert main(["reproduce", "pastrana-mnist", "--scale", "smoke", "--data", "digits", *known]) == 2
+    assert "has results of everywhere" in capsys.readouterr().err
     assert main(["reproduce", "everywhere", "--scale", "smoke", *where]) == 0
     page, found = (
         (tmp_path / "out/everywhere/results.md").read_text(),

@@ -146,6 +146,17 @@ def test_a_label_that_no_sample_of_a_batch_has_moves_no_multiplier() -> None:
     assert sorted(float(v) == 2.0 for v in m.block_leak_weight.value) == [False, True]
 
 
+def test_the_weight_of_a_leak_ends_where_codes_would_run_from_the_adversary() -> None:
+    torch.manual_seed(0)
+    schema = Schema([binary("a")])
+    told = torch.tensor([[0.6], [0.7]])  # most of the label, whatever is done
+    for leak, most in ((20.0, 100.0), (300.0, 300.0)):
+        m = LSVAE((3,), schema, latent=2, leak=leak, network=Network(width=8, depth=1))
+        for falling in range(2000):
+            m.leak_weight.update(told * 0.9995**falling, torch.tensor([True]))
+        assert float(m.leak_weight.value) <= most
+
+
 @pytest.mark.parametrize(("harm", "kept"), [(0.0, True), (1.0, False)])
 def test_exact_erasure_is_kept_where_reconstructions_stay_as_good(
     harm: float, kept: bool, monkeypatch: pytest.MonkeyPatch

@@ -100,7 +100,7 @@ class SwissRoll(Recipe):
         for cut in CUTS:
             panels, rows = [], []
             for result in pick(results, seed=0):
-                if f"cut={cut}" not in result.job.address:
+                if f"cut={cut}" not in result.job.address or not result.here:
                     continue
                 z, w, side = codes(result.model(), result.job.open_whole())
                 rows.append(kind(result.job))

@@ -24,7 +24,6 @@ from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick
 from labelspace.models.base import Model
 from labelspace.report.figures import Grid, Sheet, grids, sheets
-from labelspace.training.run import Run
 
 MODELS = ("lsvae", "csvae", "ccvae", "lr-livae", "condvae-info", "vae")
 """The default first: its runs are made first. The VAE is edited by attribute vectors, and is what reconstructions are held
@@ -131,6 +130,8 @@ class Everywhere(Recipe):
         found = maps(results)
         figures = {"map.png": _map(found)} if found else {}
         for result in pick(results, model=MODELS[0], seed=_SEEDS[scale][0]):
+            if not result.here:
+                continue
             data = result.job.open_whole()
             if data.is_image:
                 name = domain_of(result.job).replace(", ", "-").replace(" ", "-").replace(":", "-")
@@ -236,7 +237,6 @@ def _summary(found: dict[str, Map], results: list[Result]) -> Table:
         held, n = share_that_holds(cells)
         shares = [cell.share for row in cells.values() for cell in row.values()]
         mine = pick(results, model=model)
-        skipped = [sum(row.get("skipped", 0) + row.get("undone", 0) for row in Run(r.home).metrics()) for r in mine]
         rows.append(
             [
                 model,
@@ -245,7 +245,7 @@ def _summary(found: dict[str, Map], results: list[Result]) -> Table:
                 f"{statistics.median(shares):.2f}" if shares else "-",
                 str(len(mine)),
                 f"{max(r.seconds for r in mine) / 60:.1f} minutes",
-                str(sum(skipped)),
+                str(sum(r.skipped for r in mine)),
             ]
         )
     header = [

@@ -159,7 +159,7 @@ class Moons(Recipe):
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         panels, names = [], []
         for name, mine in by_form(pick(results, seed=0), FORMS).items():
-            if not mine:
+            if not mine or not mine[0].here:
                 continue
             result, row = mine[0], []
             for file in sorted((result.home / "samples").glob("*.npz")):

@@ -143,13 +143,13 @@ class Mnist(Recipe):
         pairs = _same_weight(*weights.values())
         if sizes and pairs:
             figures["curves.png"] = _curves(sizes, {name: [pair[i] for pair in pairs] for i, name in enumerate(weights)})
-        flat = [r for r in sizes if setting(r.job, "latent") == "2"]
+        flat = [r for r in sizes if setting(r.job, "latent") == "2" and r.here]
         if flat:
             figures["manifold.png"] = _manifold(flat[0])
-        published = [r for r in weights["with the class"] if setting(r.job, "beta") == "10"]
+        published = [r for r in weights["with the class"] if setting(r.job, "beta") == "10" and r.here]
         if published:
             figures["traversals-published.png"] = _traversals(published[0], "Published settings, conditional, beta 10")
-        if ours:
+        if ours and ours[0].here:
             figures["traversals-ours.png"] = _traversals(ours[0], "Our conditional model")
         return figures
 

@@ -24,6 +24,7 @@ from labelspace.models.parts.adversary import (
     cross_entropy,
     divergence,
     negative_entropy,
+    standardized,
 )
 from labelspace.models.parts.attribute_vectors import AttributeVectors
 from labelspace.models.parts.consistency import counterfactual_consistency
@@ -66,6 +67,7 @@ __all__ = [
     "richer_when_off",
     "split",
     "stack_blocks",
+    "standardized",
     "subspace_blocks",
     "ungroup",
     "value_blocks",

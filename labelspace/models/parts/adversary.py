@@ -18,6 +18,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 
 _RARE = 0.01  # frequencies below it weigh as it does: a single sample must not outweigh a batch
+_FLAT = 1e-5  # of a variance: a coordinate that does not vary is not blown up
 
 
 def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -65,6 +66,16 @@ def between_mean_and_draw(part: DiagonalGaussian, generator: torch.Generator) ->
     """Points ``(n, size)`` between the mean and a draw: an adversary that was trained on them reads both."""
     strength = torch.rand(len(part.mean), 1, generator=generator, device=part.mean.device)
     return DiagonalGaussian(part.mean, part.scale * strength).sample(generator)
+
+
+def standardized(codes: Tensor) -> Tensor:
+    """Codes ``(n, size)`` at mean 0 and deviation 1 over the batch, for an adversary to read.
+
+    Codes that move or grow as a whole gain nothing on an adversary that reads them so: it need not follow them, and their
+    gradient has no such direction (Ioffe and Szegedy 2015, without scale and shift).
+    """
+    away = codes - codes.mean(0)
+    return away * (away.square().mean(0) + _FLAT).rsqrt()
 
 
 class ParallelMLP(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 
 from labelspace.blocks import Block
 from labelspace.labels import Schema, binary, categorical, continuous
-from labelspace.models.parts import BlockAdversaries, DualAscent, ParallelMLP, class_weights, cross_entropy
+from labelspace.models.parts import BlockAdversaries, DualAscent, ParallelMLP, class_weights, cross_entropy, standardized
 
 
 def test_parallel_networks_are_so_many_networks() -> None:
@@ -40,6 +40,29 @@ def test_under_class_weights_all_classes_are_alike_frequent() -> None:
     assert weights[:, 0].tolist() == pytest.approx([1 / (2 * 0.95), 1 / (2 * 0.05), 1 / (2 * 0.95)], rel=1e-4)
     assert weights[:, 1].tolist() == pytest.approx([1 / (3 * 0.6), 1 / (3 * 0.3), 1 / (3 * 0.1)], rel=1e-4)
     assert weights[:, 2].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_standardised_codes_have_nothing_of_where_and_how_large_they_were() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(50, 3, generator=generator)
+    torch.testing.assert_close(standardized(codes), (codes - codes.mean(0)) / codes.std(0, correction=0), rtol=1e-3, atol=1e-4)
+    away = codes * torch.tensor([4.0, 0.5, 1.0]) + torch.tensor([100.0, -3.0, 0.0])
+    torch.testing.assert_close(standardized(away), standardized(codes), rtol=1e-3, atol=1e-3)
+
+
+def test_codes_gain_nothing_by_moving_or_growing_together() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(50, 3, generator=generator).requires_grad_()
+    (standardized(codes) @ torch.randn(3, 2, generator=generator)).relu().square().sum().backward()
+    assert codes.grad is not None
+    assert float(codes.grad.abs().max()) > 0.01
+    assert codes.grad.sum(0).abs().max() < 1e-4
+    assert ((codes.grad * (codes - codes.mean(0))).sum(0)).abs().max() < 1e-2
+
+
+def test_one_sample_or_a_flat_coordinate_standardises_to_zero() -> None:
+    assert standardized(torch.full((1, 3), 7.0)).tolist() == [[0.0, 0.0, 0.0]]
+    assert standardized(torch.full((4, 1), 7.0)).abs().max() == 0
 
 
 SCHEMA = Schema([binary("a"), binary("b"), categorical("k", ("x", "y", "z"))])
