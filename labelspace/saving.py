@@ -23,7 +23,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub
 
-FORMAT = 5
+FORMAT = 6
 
 
 def configuration(model: Model) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
     """The tensors of a saved model, by their names of today."""
     tensors, _ = files.read_tensors(home / "model.safetensors")
     try:
-        if config["format"] >= 2:
+        if config["format"] >= FORMAT:
             return tensors
         former = model_class(config["model"]).former
     except UserError as error:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypedDict
 
@@ -146,7 +145,7 @@ class Model(nn.Module):
     apart: ClassVar[dict[str, tuple[str, ...]]] = {}
     former: ClassVar[dict[str, str]] = {
         "spread.": "aggregate."
-    }  # beginnings of the names of tensors in files of format 1 -> those of today
+    }  # beginnings of the names of tensors in files of earlier formats -> those of today
     arguments: dict[str, Any]
     decoder: nn.Module
     label_features: Tensor
@@ -569,19 +568,6 @@ class Head(nn.Module):
     def forward(self, features: Tensor) -> DiagonalGaussian:
         mean, raw = self.linear(features).float().chunk(2, dim=-1)
         return DiagonalGaussian(mean, nn.functional.softplus(raw + self.offset) + 1e-3)
-
-
-@contextmanager
-def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Inside, what is computed with these modules leaves no gradient on their parameters, only on their inputs."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
 
 
 def kl_terms(posterior: Latents[DiagonalGaussian], prior: Latents[DiagonalGaussian]) -> dict[str, Tensor]:

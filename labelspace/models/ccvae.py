@@ -33,6 +33,10 @@ full; here it is a term of its own, ``classification``, averaged over the sample
 q(y | x), the classifier's input detached in the numerator of w and inside the bracket. It needs w to be of moderate size, and
 grows noisy with the number of labels. Missing discrete labels are summed out exactly in both.
 
+``consistency`` (ours; the paper has none) is the weight of the LSVAE's consistency: codes with some labels' blocks taken from
+other samples are decoded and encoded again, and the result must have the blocks that it was given
+(:func:`~labelspace.models.parts.counterfactual_consistency`). Use it with blocks of several coordinates.
+
 Blocks: ``z``, free; ``z.<label>``, one coordinate for a binary or continuous label, one per class for a categorical one.
 Continuous labels: p(z_i | y_i) = N(a + b y_i, s^2) and q(y_i | z_i) = N(c + d z_i, t^2), all learned.
 """
@@ -51,9 +55,17 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
-from labelspace.models import networks
+from labelspace.models import networks, schedules
 from labelspace.models.base import About, Common, Head, Losses, Model
-from labelspace.models.parts import LabelClassifiers, LabelPrior, log_evidence_bound, split, stack_blocks, ungroup
+from labelspace.models.parts import (
+    LabelClassifiers,
+    LabelPrior,
+    counterfactual_consistency,
+    log_evidence_bound,
+    split,
+    stack_blocks,
+    ungroup,
+)
 
 _REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
 
@@ -74,6 +86,7 @@ class CCVAE(Model):
             (paper, K); None is 32 for quadrature and the published 100 for paper.
         hidden: hidden units of the classifier of a categorical label; 0 makes it linear.
         linear: classify binary and continuous labels by one weight and one bias (the paper's); False gives them ``hidden`` too.
+        consistency: weight of the consistency of counterfactuals, a number or a schedule; 0 (the paper's) leaves it out.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
@@ -89,6 +102,7 @@ class CCVAE(Model):
     encoder_needs_labels = False
     former: ClassVar[dict[str, str]] = {**Model.former, "readers.": "classifiers."}
     nodes: Tensor
+    block_of: Tensor
     log_weights: Tensor
 
     def __init__(
@@ -104,6 +118,7 @@ class CCVAE(Model):
         samples: int | None = None,
         hidden: int = 64,
         linear: bool = True,
+        consistency: float | str = 0.0,
         **common: Unpack[Common],
     ) -> None:
         if estimator not in ("quadrature", "paper"):
@@ -117,6 +132,10 @@ class CCVAE(Model):
         named = (Block(f"z.{label.name}", size, label.name) for label, size in zip(schema, sizes, strict=True))
         blocks = Blocks([Block("z", latent), *named])
         super().__init__(shape, schema, frequencies, blocks, {"classification": classification}, **common)
+        if consistency:
+            self.schedules |= {name: schedules.parse(consistency) for name in ("consistency_z", "consistency_w")}
+        owners = [i for i, size in enumerate(sizes) for _ in range(size)]
+        self.register_buffer("block_of", torch.tensor(owners), persistent=False)
         self.estimator, self.samples = estimator, samples
         self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
         self.head = Head(features, latent)
@@ -175,8 +194,35 @@ class CCVAE(Model):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)
-        model = self._by_quadrature if self.estimator == "quadrature" else self._as_published
-        return Losses({"model": lambda: model(batch, posterior, generator)}, self.weights())
+        bound = self._by_quadrature if self.estimator == "quadrature" else self._as_published
+
+        def model() -> dict[str, Tensor]:
+            terms = bound(batch, posterior, generator)
+            return terms | self._consistency(batch, posterior, generator) if "consistency_z" in self.schedules else terms
+
+        return Losses({"model": model}, self.weights())
+
+    def _consistency(self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator) -> dict[str, Tensor]:
+        codes = sample(posterior, generator)
+
+        def labelled(parts: Latents[Tensor]) -> Tensor:
+            return torch.cat([parts[block.name] for block in self.blocks[1:]], 1)
+
+        def decode(z: Tensor, w: Tensor) -> Tensor:
+            x = self.decode(Latents(self.blocks, {"z": z, **self._by_block(w)})).mean_like(batch.x[: len(z)])
+            return x.clamp(0, 1) if len(self.shape) == 3 else x
+
+        def encode(x: Tensor, values: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
+            q = self.posterior(x, values, torch.ones_like(values, dtype=torch.bool))
+            return q["z"], DiagonalGaussian(labelled(q.map(lambda part: part.mean)), labelled(q.map(lambda part: part.scale)))
+
+        z, w = codes["z"], labelled(codes)
+        return counterfactual_consistency(decode, encode, posterior["z"], z, w, batch.values, self.block_of, generator)
+
+    def _by_block(self, w: Tensor) -> dict[str, Tensor]:
+        """Codes of all labels side by side, by the names of their blocks."""
+        blocks = self.blocks[1:]
+        return {block.name: part for block, part in zip(blocks, w.split([b.size for b in blocks], 1), strict=True)}
 
     def _by_quadrature(
         self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
@@ -294,7 +340,7 @@ class CCVAE(Model):
         return super().score(terms) + terms.get("joint_classification", torch.zeros(()))
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
-        return {"kl_y": self.schema.names, "classification": self.schema.names}
+        return dict.fromkeys(("kl_y", "classification", "consistency_w"), self.schema.names)
 
 
 def _log_density(gaussian: DiagonalGaussian, points: Tensor) -> Tensor:

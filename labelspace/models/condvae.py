@@ -12,7 +12,9 @@ the decoder hears of a label is its value.
 
 ``beta = 1`` is the CondVAE, a larger beta the conditional beta-VAE. Nothing in the CondVAE keeps z from carrying the label as
 well; then the decoder may ignore y and edits change nothing. CondVAE-info is the answer to that, with the plain game of the
-paper: its adversary's term has no lower bound.
+paper: its adversary's term has no lower bound. ``independence="dual"`` (ours) has the game of the LSVAE instead: the encoder
+minimises a KL(h || r(y | z)), h the answer of one who knows nothing, a by dual ascent, and r reads standardised codes between
+mean and draw, all classes alike (:class:`~labelspace.models.parts.Independence`).
 
 Blocks: ``z``, free; ``y.<label>``, the label's value (0/1, one-hot or standardised) and a flag that is 1 where it is missing.
 
@@ -36,8 +38,18 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models import networks, schedules
-from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
-from labelspace.models.parts import cross_entropy, posterior_from_bounds, value_blocks, value_points
+from labelspace.models.base import About, Common, Head, Losses, Model, Player
+from labelspace.models.parts import (
+    Balance,
+    Independence,
+    Terms,
+    cross_entropy,
+    frozen,
+    is_dual,
+    posterior_from_bounds,
+    value_blocks,
+    value_points,
+)
 
 
 class CondVAE(Model):
@@ -142,7 +154,8 @@ class CondVAEInfo(CondVAE):
 
     Args:
         *args, **rest: the arguments of :class:`CondVAE`.
-        info: weight of the adversary's term in the encoder's objective, a number or a schedule.
+        info: weight of the adversary's term in the encoder's objective, a number or a schedule ("paper" only).
+        independence: "paper", or "dual": a weight that finds itself; see the module.
     """
 
     about = About(
@@ -156,10 +169,13 @@ class CondVAEInfo(CondVAE):
     )
     encoder_sees_labels = False
 
-    def __init__(self, *args: Any, info: float | str = 1.0, **rest: Any) -> None:
+    def __init__(self, *args: Any, info: float | str = 1.0, independence: Balance = "paper", **rest: Any) -> None:
         super().__init__(*args, **rest)
-        self.schedules["leak"] = schedules.parse(info)
-        self.adversary = networks.mlp(self.blocks[0].size, [256, 256], self.schema.parameters)
+        size, dual = self.blocks[0].size, is_dual(independence)
+        if not dual:
+            self.schedules["leak"] = schedules.parse(info)
+        self.adversary = None if dual else networks.mlp(size, [256, 256], self.schema.parameters)
+        self.independence = Independence(size, self.schema) if dual else None
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -167,25 +183,47 @@ class CondVAEInfo(CondVAE):
         return {**super().defaults(shape, labels), "info": 200.0 if len(shape) == 3 else 5.0}
 
     def players(self) -> dict[str, Player]:
-        adversary = Player(list(self.adversary.parameters()), auxiliary=True)
-        return {"adversary": adversary, "model": Player(self.parameters_except(self.adversary))}
+        reader = self.adversary or self.independence
+        assert reader is not None
+        adversary = Player(list(reader.parameters()), steps=1 if self.adversary else 2, auxiliary=True)
+        return {"adversary": adversary, "model": Player(self.parameters_except(reader))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)
         codes = sample(posterior, generator)
+        if self.independence is not None:
+            terms, read = self.independence.game(batch, posterior["z"], codes["z"], self.label_marginal(1), generator)
+        else:
+            terms, read = self._game(batch, codes["z"])
+        objectives = {"adversary": read, "model": lambda: self._elbo(batch, posterior, codes) | terms()}
+        return Losses(objectives, self.weights(), seen=batch.observed.any(0))
+
+    def _game(self, batch: Batch, z: Tensor) -> tuple[Terms, Terms]:
+        """The plain game: the model's term, and the adversary's."""
+        assert self.adversary is not None
+        adversary = self.adversary
 
         def read(z: Tensor) -> Tensor:
-            answer = self.schema.distribution(self.adversary(z).float())
-            return cross_entropy(answer, batch.values, batch.observed)
-
-        def adversary() -> dict[str, Tensor]:
-            return {"adversary": read(codes["z"].detach())}
+            return cross_entropy(self.schema.distribution(adversary(z).float()), batch.values, batch.observed)
 
         def model() -> dict[str, Tensor]:
-            with frozen(self.adversary):
-                return self._elbo(batch, posterior, codes) | {"leak": -read(codes["z"])}
+            with frozen(adversary):
+                return {"leak": -read(z)}
 
-        return Losses({"adversary": adversary, "model": model}, self.weights())
+        return model, lambda: {"adversary": read(z.detach())}
+
+    def adapt(self, losses: Losses) -> None:
+        """Dual ascent, where it is asked for."""
+        if self.independence is not None:
+            assert losses.seen is not None
+            self.independence.update(losses.terms, losses.seen)
+
+    def weights(self) -> dict[str, float | Tensor]:
+        return {**super().weights(), **({} if self.independence is None else {"leak": self.independence.weight.value})}
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
-        return {"adversary": self.schema.names, "leak": self.schema.names}
+        return dict.fromkeys(("adversary", "adversary_chance", "leak"), self.schema.names)
+
+    def score(self, terms: dict[str, Tensor]) -> Tensor:
+        """The negative ELBO, and with dual ascent what is said beyond what may be."""
+        return super().score(terms) + (0 if self.independence is None else self.independence.excess(terms))

@@ -46,13 +46,14 @@ from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import Gaussian
 from labelspace.models import networks
-from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
+from labelspace.models.base import About, Common, Head, Losses, Model, Player
 from labelspace.models.parts import (
     Completions,
     SubspacePrior,
     TypicalPoints,
     cross_entropy,
     divergence,
+    frozen,
     negative_entropy,
     split,
     subspace_blocks,

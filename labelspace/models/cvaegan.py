@@ -34,9 +34,9 @@ from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models import schedules
-from labelspace.models.base import About, Common, Losses, Player, frozen
+from labelspace.models.base import About, Common, Losses, Player
 from labelspace.models.condvae import CondVAE
-from labelspace.models.parts import Discriminator, SpectralFeatures, cross_entropy, needs_numbers
+from labelspace.models.parts import Discriminator, SpectralFeatures, cross_entropy, frozen, needs_numbers
 
 
 class CVAEGAN(CondVAE):

@@ -24,6 +24,9 @@ L_GM sets the Gaussians where they tell classes apart best; where classes overla
 drawn from them is of no class. ``drawn="fitted"`` draws from the mean and standard deviation that every class's codes have when
 training ends, and tells classes as before.
 
+``independence="dual"`` (ours) has the game of the LSVAE about z_u: C reads standardised codes between mean and draw, all
+classes alike, and the weight of its term finds itself (:class:`~labelspace.models.parts.Independence`).
+
 Adapted: L_GM and everything else are one objective and one step on one batch (the published code takes three steps of L_GM on
 fresh batches first); likelihoods in log space (the published float32 densities vanish in high dimension); classes of several
 labels have one code each. Where a label is missing, its terms of L_GM and of C are left out, and D is told the class that
@@ -47,8 +50,18 @@ from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models import networks, schedules
-from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
-from labelspace.models.parts import Discriminator, cross_entropy, hinge, needs_numbers
+from labelspace.models.base import About, Common, Head, Losses, Model, Player
+from labelspace.models.parts import (
+    Balance,
+    Discriminator,
+    Independence,
+    Terms,
+    cross_entropy,
+    frozen,
+    hinge,
+    is_dual,
+    needs_numbers,
+)
 
 _SHARPEST = 1e4  # precision; without a bound the density at a deterministic code has none
 
@@ -68,8 +81,9 @@ class LrLiVAE(Model):
         gm: weight of the cross entropy of the class logits.
         gaussian: weight of -log p(z_s | y) for encoder_s, means and precisions together.
         pull: weight of -log p(z_s | y) for encoder_s with means and precisions held.
-        leak: weight of C's answer in encoder_u's objective.
-        target: the answer that encoder_u pushes C to, "uniform" (the paper's) or "marginal".
+        leak: weight of C's answer in encoder_u's objective, where ``independence`` is "paper".
+        target: the answer that encoder_u pushes C to, "uniform" (the paper's) or "marginal", where ``independence`` is "paper".
+        independence: "paper", or "dual": a weight that finds itself; see the module.
         drawn: what generation and edits take for p(z_s | y): "learned" (the paper's) or "fitted"; see the module.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
@@ -101,6 +115,7 @@ class LrLiVAE(Model):
         leak: float | str = 1.0,
         target: Literal["uniform", "marginal"] = "uniform",
         drawn: Literal["learned", "fitted"] = "learned",
+        independence: Balance = "paper",
         **common: Unpack[Common],
     ) -> None:
         if target not in ("uniform", "marginal"):
@@ -128,7 +143,9 @@ class LrLiVAE(Model):
             self.means.append(nn.Parameter(mean))
             self.raw_precisions.append(nn.Parameter(torch.full_like(mean, math.log(math.expm1(1.0)))))
         self.decoder = networks.decoder(self.blocks.size, self.likelihood.output_shape, self.network)
-        self.adversary = networks.mlp(latent, [256], schema.parameters)
+        dual = is_dual(independence)
+        self.adversary = None if dual else networks.mlp(latent, [256], schema.parameters)
+        self.independence = Independence(latent, schema) if dual else None
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -194,24 +211,48 @@ class LrLiVAE(Model):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
+    @property
+    def _reader(self) -> nn.Module:
+        """C, or what has it."""
+        reader = self.adversary or self.independence
+        assert reader is not None
+        return reader
+
     def players(self) -> dict[str, Player]:
-        adversary = Player(list(self.adversary.parameters()), auxiliary=True)
-        return {"adversary": adversary, "model": Player(self.parameters_except(self.adversary))}
+        adversary = Player(list(self._reader.parameters()), steps=1 if self.adversary else 2, auxiliary=True)
+        return {"adversary": adversary, "model": Player(self.parameters_except(self._reader))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)
-        return Losses(self._objectives(batch, posterior, sample(posterior, generator)), self.weights())
+        objectives = self._objectives(batch, posterior, sample(posterior, generator), generator)
+        return Losses(objectives, self.weights(), seen=batch.observed.any(0))
 
     def _objectives(
-        self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]
-    ) -> dict[str, Callable[[], dict[str, Tensor]]]:
-        def adversary() -> dict[str, Tensor]:
-            return {"adversary": cross_entropy(self._read(codes["z_u"].detach()), batch.values, batch.observed)}
+        self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor], generator: torch.Generator
+    ) -> dict[str, Terms]:
+        if self.independence is not None:
+            leak, read = self.independence.game(batch, posterior["z_u"], codes["z_u"], self.label_marginal(1), generator)
+        else:
+            leak, read = self._game(batch, codes["z_u"])
+        return {"adversary": read, "model": lambda: self._model(batch, posterior, codes) | leak()}
 
-        return {"adversary": adversary, "model": lambda: self._model(batch, posterior, codes)}
+    def _game(self, batch: Batch, z_u: Tensor) -> tuple[Terms, Terms]:
+        """The published game: encoder_u's term, and that of C."""
+        assert self.adversary is not None
+        network = self.adversary
 
-    def _read(self, z_u: Tensor) -> LabelDistribution:
-        return self.schema.distribution(self.adversary(z_u).float())
+        def read(z_u: Tensor) -> LabelDistribution:
+            return self.schema.distribution(network(z_u).float())
+
+        def leak() -> dict[str, Tensor]:
+            with frozen(network):
+                answer = read(z_u)
+            uniform = self.schema.distribution(torch.zeros_like(self.label_parameters))
+            wanted = uniform if self.target == "uniform" else self.schema.distribution(self.label_parameters)
+            # KL(wanted || answer): the cross entropy with the wanted answer, up to its entropy
+            return {"leak": wanted.kl_to(answer).mean(0)}
+
+        return leak, lambda: {"adversary": cross_entropy(read(z_u.detach()), batch.values, batch.observed)}
 
     def _model(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]) -> dict[str, Tensor]:
         standard = self.free_prior(batch.x)
@@ -221,27 +262,34 @@ class LrLiVAE(Model):
             own, share = self._classes(i)[batch.values[:, i].long()], seen[:, i] / seen[:, i].sum().clamp_min(1)
             gaussian.append(-(own.log_prob(codes[block.name]) * share).sum())
             pull.append(-(own.detach().log_prob(codes[block.name]) * share).sum())
-        with frozen(self.adversary):
-            answer = self._read(codes["z_u"])
-        uniform = self.schema.distribution(torch.zeros_like(self.label_parameters))
-        wanted = uniform if self.target == "uniform" else self.schema.distribution(self.label_parameters)
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
             "kl_u": posterior["z_u"].kl(standard).mean(),
             "gm": cross_entropy(self.classify(codes), batch.values, batch.observed),
             "gaussian": torch.stack(gaussian),
             "pull": torch.stack(pull),
-            # KL(wanted || answer): the cross entropy with the wanted answer, up to its entropy
-            "leak": wanted.kl_to(answer).mean(0),
         }
 
+    def adapt(self, losses: Losses) -> None:
+        """Dual ascent, where it is asked for."""
+        if self.independence is not None:
+            assert losses.seen is not None
+            self.independence.update(losses.terms, losses.seen)
+
+    def weights(self) -> dict[str, float | Tensor]:
+        return {**super().weights(), **({} if self.independence is None else {"leak": self.independence.weight.value})}
+
     def term_names(self) -> dict[str, tuple[str, ...]]:
-        return dict.fromkeys(("adversary", "gm", "gaussian", "pull", "leak"), self.schema.names)
+        return dict.fromkeys(("adversary", "adversary_chance", "gm", "gaussian", "pull", "leak"), self.schema.names)
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of reconstruction, KL and class cross entropy: there is no ELBO of a deterministic code."""
+        """The weighted sum of reconstruction, KL and class cross entropy: there is no ELBO of a deterministic code.
+
+        With dual ascent, what is said beyond what may be is added.
+        """
         weights = {name: schedule.end for name, schedule in self.schedules.items()}
-        return torch.stack([weights[name] * terms[name].sum() for name in ("reconstruction", "kl_u", "gm")]).sum()
+        score = torch.stack([weights[name] * terms[name].sum() for name in ("reconstruction", "kl_u", "gm")]).sum()
+        return score if self.independence is None else score + self.independence.excess(terms)
 
 
 class LrLiVAEGAN(LrLiVAE):
@@ -273,14 +321,14 @@ class LrLiVAEGAN(LrLiVAE):
         return {**super().defaults(shape, labels), "gan": 5.0}
 
     def players(self) -> dict[str, Player]:
-        readers = {"adversary": self.adversary, "discriminator": self.discriminator}
-        players = {name: Player(list(module.parameters()), auxiliary=True) for name, module in readers.items()}
-        return {**players, "model": Player(self.parameters_except(*readers.values()))}
+        discriminator = Player(list(self.discriminator.parameters()), auxiliary=True)
+        model = Player(self.parameters_except(self._reader, self.discriminator))
+        return {**super().players(), "discriminator": discriminator, "model": model}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         posterior = self.posterior(batch.x, batch.values, batch.observed)
         codes = sample(posterior, generator)
-        plain = self._objectives(batch, posterior, codes)
+        plain = self._objectives(batch, posterior, codes, generator)
         # No gradient on the codes: the discriminator's verdicts reach the decoder alone.
         codes = codes.map(Tensor.detach)
         with torch.no_grad():
@@ -303,4 +351,5 @@ class LrLiVAEGAN(LrLiVAE):
                 drawn_made = self.discriminator(self.decode(prior).mean, y_drawn).mean()
             return plain["model"]() | {"gan": -made - drawn_made}
 
-        return Losses({"adversary": plain["adversary"], "discriminator": discriminator, "model": model}, self.weights())
+        objectives = {"adversary": plain["adversary"], "discriminator": discriminator, "model": model}
+        return Losses(objectives, self.weights(), seen=batch.observed.any(0))

@@ -41,7 +41,6 @@ Missing labels are summed out under a label head q(y | x), as in the CSVAE.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -55,12 +54,13 @@ from labelspace.errors import UserError, unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution
 from labelspace.models import networks
-from labelspace.models.base import About, Common, Head, Losses, Model, Player, frozen
+from labelspace.models.base import About, Common, Head, Losses, Model, Player
 from labelspace.models.parts import (
     BlockAdversaries,
     Completions,
     DualAscent,
     Erasure,
+    Independence,
     SubspacePrior,
     Temperatures,
     TypicalPoints,
@@ -68,20 +68,19 @@ from labelspace.models.parts import (
     class_weights,
     counterfactual_consistency,
     cross_entropy,
+    frozen,
     richer_when_off,
+    share_of_open,
     split,
-    standardized,
     subspace_blocks,
 )
 
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
-_LEAST = 0.05  # of a label's largest entropy: where another label leaves less of it open, that counts as left open
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y)
 # When phases start, in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
 _Z_OPENS = (0.14, 0.24)
 _ERASURE_STARTS = 0.2
 _CONSISTENCY_STARTS = 0.25
-_MOST = 100.0  # the largest weight of a leak of z: under larger ones codes run from the adversary, and tell more
 _TRIED_EXACT, _WORSE = 2000, 1.25  # training samples on which the exact erasure is tried, and how much error it may add
 
 
@@ -112,15 +111,19 @@ class LSVAE(Model):
         adversaries="one on z, one per w block",
         paper="ours, after Klys, Snell, Zemel 2018",
     )
-    entropies: Tensor
     block_of: Tensor
     apart: ClassVar[dict[str, tuple[str, ...]]] = {"label_head": ("label_trunk.", "label_head.")}
+    former: ClassVar[dict[str, str]] = {
+        **Model.former,
+        "adversary.": "independence.adversary.",
+        "leak_weight.": "independence.weight.",
+    }
     measured: ClassVar[tuple[str, ...]] = (
         *Model.measured,
         "typical.",
         "temperatures.",
         "erasure.",
-        "leak_weight.",
+        "independence.weight.",
         "block_leak_weight.",
     )
 
@@ -164,13 +167,10 @@ class LSVAE(Model):
         self.label_trunk, features = networks.encoder(self.likelihood.input_shape, self.network.narrowed(self.shape))
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.temperatures = Temperatures(labels)
-        self.adversary = networks.mlp(latent, [256, 256], schema.parameters)
+        self.independence = Independence(latent, schema, start=leak)
         self.erasure = Erasure(latent, schema.width)
         self.block_adversaries = BlockAdversaries(blocks[1:], schema)
-        self.leak_weight = DualAscent(labels, allowed=0.03, start=leak, most=max(leak, _MOST))
         self.block_leak_weight = DualAscent(labels * (labels - 1), allowed=0.04, start=2.0, most=1500.0)
-        entropies = [math.log(max(1, len(label.values))) for label in schema]
-        self.register_buffer("entropies", torch.tensor(entropies), persistent=False)  # the largest; 0 of numbers
         self.register_buffer("block_of", _block_of(schema, subspace), persistent=False)
         self.typical = TypicalPoints(blocks[1:], schema)
 
@@ -234,16 +234,18 @@ class LSVAE(Model):
     # -- training -----------------------------------------------------------------------------------------------------
 
     def players(self) -> dict[str, Player]:
-        adversaries = [*self.adversary.parameters(), *self.block_adversaries.parameters()]
+        adversaries = [*self.independence.parameters(), *self.block_adversaries.parameters()]
         head = [*self.label_trunk.parameters(), *self.label_head.parameters()]
         return {
             "adversary": Player(adversaries, self.adversary_steps, auxiliary=True),
             "label_head": Player(head),
-            "model": Player(self.parameters_except(self.adversary, self.block_adversaries, self.label_trunk, self.label_head)),
+            "model": Player(
+                self.parameters_except(self.independence, self.block_adversaries, self.label_trunk, self.label_head)
+            ),
         }
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
-        values, ways, n = batch.values, None, len(batch)
+        values, ways = batch.values, None
         if not batch.complete:
             with torch.no_grad():
                 answer = self.label_distribution(batch.x)
@@ -269,8 +271,7 @@ class LSVAE(Model):
             answers, given = self.block_adversaries(points[1], y)
             pairs = self.block_adversaries.pairs
             return {
-                "adversary": read(self._read(points[0])),
-                "adversary_chance": read(self._nothing(n)),
+                **self.independence.read_losses(points[0], batch, weights),
                 "block_adversary": pairs(read(answers)),
                 "block_adversary_chance": pairs(read(given)),
             }
@@ -290,9 +291,8 @@ class LSVAE(Model):
                 "kl_w": kl_w.new_zeros(len(self.schema)).index_add(0, self.block_of, kl_w),
             }
             twice = weights.repeat(2, 1)
-            with frozen(self.adversary, self.block_adversaries):
-                answer = self._read(torch.cat([z, q_z.mean]))
-                terms["leak"] = (twice * self._nothing(2 * n).kl_to(answer)).mean(0)
+            with frozen(self.independence, self.block_adversaries):
+                terms["leak"] = self.independence.leak(torch.cat([z, q_z.mean]), twice)
                 answers, given = self.block_adversaries(torch.cat([w, q_w.mean]), y.repeat(2, 1))
                 terms["block_leak"] = self.block_adversaries.pairs((twice * given.kl_to(answers)).mean(1))
             if not self.training or self.time >= _CONSISTENCY_STARTS:
@@ -310,14 +310,6 @@ class LSVAE(Model):
 
         objectives = {"adversary": adversary, "label_head": label_head, "model": model}
         return Losses(objectives, self.weights(), seen=batch.observed.any(0))
-
-    def _read(self, z: Tensor) -> LabelDistribution:
-        """What the adversary reads in codes z, as they lie to each other."""
-        return self.schema.distribution(self.adversary(standardized(z)).float())
-
-    def _nothing(self, n: int) -> LabelDistribution:
-        """The answer of one who knows nothing and for whom all classes weigh alike, for ``n`` samples."""
-        return self.schema.distribution(self.label_parameters.new_zeros(n, self.schema.parameters))
 
     def _see(self, batch: Batch, z: Tensor, scale: Tensor) -> None:
         """What the erasure knows of z before it moves on by a training batch."""
@@ -341,26 +333,20 @@ class LSVAE(Model):
         x = self._decode(z, w).mean_like(like[: len(z)])
         return x.clamp(0, 1) if len(self.shape) == 3 else x
 
-    def _told(self, terms: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What adversaries say, and what is open, in nats: of the labels from z, and of pairs, ``(2, ...)`` each."""
-        largest = self.block_adversaries.pairs(self.entropies.expand(len(self.entropies), -1))
-
-        def told(prefix: str, largest: Tensor) -> Tensor:
-            said, chance = terms[f"{prefix}adversary"], terms[f"{prefix}adversary_chance"]
-            open_ = torch.where(largest > 0, torch.maximum(chance, _LEAST * largest), math.log(2))  # a bit of a number
-            return torch.stack([chance - said, open_])
-
-        return told("", self.entropies), told("block_", largest)
+    def _told_by_blocks(self, terms: dict[str, Tensor]) -> Tensor:
+        """What blocks' adversaries say, and what is open, ``(2, pairs)`` in nats."""
+        largest = self.block_adversaries.pairs(self.independence.entropies.expand(len(self.schema), -1))
+        return share_of_open(terms["block_adversary"], terms["block_adversary_chance"], largest)
 
     def adapt(self, losses: Losses) -> None:
         """Dual ascent on the share of what is open of a label that an adversary says, for the labels that the batch had."""
         assert losses.seen is not None
-        of_z, of_blocks = self._told(losses.terms)
-        self.leak_weight.update(of_z, losses.seen)
-        self.block_leak_weight.update(of_blocks, self.block_adversaries.pairs(losses.seen.expand(len(losses.seen), -1)))
+        self.independence.update(losses.terms, losses.seen)
+        pairs = self.block_adversaries.pairs(losses.seen.expand(len(losses.seen), -1))
+        self.block_leak_weight.update(self._told_by_blocks(losses.terms), pairs)
 
     def weights(self) -> dict[str, float | Tensor]:
-        found = {"leak": self.leak_weight.value, "block_leak": self.block_leak_weight.value}
+        found = {"leak": self.independence.weight.value, "block_leak": self.block_leak_weight.value}
         return {**super().weights(), **found, "consistency_z": 0.5, "consistency_w": 1.0}
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
@@ -376,18 +362,17 @@ class LSVAE(Model):
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative ELBO, and what adversaries say beyond twice what they may, which is no noise, at the weights' start."""
-        score = super().score(terms)
-        for ascent, (said, open_) in zip((self.leak_weight, self.block_leak_weight), self._told(terms), strict=True):
-            score = score + ascent.start * (said - 2 * ascent.allowed * open_).clamp_min(0).sum()
-        return score
+        score = super().score(terms) + self.independence.excess(terms)
+        return score + self.block_leak_weight.excess(self._told_by_blocks(terms))
 
     def remarks(self) -> list[str]:
         """What could not be taken out of a code, in words."""
         names = self.schema.names
         told = [("z", name) for name in names]
         told += [(f"w.{block}", label) for block in names for label in names if block != label]
-        given_up = torch.cat([self.leak_weight.given_up, self.block_leak_weight.given_up]).tolist()
-        shares = torch.cat([self.leak_weight.average, self.block_leak_weight.average], 1).T.tolist()
+        of_z, of_blocks = self.independence.weight, self.block_leak_weight
+        given_up = torch.cat([of_z.given_up, of_blocks.given_up]).tolist()
+        shares = torch.cat([of_z.average, of_blocks.average], 1).T.tolist()
         return [
             f"{code} tells {label}: {max(0.0, said):.2f} of its {left:.2f} nats, and no more could be taken out"
             for (code, label), up, (said, left) in zip(told, given_up, shares, strict=True)

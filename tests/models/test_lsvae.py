@@ -141,8 +141,8 @@ def test_a_label_that_no_sample_of_a_batch_has_moves_no_multiplier() -> None:
         for player in m.players():
             losses.objective(player)
         m.adapt(losses)
-    assert float(m.leak_weight.value[1]) == 20.0
-    assert float(m.leak_weight.value[0]) != 20.0
+    assert float(m.independence.weight.value[1]) == 20.0
+    assert float(m.independence.weight.value[0]) != 20.0
     assert sorted(float(v) == 2.0 for v in m.block_leak_weight.value) == [False, True]
 
 
@@ -153,8 +153,8 @@ def test_the_weight_of_a_leak_ends_where_codes_would_run_from_the_adversary() ->
     for leak, most in ((20.0, 100.0), (300.0, 300.0)):
         m = LSVAE((3,), schema, latent=2, leak=leak, network=Network(width=8, depth=1))
         for falling in range(2000):
-            m.leak_weight.update(told * 0.9995**falling, torch.tensor([True]))
-        assert float(m.leak_weight.value) <= most
+            m.independence.weight.update(told * 0.9995**falling, torch.tensor([True]))
+        assert float(m.independence.weight.value) <= most
 
 
 @pytest.mark.parametrize(("harm", "kept"), [(0.0, True), (1.0, False)])

@@ -7,6 +7,7 @@
 ``missing_labels``     every way of filling in labels that are missing, and Bayes' rule with a bound of log p(x | y)
 ``adversary``          what an adversary reads off a code, and what that costs the model; one per label's block
 ``dual_ascent``        a weight per constraint that grows while the constraint is violated
+``independence``       an adversary of a free code, with a weight per label by dual ascent
 ``erasure``            a code without what a linear classifier reads of the labels, in closed form
 ``consistency``        a model's own counterfactuals must be encoded as what they were made from
 ``typical_points``     where in its block a label has a value: a point for edits
@@ -23,6 +24,7 @@ from labelspace.models.parts.adversary import (
     class_weights,
     cross_entropy,
     divergence,
+    frozen,
     negative_entropy,
     standardized,
 )
@@ -31,6 +33,7 @@ from labelspace.models.parts.consistency import counterfactual_consistency
 from labelspace.models.parts.discriminator import Discriminator, SpectralFeatures, hinge, needs_numbers
 from labelspace.models.parts.dual_ascent import DualAscent
 from labelspace.models.parts.erasure import Erasure
+from labelspace.models.parts.independence import Balance, Independence, Terms, is_dual, share_of_open
 from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, log_evidence_bound
 from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
 from labelspace.models.parts.stacking import split, stack_blocks, ungroup
@@ -42,29 +45,35 @@ from labelspace.models.parts.value_blocks import value_blocks, value_points
 
 __all__ = [
     "AttributeVectors",
+    "Balance",
     "BlockAdversaries",
     "Completions",
     "Discriminator",
     "DualAscent",
     "Erasure",
+    "Independence",
     "LabelClassifiers",
     "LabelPrior",
     "ParallelMLP",
     "SpectralFeatures",
     "SubspacePrior",
     "Temperatures",
+    "Terms",
     "TypicalPoints",
     "between_mean_and_draw",
     "class_weights",
     "counterfactual_consistency",
     "cross_entropy",
     "divergence",
+    "frozen",
     "hinge",
+    "is_dual",
     "log_evidence_bound",
     "needs_numbers",
     "negative_entropy",
     "posterior_from_bounds",
     "richer_when_off",
+    "share_of_open",
     "split",
     "stack_blocks",
     "standardized",

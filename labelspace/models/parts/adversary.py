@@ -7,7 +7,8 @@ detached; the model minimises :func:`negative_entropy` or :func:`divergence` of 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,19 @@ from labelspace.labels import LabelDistribution, Schema
 
 _RARE = 0.01  # frequencies below it weigh as it does: a single sample must not outweigh a batch
 _FLAT = 1e-5  # of a variance: a coordinate that does not vary is not blown up
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Inside, what is computed with these modules leaves no gradient on their parameters, only on their inputs."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor, weights: Tensor | None = None) -> Tensor:

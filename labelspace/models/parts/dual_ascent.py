@@ -76,3 +76,11 @@ class DualAscent(nn.Module):
         self.value.copy_(torch.minimum(moved, self.ceiling))
         self.tried_from.copy_(torch.where(begins, self.value, self.tried_from))
         self.tried_at.copy_(torch.where(begins, violation.clamp_min(1e-3), self.tried_at))
+
+    def excess(self, found: Tensor) -> Tensor:
+        """What is measured beyond twice what is allowed, at the first weight: a scalar that noise does not move.
+
+        Args:
+            found: ``(2, constraints)``, as :meth:`update` takes it.
+        """
+        return self.start * (found[0] - 2 * self.allowed * found[1]).clamp_min(0).sum()
