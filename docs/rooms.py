@@ -15,7 +15,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "labelspace"
 PICTURE = Path(__file__).resolve().parent / "images" / "rooms.svg"
 BY_NAME = {"cli": {"commands": ["cli"]}}  # commands are imported by their names, when they are called
-DOORS = ("__init__",)  # what users import: it may reach into every room
+DOORS = ("__init__", "__main__")  # what users import and call: they may reach into every room
 # Lowest first: a room imports only rooms that are named before it.
 ORDER = [
     "errors", "plugins", "distributions", "blocks", "labels", "likelihoods", "storage", "variables", "data",

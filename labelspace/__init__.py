@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 # The public surface: name -> where it lives. Imported when first used, so that `import labelspace` costs nothing.
 _WHERE = {
+    "Dataset": ("labelspace.data.dataset", "Dataset"),
     "open": ("labelspace.data.sources", "open"),
     "build": ("labelspace.models", "build"),
     "register": ("labelspace.models", "register"),
@@ -27,6 +28,7 @@ _WHERE = {
 
 if TYPE_CHECKING:
     from labelspace import interventions
+    from labelspace.data.dataset import Dataset
     from labelspace.data.sources import open, register_source
     from labelspace.errors import DivergedError, InterruptedTraining, UserError
     from labelspace.labels import Schema
@@ -46,7 +48,12 @@ def __getattr__(name: str) -> Any:
     return found if attribute is None else getattr(found, attribute)
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 __all__ = [
+    "Dataset",
     "DivergedError",
     "InterruptedTraining",
     "LabelspaceTransformer",

@@ -71,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--split", choices=["train", "val", "test"], help="of --data, or of the run's own data")
         command.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
+    def data(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--data", metavar="ADDRESS", help="the run's data, where they are elsewhere or were in memory")
+
     sample = "an image file, or SPLIT:INDEX of the run's data (test:0)"
 
     c = add("demo", "draw faces, train an LSVAE, edit faces, and print what was achieved", "demo:demo")
@@ -139,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--steps", type=int, default=7)
     c.add_argument("--span", default="prior", help="prior, data, or LOW:HIGH")
+    data(c)
     edits(c)
 
     c = add("inpaint", "fill a hole in a picture", "edit:inpaint")
@@ -146,6 +150,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("sample", metavar="IMAGE", help=sample)
     c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
     c.add_argument("--rounds", type=int, default=1, help="passes; after the first the filled picture is encoded (default: 1)")
+    data(c)
     c.add_argument("--out", help="file to write (image)")
 
     c = add("generate", "new samples under labels", "edit:generate")
@@ -201,6 +206,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("run_directories", metavar="RUN", nargs="+", help="a run; several are put side by side")
     c.add_argument("--out", help="file to write (default: report.html in the run; of several runs, here)")
     c.add_argument("--quick", action="store_true", help="do not measure what edits do to every label")
+    data(c)
 
     c = add("compare", "train models on the same data and compare them: edits by a judge, predictions, time", "compare:compare")
     c.add_argument("data", nargs="?", default="faces", help="data address (default: faces)")
@@ -237,6 +243,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add("explore", "explore a run in the browser", "explore:explore")
     c.add_argument("run_directory", metavar="RUN")
+    data(c)
     c.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's own need --token")
     c.add_argument("--port", type=int, help="port to listen on (default: the first that is free from 8080 on)")
     c.add_argument("--token", default="", help="a secret that browsers have to know")
@@ -267,13 +274,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     given.words = list(sys.argv[1:] if arguments is None else arguments)
     from labelspace import plugins
-    from labelspace.errors import DivergedError, LostError, UserError, lacks_memory
+    from labelspace.errors import DivergedError, LostError, UserError, for_command, lacks_memory
 
     module, function = given.run.split(":")
     try:
-        for where in given.plugin:
-            plugins.load(where)
-        getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
+        with for_command():
+            for where in given.plugin:
+                plugins.load(where)
+            getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
     except (UserError, DivergedError, LostError) as error:
         sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
         return 2 if isinstance(error, UserError) else 1

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_COMMAND = ContextVar("labelspace_command", default=False)
 
 
 class UserError(ValueError):
@@ -59,3 +63,32 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     if near:
         return UserError(f"unknown {kind} {given!r}; did you mean {near[0]!r}?")
     return UserError(f"unknown {kind} {given!r}; known: {', '.join(known) or 'none'}")
+
+
+@contextmanager
+def for_command() -> Iterator[None]:
+    """Inside, messages speak to a user of the command line: :func:`option` names flags."""
+    token = _COMMAND.set(True)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
+
+
+def option(name: str, value: str = "") -> str:
+    """What an option is called by whom a message is for: ``--labels`` on the command line, ``labels=`` in Python.
+
+    Args:
+        name: of the option, as an argument in Python.
+        value: what it is to be, as text.
+    """
+    if _COMMAND.get():
+        return f"--{name.replace('_', '-')}{f' {value}' if value else ''}"
+    return f"{name}={value!r}" if value else f"{name}="
+
+
+def setting(name: str, value: str = "") -> str:
+    """As :func:`option`, of a model's argument or a training option: ``--set likelihood=gaussian``, or without ``--set``."""
+    if _COMMAND.get():
+        return f"--set {name}={value or '...'}"
+    return option(name, value)

@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, option, unknown
 
 VARIABLE = "LABELSPACE_PLUGINS"
 """The environment variable with files and modules, separated as in PATH."""
@@ -145,7 +145,9 @@ class Registry(Generic[T]):
             _load_asked()
             self._install(name)
         if name not in self._added:
-            raise UserError(f"{unknown(self.kind, name, self.names())} (one's own are known with --plugin)")
+            raise UserError(
+                f"{unknown(self.kind, name, self.names())} (one's own are known by load_plugin, or {option('plugin')})"
+            )
         return self._added[name][1]
 
     def names(self) -> list[str]:

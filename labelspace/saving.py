@@ -16,7 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from labelspace import variables
-from labelspace.errors import UserError
+from labelspace.data.images import CROPS
+from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
 from labelspace.models import MODELS, legacy, model_class, name_of, origin_of
 from labelspace.models.base import Model
@@ -32,7 +33,8 @@ def configuration(model: Model) -> dict[str, Any]:
     arguments = {name: value for name, value in model.arguments.items() if name != "schema"}
     plain = {name: dataclasses.asdict(v) if isinstance(v, Network) else v for name, v in arguments.items()}
     origin = {"class": origin_of(model)} if origin_of(model) else {}
-    return {"format": FORMAT, "model": name_of(model), **origin, "arguments": json.loads(json.dumps(plain))}
+    crop = {"crop": model.crop} if len(model.shape) == 3 else {}
+    return {"format": FORMAT, "model": name_of(model), **origin, **crop, "arguments": json.loads(json.dumps(plain))}
 
 
 def save(model: Model, directory: str | Path) -> Path:
@@ -262,4 +264,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     model = _construct_for(tensors, config, schema, home / "config.json", models)
     files.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
+    if (crop := config.get("crop", "centre")) not in CROPS:
+        raise _named(unknown("crop", str(crop), CROPS), home / "config.json")
+    model.crop = crop
     return model.eval()

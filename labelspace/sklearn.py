@@ -105,7 +105,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         splits = _splits(schema, values, observed, self.validation, seed)
         likelihood = str((self.arguments or {}).get("likelihood", ""))
-        data = Dataset("memory", x, values, observed, schema, splits, likelihood=likelihood, seed=seed)
+        data = Dataset("memory:transformer", x, values, observed, schema, splits, likelihood=likelihood, seed=seed)
         data.check()
         given = {"seed": seed, **({} if self.epochs is None else {"epochs": self.epochs}), **(self.options or {})}
         with torch.random.fork_rng(devices=[]):
@@ -192,7 +192,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
     def _dataset(self, given: Any) -> Dataset:
         x = self._samples(given, reset=False)
         empty = np.zeros((len(x), 0), np.float32)
-        data = Dataset("memory", x, empty, empty.astype(bool), Schema(), {})
+        data = Dataset("memory:transformer", x, empty, empty.astype(bool), Schema(), {})
         samples.check_fit(self.model_, data)
         return data
 

@@ -28,7 +28,7 @@ from labelspace.training.run import Run
 
 def edit(given: argparse.Namespace) -> None:
     """Sets labels of a sample, or of many."""
-    model, get = open_samples(given.run_directory)
+    model, get = open_samples(given.run_directory, given.data)
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
     generator = torch.Generator().manual_seed(given.seed)
 
@@ -53,7 +53,7 @@ def edit(given: argparse.Namespace) -> None:
 
 def transfer(given: argparse.Namespace) -> None:
     """Gives a sample, or many, a donor's way of having a label."""
-    model, get = open_samples(given.run_directory)
+    model, get = open_samples(given.run_directory, given.data)
     if whole.asked(given):
         whole.transfer(given, model, get)
         return
@@ -69,7 +69,7 @@ def transfer(given: argparse.Namespace) -> None:
 
 def move(given: argparse.Namespace) -> None:
     """Puts latent blocks of a sample, or of many, at points."""
-    model, get = open_samples(given.run_directory)
+    model, get = open_samples(given.run_directory, given.data)
     points = {}
     for text in given.to:
         name, equals, numbers = text.partition("=")
@@ -89,10 +89,10 @@ def move(given: argparse.Namespace) -> None:
         _finish(given, change(*get(given.sample)), "move", model)
 
 
-def _widest(run_directory: str, model: Model, block: str, value: float | None) -> tuple[int, int]:
+def _widest(given: argparse.Namespace, model: Model, block: str, value: float | None) -> tuple[int, int]:
     """The two coordinates of a block in which a run's data of a value vary most; the first two where the data are gone."""
     try:
-        first, second, *_ = probing.widest(model, open_data(Run(run_directory)), block, value)
+        first, second, *_ = probing.widest(model, open_data(Run(given.run_directory), given.data), block, value)
     except UserError as error:
         terminal.say(
             f"walking the first two coordinates of {block}: which of them vary most is not known without data ({error})"
@@ -103,7 +103,7 @@ def _widest(run_directory: str, model: Model, block: str, value: float | None) -
 
 def traverse(given: argparse.Namespace) -> None:
     """Walks through a label's block."""
-    model, get = open_samples(given.run_directory)
+    model, get = open_samples(given.run_directory, given.data)
     kind = model.schema[given.label]
     block = model.blocks.of(given.label)
     known = isinstance(model.prior(torch.zeros(1, len(model.schema)))[block.name], Point)
@@ -119,7 +119,7 @@ def traverse(given: argparse.Namespace) -> None:
     else:  # a binary label is walked through where it is on, a class where the sample has it
         own = float(model.complete(x[None], *(labels or (None, None)))[0, model.schema.index(given.label)])
         value = 1.0 if kind.kind == "binary" else own if kind.discrete else None
-        coordinates = _widest(given.run_directory, model, block.name, value)
+        coordinates = _widest(given, model, block.name, value)
     span: str | tuple[float, float] = given.span
     data_codes = None
     if match := re.fullmatch(r"(-?[\d.]+):(-?[\d.]+)", given.span):
@@ -128,7 +128,7 @@ def traverse(given: argparse.Namespace) -> None:
         except ValueError:
             raise UserError(f"--span {given.span!r} is not prior, data, or LOW:HIGH, such as -2:2") from None
     elif given.span == "data":
-        _, data = open_run(given.run_directory)
+        _, data = open_run(given.run_directory, given.data)
         data_codes, _ = interventions.encode_all(
             model, Batches(data, "val" if "val" in data.splits else "train", 512, shuffle=False)
         )
@@ -148,7 +148,7 @@ def traverse(given: argparse.Namespace) -> None:
 
 def inpaint(given: argparse.Namespace) -> None:
     """Fills a hole in a picture."""
-    model, get = open_samples(given.run_directory)
+    model, get = open_samples(given.run_directory, given.data)
     if len(model.shape) != 3:
         raise UserError("inpaint on the command line takes pictures; for vectors use labelspace.interventions.inpaint")
     x, labels = get(given.sample)
@@ -183,13 +183,13 @@ def generate(given: argparse.Namespace) -> None:
     _finish(given, done, "generate", model)
 
 
-def open_samples(home: str):
-    """The model of a run, and a function that finds a sample by what the user wrote."""
+def open_samples(home: str, address: str | None = None):
+    """The model of a run, and a function that finds a sample by what the user wrote: of the run's data, or of an address."""
     model = saving.load(home)
 
     @functools.cache
     def data() -> Dataset:
-        return open_run(home)[1]
+        return open_run(home, address)[1]
 
     def get(text: str) -> tuple[Tensor, Labels | None]:
         split, colon, index = text.partition(":")

@@ -20,7 +20,7 @@ def explore(given: argparse.Namespace) -> None:
     from labelspace.explorer.workbench import Workbench
 
     app.check_address(given.host, given.token)
-    bench = Workbench.open(given.run_directory)
+    bench = Workbench.open(given.run_directory, given.data)
     listening = app.bind(given.host, given.port)
     url = app.address(listening, given.host, given.token)
 

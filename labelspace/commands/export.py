@@ -43,7 +43,7 @@ def _samples(given: argparse.Namespace, model: Model):
         return None
     try:
         with terminal.bar("reading the run's data") as progress:
-            data = open_run_data(Run(given.run_directory), progress)
+            data = open_run_data(Run(given.run_directory), progress=progress)
     except UserError as error:
         terminal.say(f"the run's data cannot be opened, graphs are checked on random samples alone: {error}")
         return None

@@ -22,7 +22,7 @@ def report(given: argparse.Namespace) -> None:
     subjects = []
     for home in homes:
         with terminal.bar(f"reading {home}") as progress:
-            subjects.append(runs.read(home, quick=given.quick, progress=progress, tell=terminal.say))
+            subjects.append(runs.read(home, quick=given.quick, data=given.data, progress=progress, tell=terminal.say))
     runs.distinct(subjects)
     out = Path(given.out) if given.out else homes[0] / "report.html" if len(homes) == 1 else Path("report.html")
     if len(subjects) == 1:

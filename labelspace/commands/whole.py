@@ -33,9 +33,15 @@ def asked(given: argparse.Namespace) -> bool:
     Raises:
         UserError: about both, or neither.
     """
+    split, colon, index = (given.sample or "").partition(":")
+    if given.data and not given.split and colon and split in SPLITS and index.isdecimal():
+        return False  # one sample of other data
     several = bool(given.data or given.split)
     if several and given.sample:
-        raise UserError(f"IMAGE ({given.sample}) is one sample, --data and --split are many; give one or the other")
+        raise UserError(
+            f"IMAGE ({given.sample}) is one sample, --data and --split are many; give one or the other, or SPLIT:INDEX of "
+            "--data"
+        )
     if not several and not given.sample:
         raise UserError("which sample? Give IMAGE (a file, or SPLIT:INDEX such as test:0), or many with --data or --split")
     if several and not given.out:
@@ -214,4 +220,4 @@ def _chosen(given: argparse.Namespace, model: Model) -> tuple[Dataset, np.ndarra
 def _own(given: argparse.Namespace) -> Dataset:
     """The data that the run was trained on."""
     with terminal.bar("reading the run's data") as progress:
-        return open_run_data(Run(given.run_directory), progress)
+        return open_run_data(Run(given.run_directory), progress=progress)

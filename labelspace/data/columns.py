@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, option, unknown
 from labelspace.labels import Label, Schema, binary, categorical, continuous
 
 _PROBE = binary("probe")
@@ -50,7 +50,8 @@ def infer(name: str, entries: Sequence[Any], kind: str = "") -> Label:
     if len(classes) > MOST_CLASSES:
         raise UserError(
             f"label {name!r} has {len(classes)} different texts; a categorical label takes up to {MOST_CLASSES}: if they "
-            f"say what belongs together, use --group {name}; otherwise leave it out by naming the others with --labels"
+            f"say what belongs together, use {option('group', name)}; otherwise leave it out by naming the others with "
+            + option("labels")
         )
     if len(classes) < 2:
         raise UserError(f"label {name!r} is always {classes[0]!r}, so nothing can be learnt about it; leave it out")

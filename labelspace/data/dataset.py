@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.data import store
+from labelspace.data import store, views
+from labelspace.data.images import Crop
 from labelspace.data.truth import Truth
-from labelspace.errors import UserError, unknown
+from labelspace.data.views import Sample, TorchView
+from labelspace.errors import UserError, option, unknown
 from labelspace.labels import Schema, frequencies
 from labelspace.labels.relations import relations
 from labelspace.variables import Variable, describe
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from narwhals.typing import IntoDataFrame
+
+    from labelspace.data.memory import Array, LabelColumns, Picture, Splits
 
 Split = Literal["train", "val", "test"]
 _FEW = 5  # samples of a class
@@ -23,9 +34,21 @@ _LISTED = 8
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples with labels.
+
+    :func:`labelspace.open` makes one of an address or of what is in memory, :meth:`from_frame` and its sisters of the latter.
+    It has a length, ``data[3]`` is a :class:`Sample`, ``data[:10]`` or ``data[mask]`` a smaller data set.
+
+    >>> import numpy as np, labelspace as ls
+    >>> data = ls.Dataset.from_arrays(np.eye(6, dtype="f4"), {"odd": [0, 1, 0, 1, 0, 1]})
+    >>> data
+    Dataset memory:arrays: 6 vectors of 6
+    splits: train 4, val 1, test 1
+    labels: odd (0/1)
+    >>> data[1].labels
+    {'odd': 1}
 
     Attributes:
         address: what :func:`labelspace.open` was given.
@@ -47,6 +70,7 @@ class Dataset:
         seed: what it was opened with.
         supervision: fraction of the samples whose labels are used (see :meth:`hide`).
         label_noise: fraction of the labels that were made wrong (see :meth:`with_label_noise`).
+        crop: how pictures were fitted to their size; later pictures are fitted alike.
     """
 
     address: str
@@ -66,6 +90,318 @@ class Dataset:
     seed: int = 0
     supervision: float = 1.0
     label_noise: float = 0.0
+    crop: Crop = "centre"
+
+    # -- from memory --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Array,
+        labels: LabelColumns = None,
+        *,
+        names: Sequence[str] = (),
+        ids: Sequence[Any] | np.ndarray | None = None,
+        kinds: Mapping[str, str] | None = None,
+        splits: Splits = None,
+        group: str | Array = "",
+        seed: int = 0,
+        name: str = "arrays",
+    ) -> Dataset:
+        """A data set of an array, a tensor or a list of rows.
+
+        Args:
+            x: ``(n, d)`` numbers, where NaN and None are missing cells; or pictures, ``(n, h, w)``, ``(n, h, w, channels)`` or
+                ``(n, channels, h, w)``, uint8 or in [0, 1].
+            labels: columns by name (a mapping or a frame), one column, or an array ``(n, labels)``; None, NaN and blanks are
+                missing.
+            names: what the columns of vectors are called.
+            ids: what the samples are called.
+            kinds: label -> binary, categorical or continuous, where that is not to be inferred.
+            splits: rows of "train", "val" and "test", or one of these words for each sample; by default a tenth each is held
+                back, drawn by the seed.
+            group: what splits keep together: the name of a discrete label, or an entry for each sample.
+            seed: of the splits.
+            name: what the data are called in messages.
+
+        Raises:
+            UserError: what is wrong, with the row or the column.
+
+        >>> Dataset.from_arrays([[1.0, 2.0], [3.0, None], [5.0, 6.0]], ["a", "b", "a"]).schema.names
+        ('label',)
+        """
+        from labelspace.data import memory
+
+        return memory.from_arrays(
+            x, labels, names=names, ids=ids, kinds=kinds, splits=splits, group=group, seed=seed, name=name
+        )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: IntoDataFrame,
+        labels: Iterable[str],
+        *,
+        id: str = "",
+        drop: Sequence[str] = (),
+        kinds: Mapping[str, str] | None = None,
+        splits: Splits = None,
+        group: str = "",
+        seed: int = 0,
+        name: str = "frame",
+    ) -> Dataset:
+        """A data set of a frame (pandas, polars, pyarrow, whatever narwhals reads): some columns are labels, the others x.
+
+        Args:
+            frame: its columns have texts as names; missing cells are as the library writes them.
+            labels: names of the columns that are labels.
+            id: the column that names the rows; by default the index of pandas where it is one.
+            drop: columns to leave out.
+            kinds: column -> kind where that is not to be inferred: of x continuous, categorical or count, of labels binary,
+                categorical or continuous.
+            splits, seed, name: as in :meth:`from_arrays`.
+            group: the column that says which rows belong together.
+
+        Raises:
+            UserError: what is wrong, with the row and the column.
+
+        >>> import pandas as pd
+        >>> Dataset.from_frame(pd.DataFrame({"a": [1.5, 2, 3], "y": ["u", "v", "u"]}), ["y"]).entries
+        ('a',)
+        """
+        from labelspace.data import memory
+
+        return memory.from_frame(frame, labels, id=id, drop=drop, kinds=kinds, splits=splits, group=group, seed=seed, name=name)
+
+    @classmethod
+    def from_images(
+        cls,
+        pictures: Iterable[Picture] | Mapping[str, Picture],
+        labels: LabelColumns = None,
+        *,
+        size: int = 0,
+        channels: int = 0,
+        crop: Crop = "centre",
+        ids: Sequence[Any] | np.ndarray | None = None,
+        kinds: Mapping[str, str] | None = None,
+        splits: Splits = None,
+        group: str | Array = "",
+        seed: int = 0,
+        name: str = "pictures",
+    ) -> Dataset:
+        """A data set of pictures of any size and mode: files, PIL images, arrays; a mapping names them.
+
+        Args:
+            pictures: files, PIL images, or arrays as in :meth:`from_arrays`.
+            labels, ids, kinds, splits, group, seed, name: as in :meth:`from_arrays`.
+            size: side of the square that they are fitted to; 0 keeps their size where it is the same and models take it, else
+                it is 64.
+            channels: 1 (grey), 3 or 4; 0 is the pictures' own where it is the same, else 3.
+            crop: how they are fitted, see :data:`labelspace.data.images.CROPS`.
+
+        Raises:
+            UserError: a picture that cannot be read, by its place.
+
+        >>> from PIL import Image
+        >>> Dataset.from_images([Image.new("L", (20, 12)), Image.new("RGB", (9, 9))], [0, 1], size=8).shape
+        (3, 8, 8)
+        """
+        from labelspace.data import memory
+
+        return memory.from_images(
+            pictures,
+            labels,
+            size=size,
+            channels=channels,
+            crop=crop,
+            ids=ids,
+            kinds=kinds,
+            splits=splits,
+            group=group,
+            seed=seed,
+            name=name,
+        )
+
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: AnnData,
+        labels: Iterable[str] | None = None,
+        *,
+        layer: str = "",
+        raw: bool = False,
+        counts: Literal["auto", "true", "false"] = "auto",
+        genes: int = 0,
+        splits: Splits = None,
+        group: str = "",
+        seed: int = 0,
+        name: str = "AnnData",
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Dataset:
+        """A data set of cells by genes, in memory, a view, or backed by a file.
+
+        Args:
+            adata: the object; it is not changed.
+            labels: columns of obs; by default all that hold classes or booleans.
+            layer, raw: the matrix, X by default.
+            counts: whether entries are counts; "auto": where all are whole numbers >= 0.
+            genes: keep so many, the most variable; 0 keeps all.
+            splits, seed, name: as in :meth:`from_arrays`.
+            group: a column of obs that says which cells belong together.
+            progress: called with cells read and cells in all.
+
+        Raises:
+            UserError: an unknown layer, gene or column of obs, or entries that cannot be used.
+        """
+        from labelspace.data import memory
+
+        return memory.from_anndata(
+            adata,
+            labels,
+            layer=layer,
+            raw=raw,
+            counts=counts,
+            genes=genes,
+            splits=splits,
+            group=group,
+            seed=seed,
+            name=name,
+            progress=progress,
+        )
+
+    @classmethod
+    def from_torch(
+        cls,
+        dataset: torch.utils.data.Dataset[Any] | Iterable[Any],
+        labels: LabelColumns | str = None,
+        *,
+        x: str = "",
+        size: int = 0,
+        channels: int = 0,
+        crop: Crop = "centre",
+        kinds: Mapping[str, str] | None = None,
+        splits: Splits = None,
+        group: str | Array = "",
+        seed: int = 0,
+        name: str = "torch",
+    ) -> Dataset:
+        """A data set of the items of a torch data set, read into memory once.
+
+        Items are samples, ``(sample, label, ...)`` tuples, or mappings. Samples are vectors or pictures. Where the data set has
+        ``classes``, as those of torchvision do, they name the label's classes.
+
+        Args:
+            dataset: the data set, or any iterable of such items.
+            labels: names for the items' other entries, in their order (of mappings: which keys); or labels as in
+                :meth:`from_arrays`.
+            x: which key of mappings is the sample.
+            size, channels, crop: of pictures, as in :meth:`from_images`.
+            kinds, splits, group, seed, name: as in :meth:`from_arrays`.
+
+        Raises:
+            UserError: an item that is not like the others, or mappings without ``x``.
+
+        >>> pairs = torch.utils.data.TensorDataset(torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1]))
+        >>> Dataset.from_torch(pairs, "side").schema.names
+        ('side',)
+        """
+        from labelspace.data import memory
+
+        return memory.from_torch(
+            dataset,
+            labels,
+            x=x,
+            size=size,
+            channels=channels,
+            crop=crop,
+            kinds=kinds,
+            splits=splits,
+            group=group,
+            seed=seed,
+            name=name,
+        )
+
+    # -- looked at ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, rows: int) -> Sample: ...
+    @overload
+    def __getitem__(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> Dataset: ...
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> Sample | Dataset:
+        """One sample by its place, or a data set of some: a slice, places, or a mask of all. Splits keep what is left of them.
+
+        Raises:
+            IndexError: there is no such sample.
+            UserError: a mask of another length.
+        """
+        if isinstance(rows, int | np.integer):
+            place = range(len(self))[int(rows)]
+            labels = self.schema.decode(self.values[[place]], self.observed[[place]])
+            name = str(place) if self.ids is None else str(self.ids[place])
+            return Sample(self.samples([place])[0], {label: column[0] for label, column in labels.items()}, name)
+        chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise UserError(
+                    f"{self.address}: a mask of {len(chosen):,} for {len(self):,} samples; expected one entry for each"
+                )
+            chosen = np.flatnonzero(chosen)
+        chosen = np.arange(len(self))[chosen.astype(int)] if len(chosen) else np.zeros(0, int)
+        return self.rows_only(chosen)
+
+    def rows_only(self, rows: np.ndarray) -> Dataset:
+        """Some of the samples, in this order; splits keep what is left of them."""
+        home = np.full(len(self), "", "U5")
+        for split, members in self.splits.items():
+            home[members] = split
+        splits: dict[Split, np.ndarray] = {split: np.flatnonzero(home[rows] == split) for split in self.splits}
+        return replace(
+            self,
+            x=self.x[rows],
+            values=self.values[rows],
+            observed=self.observed[rows],
+            splits={split: members for split, members in splits.items() if len(members)},
+            factors=None if self.factors is None else self.factors[rows],
+            ids=None if self.ids is None else self.ids[rows],
+            keys={name: column[rows] for name, column in self.keys.items()},
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[row] for row in range(len(self)))
+
+    def torch(self, split: Split | None = None) -> TorchView:
+        """Samples of a split, or all, for ``torch.utils.data.DataLoader``: items are ``(x, values, observed)``.
+
+        >>> data = Dataset.from_arrays(np.eye(10, dtype="f4"), [0, 1] * 5)
+        >>> x, values, observed = next(iter(torch.utils.data.DataLoader(data.torch("train"), batch_size=4)))
+        >>> tuple(x.shape), tuple(values.shape)
+        ((4, 10), (4, 1))
+        """
+        return TorchView(self, np.arange(len(self)) if split is None else self.rows(split))
+
+    def __repr__(self) -> str:
+        return views.lines(self)
+
+    def _repr_html_(self) -> str:
+        return views.table(self)
+
+    def fingerprint(self) -> str:
+        """What tells these samples, labels and splits from all others: a digest of them."""
+        digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype), self.schema.to_json())).encode())
+        for part in (self.x, self.values, self.observed, *(rows.astype(np.int64) for _, rows in sorted(self.splits.items()))):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes samples, labels, splits and names as a NumPy archive, which the address ``npz:FILE`` names.
+
+        Raises:
+            UserError: the file does not end in .npz, or a label or key is called as a part of such an archive.
+        """
+        from labelspace.data.sources import npz
+
+        return npz.write(Path(path), self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -345,14 +681,14 @@ class Dataset:
             if len(np.unique(seen)) < 2:
                 raise UserError(
                     f"{self.address}: label {label.name!r} is always {label.format(float(seen[0]))!r} in the training "
-                    f"split, so nothing can be learnt about it; leave it out with --labels{hint}"
+                    f"split, so nothing can be learnt about it; leave it out with {option('labels')}{hint}"
                 )
             never = set(range(len(label.values))) - set(seen.astype(int)) if label.discrete else set()
             if never:
                 raise UserError(
                     f"{self.address}: class {label.format(min(never))!r} of label {label.name!r} never occurs in the "
-                    "training split; leave the label out with --labels, merge the class with another, or bring labelled "
-                    f"samples of it{hint}"
+                    f"training split; leave the label out with {option('labels')}, merge the class with another, or bring "
+                    f"labelled samples of it{hint}"
                 )
         return replace(self, notes=(*self.notes, *(note for note in self._hard() if note not in self.notes)))
 
@@ -360,14 +696,14 @@ class Dataset:
         """What is hard to learn from, a line each."""
         train = self.rows("train")
         values, observed = self.values[train], self.observed[train]
-        notes = []
+        notes, keep = [], option("labels")
         same, follow = relations(self.schema, values, observed)
         notes += [
-            f"labels {a!r} and {b!r} say the same in the training split: no edit of one leaves the other; keep one (--labels)"
+            f"labels {a!r} and {b!r} say the same in the training split: no edit of one leaves the other; keep one ({keep})"
             for a, b in same
         ]
         notes += [
-            f"label {b!r} follows from {a!r} in the training split: what {a!r} does alone cannot be learnt; keep one (--labels)"
+            f"label {b!r} follows from {a!r} in the training split: what {a!r} does alone cannot be learnt; keep one ({keep})"
             for a, b in follow
         ]
         for i, label in enumerate(self.schema):
@@ -377,7 +713,7 @@ class Dataset:
                 if few:
                     notes.append(
                         f"label {label.name!r} has too few training samples to learn what these look like: {_some(few)}; merge "
-                        "them with others, or leave the label out (--labels)"
+                        f"them with others, or leave the label out ({option('labels')})"
                     )
         constant = () if self.is_image or len(train) < 2 else _constant(self.x, train)
         if len(constant):

@@ -84,14 +84,30 @@ def read(
     with Image.open(path, formats=formats) as image:
         if size is not None:  # a large photograph is decoded at a half, a quarter or an eighth where that is still enough
             image.draft(None, (2 * max(size), 2 * max(size)))  # type: ignore[arg-type]  # None keeps the mode
-        picture = _eight_bit(ImageOps.exif_transpose(image))
-        if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
-            picture = picture.convert("RGBA")  # only then Pillow knows what to do with a transparent palette
-        picture = picture.convert(MODES[channels])
-        if size is not None and picture.size != size[::-1]:
-            picture = _fitted(picture, size[1], size[0], crop)
-        pixels = np.array(picture)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return pixels(image, channels, size, crop)
+
+
+def pixels(image: Image.Image, channels: int, size: tuple[int, int] | None = None, crop: str = "centre") -> np.ndarray:
+    """A picture as ``(channels, height, width)`` uint8, as :func:`read` has it of a file."""
+    picture = upright(image).convert(MODES[channels])
+    if size is not None and picture.size != size[::-1]:
+        picture = _fitted(picture, size[1], size[0], crop)
+    found = np.array(picture)
+    return found[None] if found.ndim == 2 else np.ascontiguousarray(found.transpose(2, 0, 1))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture turned upright, of eight bits a channel, that every conversion of Pillow treats rightly."""
+    picture = _eight_bit(ImageOps.exif_transpose(image))
+    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
+        picture = picture.convert("RGBA")  # only then Pillow knows what to do with a transparent palette
+    return picture
+
+
+def bands(image: Image.Image) -> int:
+    """Channels that a picture has for us: 1 (grey), 3 or 4 (with transparency)."""
+    mode = image.mode.partition(";")[0]
+    return {"1": 1, "L": 1, "I": 1, "F": 1, "RGBA": 4, "LA": 4, "PA": 4}.get(mode, 3)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
@@ -108,25 +124,35 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def box_of(size: tuple[int, int], width: int, height: int, crop: str) -> tuple[float, float, float, float]:
+    """The part of a picture of ``size`` (width, height) that is fitted to ``width x height``: left, top, right, bottom.
+
+    With ``crop="pad"`` it goes beyond the picture.
+    """
+    across, down = size
+    if crop == "pad":
+        scale = max(across / width, down / height)
+    elif crop == "centre":
+        scale = min(across / width, down / height)
+    else:
+        cut = (across / 8, down / 8) if crop == "close" else (0.0, 0.0)
+        return cut[0], cut[1], across - cut[0], down - cut[1]
+    cut = ((across - scale * width) / 2, (down - scale * height) / 2)
+    return cut[0], cut[1], across - cut[0], down - cut[1]
+
+
 def _fitted(picture: Image.Image, width: int, height: int, crop: str) -> Image.Image:
-    across, down = picture.size
     if crop == "pad":
         return ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS)
-    if crop == "centre":
-        scale = min(across / width, down / height)
-        cut = ((across - scale * width) / 2, (down - scale * height) / 2)
-    else:
-        cut = (across / 8, down / 8) if crop == "close" else (0, 0)
-    box = (cut[0], cut[1], across - cut[0], down - cut[1])
-    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box_of(picture.size, width, height, crop))
 
 
-def read_for(shape: tuple[int, ...], path: str | Path) -> np.ndarray:
-    """One image file fitted to a model's image shape, cropped at its centre. Raises UserError when it cannot be read."""
+def read_for(shape: tuple[int, ...], path: str | Path, crop: str = "centre") -> np.ndarray:
+    """One image file fitted to a model's image shape. Raises UserError when it cannot be read."""
     if shape[0] not in MODES:
         raise UserError(f"picture files have 1, 3 or 4 channels, the model takes {shape[0]}; name a sample of its data instead")
     try:
-        return read(path, shape[0], (shape[1], shape[2]))
+        return read(path, shape[0], (shape[1], shape[2]), crop=crop)
     except FileNotFoundError:
         raise UserError(f"no such image: {path}") from None
     except UNREADABLE as error:
@@ -153,10 +179,8 @@ def look(paths: Iterable[str | Path]) -> dict[str | Path, tuple[tuple[int, int],
     for path in paths:
         try:
             with Image.open(path) as image:
-                upright = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
-                mode = image.mode.partition(";")[0]
-                bands = {"1": 1, "L": 1, "I": 1, "F": 1, "RGBA": 4, "LA": 4, "PA": 4}.get(mode, 3)
-                found[path] = ((upright[1], upright[0]), bands)
+                turned = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
+                found[path] = ((turned[1], turned[0]), bands(image))
         except UNREADABLE as error:
             found[path] = str(error)
     return found

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, option
 from labelspace.storage import locks
 
 FORMAT = 1
@@ -352,7 +352,7 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
                 if process.returncode < 0:
                     raise _KilledError(
                         f"a process that was building {work.name[1:]} was killed by signal {-process.returncode}; what is "
-                        "done is kept, and the next build goes on from there; fewer --workers need less memory"
+                        f"done is kept, and the next build goes on from there; fewer {option('workers')} need less memory"
                     )
                 said = file.read_text(errors="replace").strip().splitlines()
                 last = said[-1] if said else f"a worker ended with code {process.returncode}"

@@ -18,7 +18,7 @@ import numpy as np
 from labelspace.data import columns
 from labelspace.data.columns import MOST_CLASSES, as_class, is_binary, number, text
 from labelspace.data.dataset import Dataset, Split, random_splits
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, option, unknown
 from labelspace.variables import Described, Variable, table_likelihood
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -81,8 +81,8 @@ def dataset(
     like: Described | None = None,
     x: np.ndarray | None = None,
     id: str = "",
-    drop: str = "",
-    kinds: str = "",
+    drop: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Makes a data set of columns.
 
@@ -95,16 +95,16 @@ def dataset(
         like: a trained model that the data are for; its columns are found by their names.
         x: the samples, where they are not columns (images). Labels are then by default all columns that can be.
         id: the column that names the rows.
-        drop: columns to leave out, "A+B".
-        kinds: kinds that are not what is inferred, "A:categorical+B:count"; of labels binary, categorical or continuous.
+        drop: columns to leave out.
+        kinds: kinds that are not what is inferred: column -> continuous, categorical or count; of labels binary, categorical or
+            continuous.
 
     Raises:
         UserError: labels that are not named (all columns are listed with their kinds), an unknown column, or a column or cell
             that cannot be used (file, row and column named).
     """
-    said = _kinds(frame, kinds)
-    left_out = [name for name in drop.split("+") if name]
-    for name in [*left_out, *([id] if id else []), *([group] if group else [])]:
+    said, left_out = dict(kinds or {}), list(drop)
+    for name in [*left_out, *said, *([id] if id else []), *([group] if group else [])]:
         frame.check(name)
     if labels is None and like is not None:
         labels = [name for name in like.schema.names if name in frame.columns and name not in {*left_out, id}]
@@ -116,7 +116,7 @@ def dataset(
             notes.append(f"columns that cannot be labels are left out: {_some(others)}")
     if labels is None:
         listed = _listed(frame, candidates, said)
-        raise UserError(f"{frame.name}: say which columns are labels with --labels; the columns are {listed}")
+        raise UserError(f"{frame.name}: say which columns are labels with {option('labels')}; the columns are {listed}")
     for name in labels:
         if name in left_out or name == id:
             raise UserError(f"{frame.name}: column {name!r} is named as a label and as {'id' if name == id else 'drop'}")
@@ -162,13 +162,18 @@ def _can_be_label(frame: Frame, name: str, said: Mapping[str, str]) -> bool:
     return True
 
 
-def _kinds(frame: Frame, kinds: str) -> dict[str, str]:
+def parse_drop(drop: str) -> list[str]:
+    """The columns that an address's ``drop=A+B`` names."""
+    return [name for name in drop.split("+") if name]
+
+
+def parse_kinds(kinds: str) -> dict[str, str]:
+    """What an address's ``kinds=A:count+B:categorical`` says. Raises UserError for anything else."""
     said = {}
     for part in kinds.split("+") if kinds else []:
         name, colon, kind = part.rpartition(":")
         if not colon:
             raise UserError(f"kinds={kinds!r} is not of the form COLUMN:KIND+COLUMN:KIND")
-        frame.check(name)
         said[name] = kind
     return said
 

@@ -6,6 +6,7 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,13 +79,18 @@ class Workbench:
         self._errors, self._norms = self._spread()
 
     @classmethod
-    def open(cls, home: str | Path) -> Workbench:
-        """Opens a run. Raises UserError when the directory holds none, or its data cannot be opened any more."""
+    def open(cls, home: str | Path, data: Any = None) -> Workbench:
+        """Opens a run. Raises UserError when the directory holds none, or its data cannot be opened any more.
+
+        Args:
+            home: the run directory.
+            data: the data, where the run cannot open them itself; see :func:`labelspace.open_run`.
+        """
         if not Path(home).is_dir():
             raise UserError(f"no such directory: {home}")
         if not (Path(home) / "config.yaml").exists():
             raise UserError(f"{home} is not a run directory (no config.yaml); labelspace train makes one")
-        model, data = open_run(home)
+        model, data = open_run(home, data)
         if tuple(model.shape) != data.shape:
             raise UserError(f"{home}: the model takes samples of shape {model.shape}, its data have {data.shape}")
         return cls(home, model, data)

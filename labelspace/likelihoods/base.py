@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, setting
 
 
 class DataDistribution:
@@ -94,12 +94,12 @@ class Likelihood(nn.Module):
         if math.isnan(low):
             raise UserError(
                 f"data have missing cells (NaN), which the {type(self).__name__.lower()} likelihood cannot describe; fill "
-                "them in or choose --set likelihood=table(...)"
+                f"them in or choose {setting('likelihood', 'table(...)')}"
             )
         if self.bounds and not (self.bounds[0] <= low and high <= self.bounds[1]):
             raise UserError(
                 f"data lie in [{low:g}, {high:g}], outside [{self.bounds[0]:g}, {self.bounds[1]:g}] of the "
-                f"{type(self).__name__.lower()} likelihood; rescale them or choose --set likelihood=gaussian"
+                f"{type(self).__name__.lower()} likelihood; rescale them or choose {setting('likelihood', 'gaussian')}"
             )
 
 
@@ -126,5 +126,5 @@ def refuse_cells(x: Tensor, bad: Tensor, expected: str, column: int | None = Non
     row, column = (first, column) if column is not None else divmod(first, x.shape[1])
     raise UserError(
         f"x holds {float(x[row, column]):g} in row {row + 1}, column {column + 1} ({int(bad.sum())} such cells), but "
-        f"{expected}; correct the data or choose another likelihood with --set likelihood=..."
+        f"{expected}; correct the data or choose another likelihood with {setting('likelihood')}"
     )

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labelspace import plugins
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, option, unknown
 
 if TYPE_CHECKING:
     from labelspace.data.dataset import Dataset
@@ -82,7 +82,7 @@ def model_class(name: str, origin: str = "") -> type[Model]:
     if origin and name not in OWN.names():
         raise UserError(
             f"model {name!r} is {origin[:200]!r}, which is not known here: import and register it (labelspace.register), name "
-            f"its file or module with --plugin or in {plugins.VARIABLE}, or install its package"
+            f"its file or module with {option('plugin')} or in {plugins.VARIABLE}, or install its package"
         )
     return OWN.find(name)
 
@@ -136,7 +136,7 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
             raise unknown(f"argument of model {name!r}:", key, cls.own_arguments())
     given = {**defaults(cls, data.shape, len(data.schema), data.likelihood), **arguments}
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
-    model.variables = data.variables
+    model.variables, model.crop = data.variables, data.crop
     most = _IMAGES if data.is_image else _CHUNK
     for rows in np.array_split(np.arange(len(data)), -(-len(data) // most)):
         model.likelihood.check(data.samples(rows))

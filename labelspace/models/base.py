@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
+from labelspace.data.images import Crop
 from labelspace.distributions import DiagonalGaussian, Point
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, option, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models import schedules
@@ -202,6 +203,7 @@ class Model(nn.Module):
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
         self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
+        self.crop: Crop = "centre"  # how pictures were fitted to the shape; saved, so that later ones are fitted alike
         self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
         self.epoch, self.progress = 0.0, 1.0
@@ -216,7 +218,7 @@ class Model(nn.Module):
             if label.kind not in cls.label_kinds:
                 raise UserError(
                     f"{name} takes {' and '.join(cls.label_kinds)} labels; {label.name!r} is {label.kind}: leave it out with "
-                    "--labels, or use a model that takes it (labelspace models)"
+                    f"{option('labels')}, or use a model that takes it (labelspace models)"
                 )
 
     @classmethod

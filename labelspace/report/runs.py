@@ -94,7 +94,7 @@ def read(
     home: Path,
     *,
     model: Model | None = None,
-    data: Dataset | None = None,
+    data: Any = None,
     note: str = "",
     quick: bool = True,
     progress: Progress | None = None,
@@ -125,7 +125,7 @@ def read(
     else:
         found.model = saving.load(home) if model is None else model
     try:
-        found.data = open_data(run, progress) if data is None else data
+        found.data = data if isinstance(data, Dataset) else open_data(run, data, progress)
     except UserError as error:
         found.absent["data"] = f"The data cannot be opened any more: {shown_text(str(error))}."
     if found.model is not None and found.data is not None:

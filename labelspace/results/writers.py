@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib import format as npy
 from torch import Tensor
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, option
 from labelspace.labels import Schema
 from labelspace.models.base import Model
 from labelspace.report import pictures
@@ -82,7 +82,7 @@ def writer(
     if not is_image and ending in TABLES:
         return _vectors(path, model)
     kinds = "a directory or .npz" if is_image else ".csv, .parquet or .npz"
-    raise UserError(f"--out {str(path)!r} cannot hold many {'pictures' if is_image else 'vectors'}; expected {kinds}")
+    raise UserError(f"{option('out', str(path))} cannot hold many {'pictures' if is_image else 'vectors'}; expected {kinds}")
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

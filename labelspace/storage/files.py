@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, option
 from labelspace.storage import locks
 
 _DIGEST = "digest"  # name of the text in a safetensors file that tells whether the rest of it is as it was written
@@ -93,7 +93,7 @@ def filling(path: Path, ours: Callable[[Path], Iterable[str]], overwrite: bool =
     there = {file.name for file in path.iterdir()} if path.exists() else set()
     old = set(ours(path)) if there else set()
     if there and not old and not overwrite:
-        raise UserError(f"{path} holds other files; name another directory, or add --overwrite to write beside them")
+        raise UserError(f"{path} holds other files; name another directory, or add {option('overwrite')} to write beside them")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path) as temporary:

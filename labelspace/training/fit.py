@@ -8,12 +8,15 @@ resuming, early stopping, and errors that say what went wrong where.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from labelspace import saving
-from labelspace.data import sources, store
+from labelspace.data import memory, sources, store
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.models.base import FROM_DATA, Model
@@ -134,6 +137,8 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
         source["label_noise"] = data.label_noise
     if data.grouped:
         source["group"] = data.grouped
+    if memory.is_memory(data.address):  # nothing that could be opened again: what they were is known by it
+        source |= {"about": repr(data).partition("\n")[0].removeprefix("Dataset "), "fingerprint": data.fingerprint()}
     return {
         "data": {"address": data.address, **source},
         "model": {"name": made["model"], **({"class": made["class"]} if "class" in made else {}), **own},
@@ -142,35 +147,49 @@ def configuration(model: Model, data: Dataset, options: Options) -> dict[str, An
     }
 
 
-def open_run(home: str | Path) -> tuple[Model, Dataset]:
+def open_run(home: str | Path, data: Any = None) -> tuple[Model, Dataset]:
     """The best model of a run and the data set that it was trained on.
 
+    Args:
+        home: the run directory.
+        data: the data, an address or what :func:`labelspace.open` takes; by default those that the run names. A run that was
+            trained on data in memory needs them here.
+
     Raises:
-        UserError: the directory holds no run, or its data cannot be opened any more.
+        UserError: the directory holds no run, or its data cannot be opened any more, or do not fit the model.
     """
     run = Run(home)
     run.read_config()  # says first whether it is a run at all
-    return saving.load(run.home), open_data(run)
+    return saving.load(run.home), open_data(run, data)
 
 
-def open_data(run: Run, progress: store.Progress | None = None) -> Dataset:
+def open_data(run: Run, data: Any = None, progress: store.Progress | None = None) -> Dataset:
     """The data set that a run was trained on, its labels hidden and changed as they were then.
 
     Args:
         run: the run.
+        data: as in :func:`open_run`. Where they are not those that the run was trained on, a note says so.
         progress: as in :func:`labelspace.open`.
 
     Raises:
         UserError: the directory holds no run, or its data cannot be opened any more.
     """
     found = run.read_config()["data"]
-    return sources.open(
-        found["address"],
+    if data is None and memory.is_memory(found["address"]):
+        raise memory.missing_data(found["address"], found.get("about", ""))
+    if isinstance(data, np.ndarray | torch.Tensor | list | tuple | dict):
+        raise UserError("arrays and pictures do not say their labels; give them as labelspace.Dataset.from_arrays(x, labels)")
+    opened = sources.open(
+        found["address"] if data is None else data,
         found["labels"],
         seed=found["seed"],
         supervision=found.get("supervision", 1.0),
         label_noise=found.get("label_noise", 0.0),
-        group=found.get("group", ""),
+        group=found.get("group", "") if data is None or isinstance(data, str) else "",
         like=saving.description(run.home),
         progress=progress,
     )
+    if data is not None and found.get("fingerprint", "") not in ("", opened.fingerprint()):
+        note = f"these are not the data that {run.home.name} was trained on, or they are split otherwise"
+        opened = replace(opened, notes=(*opened.notes, note))
+    return opened

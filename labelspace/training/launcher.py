@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, option
 from labelspace.training.options import Options
 
 _LOOK = 0.5  # seconds between two looks at the other processes
@@ -161,7 +161,7 @@ def lost(what: str) -> str:
     """What is said when a process is gone."""
     return (
         f"training stopped: {what or 'another process ended or does not answer'}; "
-        "what was checkpointed is whole, and --resume goes on from there"
+        f"what was checkpointed is whole, and {option('resume')} goes on from there"
     )
 
 

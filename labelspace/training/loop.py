@@ -14,7 +14,7 @@ from torch import Tensor
 from labelspace import saving
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
-from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory
+from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory, option
 from labelspace.models.base import Model
 from labelspace.storage import files
 from labelspace.training import checkpoint, engine, launcher
@@ -168,7 +168,7 @@ class Loop:
             raise InterruptedTraining(f"{at}; nothing is kept of a training without a run directory", self.notice.received)
         if not written:
             self._checkpoint("", place)
-        raise InterruptedTraining(f"{at}; --resume goes on from there in {self.run.home}", self.notice.received)
+        raise InterruptedTraining(f"{at}; {option('resume')} goes on from there in {self.run.home}", self.notice.received)
 
     def _no_memory(self, error: BaseException) -> UserError:
         """What to do where memory ran out; the same step would need as much again."""

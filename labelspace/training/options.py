@@ -79,7 +79,7 @@ class Options:
         if self.strategy == "fsdp":
             raise UserError(
                 "strategy fsdp is not there: sharded parameters do not go together with players that freeze each other's "
-                "(docs/scale.md says why); use ddp, and --set network.width to make a model smaller"
+                "(docs/scale.md says why); use ddp, and a smaller network.width to make a model smaller"
             )
         if self.strategy not in ("auto", "ddp"):
             raise unknown("strategy", self.strategy, ("auto", "ddp"))

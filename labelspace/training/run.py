@@ -30,7 +30,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, option
 from labelspace.models import legacy
 from labelspace.storage import files, locks
 
@@ -57,7 +57,9 @@ class Run:
         """A new run. Raises UserError when the directory already holds one."""
         run = cls(home)
         if run.exists:
-            raise UserError(f"{run.home} already holds a run; add --resume to go on with it, or choose another --out")
+            raise UserError(
+                f"{run.home} already holds a run; add {option('resume')} to go on with it, or choose another {option('out')}"
+            )
         try:
             run.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -78,7 +80,7 @@ class Run:
         Raises:
             UserError: another process is training in it.
         """
-        busy = f"another process is training in {self.home}; wait until it has ended, or choose another --out"
+        busy = f"another process is training in {self.home}; wait until it has ended, or choose another {option('out')}"
         with locks.exclusive(self.home / ".lock", busy, tell):
             for name in ("config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "schema.json"):
                 files.sweep(self.home / name)

@@ -6,7 +6,7 @@ import signal
 import threading
 from types import FrameType
 
-from labelspace.errors import InterruptedTraining
+from labelspace.errors import InterruptedTraining, option
 
 
 class Notice:
@@ -39,5 +39,5 @@ class Notice:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.received or not self.waits:
-            raise InterruptedTraining("interrupted; --resume goes on from the last checkpoint", number)
+            raise InterruptedTraining(f"interrupted; {option('resume')} goes on from the last checkpoint", number)
         self.received = number

@@ -116,7 +116,7 @@ def test_directories_of_images_csv_and_parquet(tmp_path: Path):
     assert [(variable.name, variable.kind) for variable in table.variables] == [("a", "continuous"), ("b", "count")]
     assert table.schema["y"].values == ("u", "v")
     assert table.grouped == "who"
-    refused(f"hf:{tmp_path / 'csv'}", "--labels", "a (continuous)", "y (categorical, 2 classes)")
+    refused(f"hf:{tmp_path / 'csv'}", "labels=", "a (continuous)", "y (categorical, 2 classes)")
 
 
 def test_vectors_and_columns_of_classes(tmp_path: Path):

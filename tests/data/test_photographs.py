@@ -182,7 +182,7 @@ def test_a_column_of_many_texts_fails_only_where_it_is_a_label_and_says_what_to_
         picture(tmp_path / f"{i}.png", i)
     lines = ["file,on,person"] + [f"{i}.png,{i % 2},person {i}" for i in range(60)]
     home = listed(tmp_path, lines)
-    refused(f"folder:{home}", "labels.csv", "'person' has 60 different texts", "--group person", "--labels")
+    refused(f"folder:{home}", "labels.csv", "'person' has 60 different texts", "group='person'", "labels=")
     assert labelspace.open(f"folder:{home}", ["on"]).schema.names == ("on",)
     assert len(np.unique(labelspace.open(f"folder:{home}", group="person").keys["person"])) == 60
     refused(f"folder:{home}", "did you mean 'on'", labels=["onn"])

@@ -325,7 +325,7 @@ def test_a_class_without_any_training_sample_is_refused(tmp_path: Path):
     split = np.array(["train"] * 20 + ["val"] * 5 + ["test"] * 5)
     kind = np.array(["cat", "dog"] * 10 + ["eel"] * 10)
     np.savez(tmp_path / "data.npz", x=VECTORS, split=split, kind=kind, on=ON)
-    refused(f"npz:{tmp_path}/data.npz", "'eel'", "'kind'", "--labels")
+    refused(f"npz:{tmp_path}/data.npz", "'eel'", "'kind'", "labels=")
     assert labelspace.open(f"npz:{tmp_path}/data.npz", ["on"]).schema.names == ("on",)
 
 

@@ -107,7 +107,7 @@ def test_missing_cells_are_nan_and_missing_labels_are_masked(tmp_path: Path):
 
 
 def test_without_labels_all_columns_are_listed_with_their_kinds(trees: Path):
-    message = refused(f"table:{trees}", "--labels", "height (continuous)", "leaf (categorical, 2 classes)", str(trees))
+    message = refused(f"table:{trees}", "labels=", "height (continuous)", "leaf (categorical, 2 classes)", str(trees))
     assert "rings (continuous)" in message
     assert refused(f"table:{trees},{COUNTS}").count("rings (count)") == 1
 

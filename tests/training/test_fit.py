@@ -73,7 +73,7 @@ def test_a_directory_with_a_run_is_not_overwritten(tmp_path) -> None:
     data = roll()
     ls.fit(new(data), data, epochs=1, out=tmp_path / "run")
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UserError, match="resume="):
         ls.fit(new(data), data, epochs=1, out=tmp_path / "run")
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 

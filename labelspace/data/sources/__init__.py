@@ -11,9 +11,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, TypeVar, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from labelspace import plugins
+from labelspace.data import memory
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
@@ -220,12 +222,24 @@ def register_source(function: F, name: str = "") -> F:
 
 def source(name: str) -> Source:
     """The source of that name. Raises UserError with the nearest name."""
+    if name not in SOURCES and (hint := _file(name)):
+        raise UserError(hint)
     return SOURCES[name] if name in SOURCES else OWN.find(name)
 
 
+def _file(text: str) -> str:
+    """What to write instead of the bare name of a file or directory; '' where it is none that a source reads."""
+    path = Path(text).expanduser()
+    if not path.exists():
+        return ""
+    endings = {".csv": "table", ".tsv": "table", ".parquet": "table", ".pq": "table", ".npz": "npz", ".h5ad": "h5ad"}
+    name = "folder" if path.is_dir() else endings.get(path.suffix.lower(), "")
+    return f"{text!r} is a {'directory' if path.is_dir() else 'file'}; its address is {name}:{text}" if name else ""
+
+
 def open(
-    address: str,
-    labels: Iterable[str] | None = None,
+    address: str | Any,
+    labels: Iterable[str] | memory.LabelColumns = None,
     *,
     seed: int = 0,
     supervision: float = 1.0,
@@ -233,13 +247,16 @@ def open(
     group: str = "",
     training: bool = True,
     like: Described | None = None,
-    progress=None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Dataset:
-    """Opens a data set by its address.
+    """Opens a data set: by its address, or of what is in memory.
 
     Args:
-        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all.
-        labels: names of the labels to keep, in this order; all by default.
+        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all. Or a frame, an array, a list of pictures,
+            an AnnData object, a torch data set, or a :class:`Dataset`, which :meth:`Dataset.from_frame` and its sisters read with
+            more to say.
+        labels: names of the labels to keep, in this order; all by default. Of what has no labels of its own (arrays, pictures),
+            the labels: columns by name, one column, or an array ``(n, labels)``.
         seed: seed of the splits where the source has none of its own, and of generated data.
         supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
             are hidden, as if they were missing.
@@ -253,7 +270,38 @@ def open(
 
     Raises:
         UserError: an unknown address, label or option, or data that cannot be used (file, row and column named).
+
+    >>> import labelspace as ls
+    >>> len(ls.open("moons:n=300"))
+    300
+    >>> ls.open([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]], {"side": [0, 1, 0, 1]}).schema.names
+    ('side',)
     """
+    if seed < 0:
+        raise UserError(f"the seed must be 0 or larger, got {seed}")
+    if isinstance(address, str):
+        names = None if labels is None else [str(label) for label in cast(Iterable[str], labels)]
+        data = _addressed(address, names, seed, group, like, progress).select(names)
+    else:
+        data = memory.opened(address, labels, seed=seed, group=group, like=like, progress=progress)
+    if data.label_noise != label_noise:  # what is given may have been changed so already
+        data = data.with_label_noise(label_noise, seed)
+    if data.supervision != supervision:
+        data = data.hide(supervision, seed)
+    return data.check(training=training)
+
+
+def _addressed(
+    address: str,
+    labels: list[str] | None,
+    seed: int,
+    group: str,
+    like: Described | None,
+    progress: Callable[[int, int], object] | None,
+) -> Dataset:
+    """What an address names, with all of its labels, or at least those that are asked for."""
+    if memory.is_memory(address):
+        raise memory.missing_data(address, "")
     name, path, options = parts(address)
     found = source(name)
     function = found.function()
@@ -262,8 +310,6 @@ def open(
         raise UserError(f"address {address!r} needs a path: {found.form}{found.get and f' ({found.get})'}")
     if path and not found.path:
         raise UserError(f"address {address!r} takes no path: {found.form}")
-    if seed < 0:
-        raise UserError(f"the seed must be 0 or larger, got {seed}")
     arguments = {}
     for key, text in options.items():
         if key not in known:
@@ -271,15 +317,12 @@ def open(
         arguments[key] = known[key].read(f"{name}:{key}", text)
     if found.path:
         arguments["path"] = path
-    labels = None if labels is None else list(labels)
-    given = {"address": str(address), "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
+    given = {"address": address, "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
     data = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
     if not isinstance(data, Dataset):
-        raise UserError(f"data source {name!r} must return a labelspace.data.dataset.Dataset, got {type(data).__name__}")
-    data = replace(data, address=str(address), seed=seed)
-    if group:
-        data = data.group(group, seed)
-    return data.select(labels).with_label_noise(label_noise, seed).hide(supervision, seed).check(training=training)
+        raise UserError(f"data source {name!r} must return a labelspace.Dataset, got {type(data).__name__}")
+    data = replace(data, address=address, seed=seed)
+    return data.group(group, seed) if group else data
 
 
 def parts(address: str) -> tuple[str, str, dict[str, str]]:

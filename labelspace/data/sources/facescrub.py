@@ -78,6 +78,7 @@ def open(
         random_splits(len(found), seed),
         notes=have.notes,
         ids=np.array([file for file, _, _ in found]),
+        crop=crop,
     )
 
 

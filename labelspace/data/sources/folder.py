@@ -76,6 +76,7 @@ def open(
         notes=have.notes,
         ids=np.array(names)[have.kept],
         keys={name: column[have.kept] for name, column in keys.items()},
+        crop=crop,
     )
 
 

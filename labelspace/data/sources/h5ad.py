@@ -56,43 +56,91 @@ def open(
         UserError: not such a file, an unknown layer, gene or column of obs, entries that are not what ``counts`` says, or a
             matrix that does not fit into memory.
     """
+    file = Path(path)
+    _check_options(layer, raw, genes)
+    cells = _read(file)
+    try:
+        return dataset(
+            file,
+            cells,
+            address,
+            seed,
+            labels=labels,
+            group=group,
+            like=like,
+            progress=progress,
+            layer=layer,
+            raw=raw,
+            counts=counts,
+            genes=genes,
+        )
+    finally:
+        cells.file.close()
+
+
+def _check_options(layer: str, raw: bool, genes: int) -> None:
     if layer and raw:
         raise UserError("layer and raw are two matrices; name one of them")
     if genes < 0:
         raise UserError(f"genes must be 0 (all) or more, got {genes}")
-    file = Path(path)
-    cells = _read(file)
-    try:
-        matrix, var_names = _matrix(file, cells, layer, raw)
-        schema, values, observed, notes = _labels(file, cells, labels, group, like)
-        ids = _unique(cells.obs_names, "cells", notes)
-        names = _unique(var_names, "genes", notes)
-        n = len(ids)
-        data = Dataset(
-            address,
-            np.empty((n, 0), np.float32),
-            values,
-            observed,
-            schema,
-            random_splits(n, seed),
-            notes=tuple(notes),
-            ids=ids,
-            keys={group: np.array([entry or "" for entry in _entries(file, cells, group)])} if group else {},
-        )
-        if group and like is None:
-            data = data.group(group, seed)  # genes are chosen on the training cells
-        wanted = len(like.variables) if like is not None and like.variables else min(genes or len(names), len(names))
-        _check_memory(file, n, wanted)
-        found = _measure(file, matrix, data.rows("train") if genes and like is None else np.arange(0), counts, like, ids)
-        if like is not None and like.variables:
-            kept = _positions(file, names, like.variables)
-            variables = tuple(like.variables)
-        else:
-            kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
-            variables = tuple(Variable(str(name), "count" if found["counts"] else "continuous") for name in names[kept])
-        x = _dense(matrix, kept, progress)
-    finally:
-        cells.file.close()
+
+
+def dataset(
+    file: Path | str,
+    cells: Any,
+    address: str,
+    seed: int,
+    *,
+    labels: Sequence[str] | None = None,
+    group: str = "",
+    like: Described | None = None,
+    progress: Any = None,
+    layer: str = "",
+    raw: bool = False,
+    counts: Literal["auto", "true", "false"] = "auto",
+    genes: int = 0,
+) -> Dataset:
+    """Makes a data set of an AnnData object, in memory or backed by a file.
+
+    Args:
+        file: what it is called in messages.
+        cells: the object; a view of one is taken as it is.
+        address: kept with the data.
+        seed: of the splits.
+        labels, group, like, progress, layer, raw, counts, genes: as in :func:`open`.
+
+    Raises:
+        UserError: as :func:`open`.
+    """
+    _check_options(layer, raw, genes)
+    matrix, var_names = _matrix(file, cells, layer, raw)
+    schema, values, observed, notes = _labels(file, cells, labels, group, like)
+    ids = _unique(cells.obs_names, "cells", notes)
+    names = _unique(var_names, "genes", notes)
+    n = len(ids)
+    data = Dataset(
+        address,
+        np.empty((n, 0), np.float32),
+        values,
+        observed,
+        schema,
+        random_splits(n, seed),
+        notes=tuple(notes),
+        ids=ids,
+        keys={group: np.array([entry or "" for entry in _entries(file, cells, group)])} if group else {},
+    )
+    if group and like is None:
+        data = data.group(group, seed)  # genes are chosen on the training cells
+    wanted = len(like.variables) if like is not None and like.variables else min(genes or len(names), len(names))
+    _check_memory(file, n, wanted)
+    found = _measure(file, matrix, data.rows("train") if genes and like is None else np.arange(0), counts, like, ids)
+    if like is not None and like.variables:
+        kept = _positions(file, names, like.variables)
+        variables = tuple(like.variables)
+    else:
+        kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
+        variables = tuple(Variable(str(name), "count" if found["counts"] else "continuous") for name in names[kept])
+    x = _dense(matrix, kept, progress)
     if len(kept) < len(names) and like is None:
         data = replace(data, notes=(*data.notes, f"the {len(kept):,} most variable of {len(names):,} genes are kept"))
     return replace(data, x=x, variables=variables, likelihood="negative-binomial" if found["counts"] else "")
@@ -114,7 +162,7 @@ def _read(file: Path) -> Any:
         raise UserError(f"{file} cannot be read as h5ad: {type(error).__name__} {why}") from None
 
 
-def _matrix(file: Path, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
+def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
     """The matrix, quick to read row by row, and the names of its columns."""
     import scipy.sparse
 
@@ -154,7 +202,7 @@ def _pieces(matrix: Any) -> Iterator[tuple[int, Any]]:
         yield start, (piece if scipy.sparse.issparse(piece) else np.asarray(piece)).astype(np.float32)
 
 
-def _entries(file: Path, cells: Any, name: str) -> list[str | None]:
+def _entries(file: Path | str, cells: Any, name: str) -> list[str | None]:
     if name not in cells.obs.columns:
         raise UserError(f"{file}: {unknown('column of obs', name, cells.obs.columns)}")
     column = cells.obs[name].astype(object)
@@ -162,7 +210,7 @@ def _entries(file: Path, cells: Any, name: str) -> list[str | None]:
 
 
 def _labels(
-    file: Path, cells: Any, labels: Sequence[str] | None, group: str, like: Described | None
+    file: Path | str, cells: Any, labels: Sequence[str] | None, group: str, like: Described | None
 ) -> tuple[Schema, np.ndarray, np.ndarray, list[str]]:
     notes: list[str] = []
     if labels is None and like is not None:
@@ -203,7 +251,7 @@ def _unique(names: Any, what: str, notes: list[str]) -> np.ndarray:
 
 
 def _measure(
-    file: Path, matrix: Any, train: np.ndarray, counts: str, like: Described | None, ids: np.ndarray
+    file: Path | str, matrix: Any, train: np.ndarray, counts: str, like: Described | None, ids: np.ndarray
 ) -> dict[str, Any]:
     """Whether the entries are counts, and the variance of every gene over some cells, "plain" and of logarithms.
 
@@ -263,7 +311,7 @@ class _Moments:
         return self.second / n - (self.first / n) ** 2
 
 
-def _most_variable(file: Path, variance: np.ndarray, genes: int, names: np.ndarray) -> np.ndarray:
+def _most_variable(file: Path | str, variance: np.ndarray, genes: int, names: np.ndarray) -> np.ndarray:
     """Columns to keep, in the order of the file."""
     if genes == 0:
         return np.arange(len(names))
@@ -272,7 +320,7 @@ def _most_variable(file: Path, variance: np.ndarray, genes: int, names: np.ndarr
     return np.sort(np.argsort(-np.nan_to_num(variance), kind="stable")[:genes])
 
 
-def _positions(file: Path, names: np.ndarray, variables: Sequence[Variable]) -> np.ndarray:
+def _positions(file: Path | str, names: np.ndarray, variables: Sequence[Variable]) -> np.ndarray:
     """Where the genes of a trained model are."""
     at = {name: i for i, name in enumerate(names)}
     absent = [variable.name for variable in variables if variable.name not in at]
@@ -282,7 +330,7 @@ def _positions(file: Path, names: np.ndarray, variables: Sequence[Variable]) -> 
     return np.array([at[variable.name] for variable in variables])
 
 
-def _check_memory(file: Path, cells: int, genes: int) -> None:
+def _check_memory(file: Path | str, cells: int, genes: int) -> None:
     """Raises UserError where the dense matrix is larger than the computer's memory."""
     needed = 4 * cells * genes
     if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):

@@ -22,7 +22,7 @@ import numpy as np
 from labelspace.data import images
 from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
 from labelspace.data.sources.table import arrow_columns
-from labelspace.data.tabular import Frame, dataset
+from labelspace.data.tabular import Frame, dataset, parse_drop, parse_kinds
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
 
@@ -92,7 +92,9 @@ def open(
             others = ", ".join(name for name in rest if name not in labels)
             note = f"columns that are not taken for labels unless they are named: {others}"
             frame = replace(frame, notes=(*frame.notes, note))
-    return dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=drop, kinds=kinds)
+    return dataset(
+        frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=parse_drop(drop), kinds=parse_kinds(kinds)
+    )
 
 
 def _load(path: str, config: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from labelspace import variables
 from labelspace.data import columns, paths
 from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
 from labelspace.likelihoods import Column, Table
+from labelspace.storage import files
+
+_GROUP = "group."
 
 
 def open(address: str, seed: int, path: str, progress=None) -> Dataset:
@@ -26,8 +31,9 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     numbers), "categorical:K" (indices of K classes), or "categorical" (as many classes as the largest index says). Cells of a
     table may be NaN, which is missing.
 
-    An array named ``ids`` names the samples. Archives that the commands write also have ``schema``, the labels as JSON, so that
-    labels are those of the model whatever their values are here, and ``record``, what was done.
+    An array named ``ids`` names the samples. Archives that the library writes also have ``schema``, the labels as JSON, so that
+    labels are those of the model whatever their values are here, ``record``, what was done, ``variables``, the columns as JSON,
+    ``likelihood``, as text, and ``group.NAME``, what belongs together.
 
     Raises:
         UserError: not such an archive, no ``x``, a label of another length, or a table with a column or cell that does not
@@ -49,11 +55,13 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     x = _samples(file, arrays.pop("x"))
     likelihood = _table(file, x, arrays.pop("columns")) if "columns" in arrays else ""
     split, ids = arrays.pop("split", None), arrays.pop("ids", None)
-    known = _text(arrays, "schema")
+    known, named = _text(arrays, "schema"), _text(arrays, "variables")
+    likelihood = _text(arrays, "likelihood") or likelihood
     _text(arrays, "record")
+    keys = {name.removeprefix(_GROUP): arrays.pop(name) for name in list(arrays) if name.startswith(_GROUP)}
     if ids is not None and ids.shape != (len(x),):
         raise UserError(f"{file}: ids has shape {ids.shape}; expected one entry for each of {len(x)} rows")
-    for name, column in arrays.items():
+    for name, column in {**arrays, **{_GROUP + name: column for name, column in keys.items()}}.items():
         if column.shape != (len(x),):
             raise UserError(f"{file}: label {name!r} has shape {column.shape}; expected one entry for each of {len(x)} rows")
     entries = {name: column.tolist() for name, column in arrays.items()}
@@ -71,7 +79,69 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
             raise UserError(f"{file}: split must hold train, val or test for each of {len(x)} rows")
         splits = {name: np.flatnonzero(split == name) for name in SPLITS}
     names = None if ids is None else ids.astype(str)
-    return Dataset(address, x, values, observed, schema, splits, likelihood=likelihood, ids=names)
+    keys = {name: column.astype(str) for name, column in keys.items()}
+    described = _variables(file, x, named) if named is not None else ()
+    return Dataset(
+        address,
+        x,
+        values,
+        observed,
+        schema,
+        splits,
+        likelihood=likelihood,
+        ids=names,
+        keys=keys,
+        variables=described,
+    )
+
+
+def write(path: Path, data: Dataset) -> Path:
+    """Writes a data set as such an archive.
+
+    Raises:
+        UserError: another ending, or a label that is called as a part of the archive.
+    """
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"{str(path)!r} must end in .npz")
+    split = np.full(len(data), "", "U5")
+    for name, rows in data.splits.items():
+        split[rows] = name
+    arrays: dict[str, np.ndarray] = {"x": data.x, "schema": np.array(data.schema.to_json())}
+    if (split != "").all() and len(data.splits) == len(SPLITS):
+        arrays["split"] = split
+    if data.ids is not None:
+        arrays["ids"] = data.ids
+    if data.variables:
+        arrays["variables"] = np.array(variables.to_json(data.variables))
+    if data.likelihood and not data.likelihood.startswith("table"):
+        arrays["likelihood"] = np.array(data.likelihood)
+    elif data.likelihood:
+        arrays["columns"] = np.array(data.likelihood.removeprefix("table(").removesuffix(")").split(","))
+    arrays |= {f"{_GROUP}{name}": column for name, column in data.keys.items()}
+    for label, entries in data.schema.decode(data.values, data.observed).items():
+        if label in arrays:
+            raise UserError(f"a label called {label!r} has the name of a part of the archive; rename it")
+        arrays[label] = _column(entries)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    files.write(path, buffer.getvalue())
+    return path
+
+
+def _column(entries: list) -> np.ndarray:
+    if all(entry is None or isinstance(entry, int | float) for entry in entries):
+        return np.array([np.nan if entry is None else entry for entry in entries], np.float64)
+    return np.array(["" if entry is None else str(entry) for entry in entries])
+
+
+def _variables(file: Path, x: np.ndarray, text: str) -> tuple[variables.Variable, ...]:
+    try:
+        found = variables.from_json(text)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    if x.ndim != 2 or len(found) != x.shape[1]:
+        raise UserError(f"{file}: {len(found)} variables for samples of shape {x.shape[1:]}")
+    return found
 
 
 def _text(arrays: dict[str, np.ndarray], name: str) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
-from labelspace.data.tabular import Frame, dataset
+from labelspace.data.tabular import Frame, dataset, parse_drop, parse_kinds
 from labelspace.errors import UserError
 from labelspace.variables import Described
 
@@ -49,7 +49,9 @@ def open(
     """
     file = paths.file(path)
     frame = _parquet(file) if file.suffix.lower() in _PARQUET else _csv(file)
-    return dataset(frame, address, seed, labels=labels, group=group, like=like, id=id, drop=drop, kinds=kinds)
+    return dataset(
+        frame, address, seed, labels=labels, group=group, like=like, id=id, drop=parse_drop(drop), kinds=parse_kinds(kinds)
+    )
 
 
 def _csv(file: Path) -> Frame:

@@ -1,0 +1,764 @@
+"""Data that are in memory: arrays, frames, pictures, AnnData objects, torch data sets. Each becomes a :class:`Dataset`.
+
+They are what :meth:`Dataset.from_arrays` and its sisters call, and :func:`labelspace.open` for whatever is no address. All that
+is wrong with the data is a :class:`~labelspace.errors.UserError` of one line that names the column, the row or the item.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+
+from labelspace.data import columns, images, tabular
+from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
+from labelspace.errors import UserError, option, unknown
+from labelspace.labels import Schema, categorical
+from labelspace.variables import Described, Variable, table_likelihood
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from narwhals.typing import IntoDataFrame
+
+Picture: TypeAlias = "str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
+"""A picture: a file, a PIL image, or an array ``(h, w)``, ``(h, w, channels)`` or ``(channels, h, w)``, uint8 or in [0, 1]."""
+
+Array: TypeAlias = "np.ndarray | torch.Tensor | Sequence[Any]"
+
+LabelColumns: TypeAlias = "Mapping[str, Array] | Array | IntoDataFrame | None"
+"""LabelColumns of ``n`` samples: columns by name (a mapping, any frame), one column, or an array ``(n, labels)``. None, NaN and
+blanks are missing."""
+
+Splits: TypeAlias = "Mapping[str, Sequence[int]] | Sequence[str] | np.ndarray | None"
+"""Rows of "train", "val" and "test", or one of these words for each sample; by default a tenth each is held back."""
+
+_SIDE = 64  # of pictures that have no size in common
+_SCHEME = "memory"
+
+
+def is_memory(address: str) -> bool:
+    """Whether an address stands for data that were in memory."""
+    return address.partition(":")[0] == _SCHEME
+
+
+# -- what people have -------------------------------------------------------------------------------------------------
+
+
+def from_arrays(
+    x: Array,
+    labels: LabelColumns = None,
+    *,
+    names: Sequence[str] = (),
+    ids: Sequence[Any] | np.ndarray | None = None,
+    kinds: Mapping[str, str] | None = None,
+    splits: Splits = None,
+    group: str | Array = "",
+    seed: int = 0,
+    name: str = "arrays",
+    like: Described | None = None,
+) -> Dataset:
+    """See :meth:`Dataset.from_arrays`."""
+    if _is_frame(x):
+        raise UserError(f"{name}: x is a frame; labelspace.Dataset.from_frame reads its columns by name and kind")
+    samples, notes = _samples(name, x)
+    n = len(samples)
+    variables, likelihood = _variables(name, samples, names)
+    if variables and bool(np.isnan(samples).any()):
+        notes.append(
+            f"{int(np.isnan(samples).sum()):,} cells of x are NaN and read as missing: the columns are those of a table"
+        )
+    return _made(
+        name, samples, labels, n, ids, kinds, splits, group, seed, notes, like, variables=variables, likelihood=likelihood
+    )
+
+
+def from_frame(
+    frame: IntoDataFrame,
+    labels: Iterable[str] | None,
+    *,
+    id: str = "",
+    drop: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
+    splits: Splits = None,
+    group: str = "",
+    seed: int = 0,
+    name: str = "frame",
+    like: Described | None = None,
+) -> Dataset:
+    """See :meth:`Dataset.from_frame`."""
+    found = _frame(name, frame)
+    n = len(next(iter(found.values()), ()))
+    if not n:
+        raise UserError(f"{name} has no rows" if found else f"{name} has no columns")
+    unusable = {column: odd for column, entries in found.items() if (odd := _unusable(entries))}
+    index = _index(frame)
+    made = tabular.Frame(
+        name,
+        {column: [] if column in unusable else entries for column, entries in found.items()},
+        n,
+        lambda row: f"row {row + 1}" if index is None else f"row {row + 1} ({index[row]!r})",
+        names=None if index is None else np.array([str(entry) for entry in index]),
+        unusable=unusable,
+    )
+    rows = _splits(name, splits, n)
+    data = tabular.dataset(
+        replace(made, splits=rows or None),
+        f"{_SCHEME}:{name}",
+        seed,
+        labels=None if labels is None else [labels] if isinstance(labels, str) else list(labels),
+        group=group,
+        like=like,
+        id=id,
+        drop=[drop] if isinstance(drop, str) else drop,
+        kinds=kinds,
+    )
+    return _grouped(data, group, seed)
+
+
+def from_images(
+    pictures: Iterable[Picture] | Mapping[str, Picture],
+    labels: LabelColumns = None,
+    *,
+    size: int = 0,
+    channels: int = 0,
+    crop: images.Crop = "centre",
+    ids: Sequence[Any] | np.ndarray | None = None,
+    kinds: Mapping[str, str] | None = None,
+    splits: Splits = None,
+    group: str | Array = "",
+    seed: int = 0,
+    name: str = "pictures",
+    like: Described | None = None,
+) -> Dataset:
+    """See :meth:`Dataset.from_images`."""
+    images.check(size, channels, crop)
+    if isinstance(pictures, Mapping):
+        ids = list(pictures) if ids is None else ids
+        pictures = pictures.values()
+    given = list(pictures)
+    if not given:
+        raise UserError(f"{name}: there is no picture")
+    called = [_called(i, picture) for i, picture in enumerate(given)]
+    notes: list[str] = []
+    looked = [_look(called[i], picture) for i, picture in enumerate(given)]
+    sizes, bands = Counter(found[0] for found in looked), Counter(found[1] for found in looked)
+    if not size and len(sizes) > 1:
+        notes.append(f"pictures of {len(sizes)} sizes are fitted to {_SIDE} x {_SIDE} (crop {crop!r}); size= chooses another")
+    if not channels and len(bands) > 1:
+        notes.append(f"pictures of {' and '.join(map(str, sorted(bands)))} channels are all read as RGB; channels= chooses")
+    height, width = (size, size) if size else next(iter(sizes)) if len(sizes) == 1 else (_SIDE, _SIDE)
+    if not (8 <= height <= 256 and 8 <= width <= 256):
+        notes.append(f"pictures of {height} x {width} are fitted to {_SIDE} x {_SIDE} (crop {crop!r}); size= chooses another")
+        height = width = _SIDE
+    channels = channels or (next(iter(bands)) if len(bands) == 1 else 3)
+    x = np.stack([pixels(picture, called[i], channels, (height, width), crop) for i, picture in enumerate(given)])
+    if ids is None and all(isinstance(picture, str | PathLike) for picture in given):
+        paths = [str(Path(picture)) for picture in given]  # type: ignore[arg-type]
+        ids = paths if len(set(paths)) == len(paths) else None
+    return _made(name, x, labels, len(x), ids, kinds, splits, group, seed, notes, like, crop=crop)
+
+
+def from_anndata(
+    adata: AnnData,
+    labels: Iterable[str] | None = None,
+    *,
+    layer: str = "",
+    raw: bool = False,
+    counts: Literal["auto", "true", "false"] = "auto",
+    genes: int = 0,
+    splits: Splits = None,
+    group: str = "",
+    seed: int = 0,
+    name: str = "AnnData",
+    like: Described | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Dataset:
+    """See :meth:`Dataset.from_anndata`."""
+    from labelspace.data.sources import h5ad
+
+    if not (hasattr(adata, "obs") and hasattr(adata, "var_names")):
+        raise UserError(f"{name}: expected an AnnData object, got {type(adata).__name__}")
+    data = h5ad.dataset(
+        name,
+        adata,
+        f"{_SCHEME}:{name}",
+        seed,
+        labels=None if labels is None else [labels] if isinstance(labels, str) else list(labels),
+        group=group,
+        like=like,
+        progress=progress,
+        layer=layer,
+        raw=raw,
+        counts=counts,
+        genes=genes,
+    )
+    rows = _splits(name, splits, len(data))
+    return _grouped(replace(data, splits=rows) if rows else data, group, seed)
+
+
+def from_torch(
+    dataset: torch.utils.data.Dataset[Any] | Iterable[Any],
+    labels: LabelColumns | str = None,
+    *,
+    x: str = "",
+    size: int = 0,
+    channels: int = 0,
+    crop: images.Crop = "centre",
+    kinds: Mapping[str, str] | None = None,
+    splits: Splits = None,
+    group: str | Array = "",
+    seed: int = 0,
+    name: str = "torch",
+    like: Described | None = None,
+) -> Dataset:
+    """See :meth:`Dataset.from_torch`."""
+    items = _items(name, dataset)
+    samples, found = _taken_apart(name, items, x)
+    if isinstance(labels, str):
+        labels = [labels]
+    if isinstance(labels, Sequence) and all(isinstance(label, str) for label in labels) and len(labels) != len(items):
+        found = _chosen(name, found, list(labels))
+    elif labels is not None:
+        found = label_columns(name, labels, len(items))
+    classes = getattr(dataset, "classes", None)
+    schema = None
+    if len(found) == 1 and isinstance(classes, Sequence) and len(classes) > 1 and all(isinstance(c, str) for c in classes):
+        (label, entries), n = next(iter(found.items())), len(classes)
+        if all(entry is None or (isinstance(entry, int) and 0 <= entry < n) for entry in entries):
+            found = {label: [None if entry is None else classes[entry] for entry in entries]}
+            schema = Schema([categorical(label, list(classes))])
+    if _are_pictures(samples):
+        data = from_images(
+            samples,
+            found,
+            size=size,
+            channels=channels,
+            crop=crop,
+            kinds=kinds,
+            splits=splits,
+            group=group,
+            seed=seed,
+            name=name,
+            like=like,
+        )
+    else:
+        data = from_arrays(samples, found, kinds=kinds, splits=splits, group=group, seed=seed, name=name, like=like)
+    if schema is None or like is not None:
+        return data
+    values, observed = schema.encode(found)
+    return replace(data, schema=schema, values=values, observed=observed)
+
+
+def opened(
+    given: Any,
+    labels: LabelColumns | Iterable[str] | str = None,
+    *,
+    seed: int = 0,
+    group: str = "",
+    like: Described | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Dataset:
+    """Whatever is no address, by what it is; ``labels`` are names where it has columns of its own, else the labels.
+
+    Raises:
+        UserError: nothing that can be read; what can is listed.
+    """
+    names: Any = [labels] if isinstance(labels, str) else labels
+    if isinstance(given, Dataset):
+        return _grouped(given, group, seed).select(names)
+    if type(given).__module__.partition(".")[0] == "anndata":
+        return from_anndata(given, names, group=group, seed=seed, like=like, progress=progress)
+    if _is_frame(given):
+        return from_frame(given, names, group=group, seed=seed, like=like)
+    if isinstance(given, torch.utils.data.Dataset):
+        return from_torch(given, names, group=group, seed=seed, like=like)
+    if isinstance(given, Mapping) or (isinstance(given, list | tuple) and _are_pictures(given)):
+        return from_images(given, names, group=group, seed=seed, like=like)
+    if isinstance(given, np.ndarray | torch.Tensor | list | tuple):
+        return from_arrays(given, names, group=group, seed=seed, like=like)
+    raise UserError(
+        f"data of type {type(given).__name__} cannot be read; expected an address (labelspace data list), a frame, an array, "
+        "pictures, an AnnData object, a torch data set or a labelspace.Dataset"
+    )
+
+
+# -- labels -----------------------------------------------------------------------------------------------------------
+
+
+def label_columns(name: str, labels: LabelColumns, n: int) -> dict[str, list[Any]]:
+    """LabelColumns as columns of entries, None where missing.
+
+    A column that has no name is "label"; of several, "label0", "label1", ...
+
+    Args:
+        name: of the data, for messages.
+        labels: as people have them.
+        n: samples.
+
+    Raises:
+        UserError: a column of another length, two of one name, or an array that is neither ``(n,)`` nor ``(n, labels)``.
+    """
+    if labels is None:
+        return {}
+    if _is_frame(labels):
+        found = _frame(f"{name}: labels", labels)
+    elif isinstance(labels, Mapping):
+        found = {str(column): _entries(entries) for column, entries in labels.items()}
+    else:
+        found = _unnamed(name, labels)
+    for column, entries in found.items():
+        if len(entries) != n:
+            raise UserError(f"{name}: label {column!r} has {len(entries):,} entries for {n:,} samples; expected one for each")
+    return {str(column): [_entry(entry) for entry in entries] for column, entries in found.items()}
+
+
+def _unnamed(name: str, labels: Any) -> dict[str, Sequence[Any]]:
+    """Columns of what has no columns by name: an array, a series, a list of entries or of mappings."""
+    if isinstance(labels, Sequence) and labels and all(isinstance(row, Mapping) for row in labels):
+        keys = dict.fromkeys(str(key) for row in labels for key in row)
+        return {key: [row.get(key) for row in labels] for key in keys}
+    own = getattr(labels, "name", None)
+    try:
+        entries = np.asarray(_plain(labels), object)
+    except ValueError:
+        raise UserError(
+            f"{name}: labels are rows of different lengths; expected one entry, or one row, for each sample"
+        ) from None
+    if entries.ndim == 1:
+        return {str(own) if own is not None else "label": entries.tolist()}
+    if entries.ndim == 2:
+        return {f"label{i}" if entries.shape[1] > 1 else "label": column.tolist() for i, column in enumerate(entries.T)}
+    raise UserError(f"{name}: labels have shape {entries.shape}; expected (n,) or (n, labels)")
+
+
+def _entry(entry: Any) -> Any:
+    """An entry as a plain value, None where it is missing."""
+    if isinstance(entry, np.generic):
+        entry = entry.item()
+    if isinstance(entry, torch.Tensor) and entry.numel() == 1:
+        entry = entry.item()
+    if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(entry, float):
+        if np.isnan(entry):
+            return None
+        return int(entry) if entry.is_integer() else entry  # a class is "3", not "3.0"
+    return entry
+
+
+def _read(
+    name: str, found: Mapping[str, Sequence[Any]], n: int, kinds: Mapping[str, str] | None, like: Described | None
+) -> tuple[Schema, np.ndarray, np.ndarray]:
+    for column in kinds or {}:
+        if column not in found:
+            raise UserError(f"{name}: {unknown('label', column, found)}")
+    try:
+        known = None if like is None else like.schema
+        return columns.read(found, n, kinds=kinds, known=known, where=lambda row: f"{name}, row {row + 1}")
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+
+
+# -- samples ----------------------------------------------------------------------------------------------------------
+
+
+def _samples(name: str, x: Any) -> tuple[np.ndarray, list[str]]:
+    """Samples as a data set holds them: ``(n, d)`` float32, or ``(n, channels, height, width)``; and notes."""
+    array = _stacked(name, x)
+    if array.dtype.kind == "O":
+        array = _numbers(name, array)
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"{name}: x holds {array.dtype}, not numbers")
+    if 0 in array.shape:
+        raise UserError(f"{name}: x has shape {array.shape}, so there is nothing in it")
+    if array.ndim == 2:
+        _check_precision(name, array)
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(array, np.float32), []
+    if array.ndim not in (3, 4):
+        raise UserError(
+            f"{name}: x has shape {array.shape}; expected (n, d) numbers, or pictures (n, h, w), (n, h, w, channels) or "
+            "(n, channels, h, w)"
+        )
+    array = array[:, None] if array.ndim == 3 else array
+    if array.shape[1] > 4 and array.shape[3] <= 4:
+        array = array.transpose(0, 3, 1, 2)
+    return _shades(name, array)
+
+
+def _shades(name: str, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Pictures as uint8, or as float32 in [0, 1]."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array), []
+    low, high = float(array.min()), float(array.max())
+    if array.dtype == bool:
+        return np.ascontiguousarray(array.astype(np.uint8) * 255), []
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(array)).any(axis=(1, 2, 3)).argmax())
+        raise UserError(f"{name}: picture {bad} holds NaN or infinity, which a picture cannot")
+    if array.dtype.kind == "f" and low >= 0 and high <= 1:
+        return np.ascontiguousarray(array, np.float32), []
+    if array.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return np.ascontiguousarray(array.astype(np.uint8)), [f"whole numbers up to {high:.0f} are read as shades of 0 to 255"]
+    hint = "divide them by 255" if low >= 0 and high <= 255 else "put them between 0 and 1"
+    raise UserError(
+        f"{name}: pictures hold {array.dtype} from {low:g} to {high:g}; expected uint8, or numbers in [0, 1]: {hint}"
+    )
+
+
+def _stacked(name: str, x: Any) -> np.ndarray:
+    plain = _plain(x)
+    if isinstance(plain, np.ndarray):
+        return plain
+    rows = [np.asarray(_plain(row)) for row in plain]
+    if not rows:
+        raise UserError(f"{name}: x is empty")
+    odd = next((i for i, row in enumerate(rows) if row.shape != rows[0].shape), None)
+    if odd is not None:
+        raise UserError(
+            f"{name}: samples of different shapes: row 1 has {rows[0].shape}, row {odd + 1} has {rows[odd].shape}; pictures of "
+            "different sizes are read by labelspace.Dataset.from_images"
+        )
+    return np.stack(rows)
+
+
+def _plain(x: Any) -> Any:
+    """Tensors and series as arrays; everything else as it is."""
+    if isinstance(x, torch.Tensor):
+        return x.detach().cpu().numpy()
+    return x.to_numpy() if hasattr(x, "to_numpy") else x
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    """An array of objects as numbers, NaN where one is missing. Raises UserError naming the first that is none."""
+    flat = [_entry(entry) for entry in array.ravel().tolist()]
+    for place, entry in enumerate(flat):
+        if entry is not None and not isinstance(entry, int | float):
+            at = np.unravel_index(place, array.shape)
+            where = f"row {int(at[0]) + 1}" + (f", column {int(at[1]) + 1}" if len(at) > 1 else "")
+            raise UserError(f"{name}, {where}: {entry!r} ({type(entry).__name__}) is not a number")
+    return np.array([np.nan if entry is None else float(entry) for entry in flat]).reshape(array.shape)
+
+
+def _check_precision(name: str, x: np.ndarray) -> None:
+    """Raises UserError for a column whose numbers float32 cannot hold or cannot tell apart."""
+    if x.dtype.kind not in "fiu" or x.dtype.itemsize < 4:
+        return
+    wide = x.astype(np.float64)
+    large = np.abs(wide) > np.finfo(np.float32).max
+    large &= np.isfinite(wide)
+    if large.any():
+        row, column = np.argwhere(large)[0]
+        raise UserError(
+            f"{name}, row {row + 1}, column {column + 1}: {wide[row, column]:g} is larger than single precision holds"
+        )
+    with np.errstate(invalid="ignore"):
+        finite = np.where(np.isfinite(wide), wide, np.nan)
+        known = np.isfinite(wide).any(axis=0)
+        centre, spread = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        centre[known], spread[known] = np.nanmean(finite[:, known], 0), np.nanstd(finite[:, known], 0)
+    bad = np.flatnonzero((spread > 0) & (spread < 1e-6 * np.abs(centre)))
+    if len(bad):
+        raise UserError(
+            f"{name}: column {bad[0] + 1} varies by {spread[bad[0]]:.2g} around {centre[bad[0]]:.9g}, less than single "
+            "precision can hold; subtract what is common"
+        )
+
+
+def _variables(name: str, x: np.ndarray, names: Sequence[str]) -> tuple[tuple[Variable, ...], str]:
+    """What the columns of vectors are called, and the likelihood of a table where cells are missing."""
+    if x.ndim != 2:
+        if len(names):
+            raise UserError(f"{name}: names are for the columns of vectors, and x holds pictures")
+        return (), ""
+    if len(names) and len(names) != x.shape[1]:
+        raise UserError(f"{name}: {len(names)} names for {x.shape[1]} columns of x; expected one for each")
+    if len(set(names)) < len(names):
+        raise UserError(f"{name}: two columns are called {Counter(names).most_common(1)[0][0]!r}")
+    called = [str(one) for one in names]
+    if np.isnan(x).any():
+        variables = tuple(Variable(one) for one in called or [f"x{i + 1}" for i in range(x.shape[1])])
+        return variables, table_likelihood(variables)
+    return tuple(Variable(one) for one in called), ""
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def as_picture(picture: Picture, called: str) -> Image.Image:
+    """A picture as PIL has it. Raises UserError naming it where it cannot be read."""
+    if isinstance(picture, Image.Image):
+        return picture
+    if isinstance(picture, str | PathLike):
+        path = Path(picture).expanduser()
+        try:
+            opened = Image.open(path)
+            opened.load()
+            return opened
+        except FileNotFoundError:
+            raise UserError(f"{called}: no such picture") from None
+        except images.UNREADABLE as error:
+            raise UserError(f"{called} cannot be read as a picture: {error}") from None
+    array = np.asarray(_plain(picture))
+    if array.ndim == 2:
+        array = array[None]
+    elif array.ndim == 3 and array.shape[0] > 4:
+        array = array.transpose(2, 0, 1)
+    if array.ndim != 3 or array.shape[0] not in images.MODES or 0 in array.shape:
+        raise UserError(
+            f"{called} has shape {np.asarray(_plain(picture)).shape}; expected (h, w), (h, w, channels) or (channels, h, w) "
+            "with 1, 3 or 4 channels"
+        )
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"{called} holds {array.dtype}, not numbers")
+    shades, _ = _shades(called, array[None])
+    grey = shades[0] if shades.dtype == np.uint8 else np.round(shades[0] * 255).astype(np.uint8)
+    return Image.fromarray(grey[0] if len(grey) == 1 else np.ascontiguousarray(grey.transpose(1, 2, 0)))
+
+
+def pixels(picture: Picture, called: str, channels: int, size: tuple[int, int], crop: str) -> np.ndarray:
+    """A picture as ``(channels, height, width)`` uint8. Raises UserError naming it where it cannot be read."""
+    try:
+        return images.pixels(as_picture(picture, called), channels, size, crop)
+    except UserError:
+        raise
+    except images.UNREADABLE as error:
+        raise UserError(f"{called} cannot be read as a picture: {error}") from None
+
+
+def _look(called: str, picture: Picture) -> tuple[tuple[int, int], int]:
+    """Height, width and channels of a picture."""
+    if isinstance(picture, str | PathLike):
+        path = Path(picture).expanduser()
+        if path.exists():
+            found = images.look([path])[path]
+            if isinstance(found, str):
+                raise UserError(f"{called} cannot be read as a picture: {found}")
+            return found
+    found = as_picture(picture, called)
+    turned = found.size if found.getexif().get(0x0112, 1) < 5 else found.size[::-1]
+    return (turned[1], turned[0]), images.bands(found)
+
+
+def _called(i: int, picture: Picture) -> str:
+    return f"picture {i} ({str(picture)!r})" if isinstance(picture, str | PathLike) else f"picture {i}"
+
+
+def _are_pictures(given: Any) -> bool:
+    """Whether a list is one of pictures: PIL images, files, or arrays of two or three dimensions."""
+    if not isinstance(given, list | tuple) or not len(given):
+        return False
+    first = given[0]
+    if isinstance(first, Image.Image | str | PathLike):
+        return True
+    return isinstance(first, np.ndarray | torch.Tensor) and first.ndim in (2, 3)
+
+
+# -- torch data sets --------------------------------------------------------------------------------------------------
+
+
+def _items(name: str, dataset: Any) -> list[Any]:
+    try:
+        if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+            items = [dataset[i] for i in range(len(dataset))]
+        else:
+            items = list(dataset)
+    except (TypeError, IndexError, KeyError, NotImplementedError) as error:
+        raise UserError(f"{name}: the data set cannot be read item by item: {type(error).__name__} {error}") from None
+    if not items:
+        raise UserError(f"{name}: the data set has no item")
+    return items
+
+
+def _taken_apart(name: str, items: list[Any], x: str) -> tuple[list[Any], dict[str, list[Any]]]:
+    """Samples, and the other entries of items as columns."""
+    first = items[0]
+    if isinstance(first, Mapping):
+        keys = ", ".join(map(str, first))
+        if not x:
+            raise UserError(
+                f"{name}: item 0 is a mapping with {keys}; say which of them is the sample, x={next(iter(first), '')!r}"
+            )
+        odd = next((i for i, item in enumerate(items) if not isinstance(item, Mapping) or x not in item), None)
+        if odd is not None:
+            raise UserError(f"{name}: item {odd} has no {x!r}; item 0 has {keys}")
+        rest = dict.fromkeys(key for item in items for key in item if key != x)
+        return [item[x] for item in items], {str(key): [_entry(item.get(key)) for item in items] for key in rest}
+    if not isinstance(first, tuple | list):
+        return items, {}
+    width = len(first)
+    odd = next((i for i, item in enumerate(items) if not isinstance(item, tuple | list) or len(item) != width), None)
+    if odd is not None:
+        raise UserError(f"{name}: item {odd} is not like item 0, which has {width} entries")
+    found: dict[str, list[Any]] = {}
+    for place in range(1, width):
+        called = "label" if width == 2 else f"label{place - 1}"
+        entries = [item[place] for item in items]
+        if isinstance(entries[0], Mapping):
+            found |= {str(key): [_entry(entry.get(key)) for entry in entries] for key in entries[0]}
+        elif isinstance(entries[0], torch.Tensor | np.ndarray) and entries[0].ndim == 1:
+            rows = _stacked(f"{name}: labels", entries)
+            found |= {f"{called}.{i}": [_entry(entry) for entry in column] for i, column in enumerate(rows.T)}
+        else:
+            found[called] = [_entry(entry) for entry in entries]
+    return [item[0] for item in items], found
+
+
+def _chosen(name: str, found: dict[str, list[Any]], labels: list[str]) -> dict[str, list[Any]]:
+    """Columns under the names that are asked for: of their own, or in their order."""
+    if all(label in found for label in labels):
+        return {label: found[label] for label in labels}
+    if len(labels) == len(found):
+        return dict(zip(labels, found.values(), strict=True))
+    absent = next(label for label in labels if label not in found)
+    raise UserError(f"{name}: {unknown('label', absent, found)}")
+
+
+# -- what they share --------------------------------------------------------------------------------------------------
+
+
+def _is_frame(given: Any) -> bool:
+    """Whether something is a frame of any library that narwhals knows."""
+    if not hasattr(given, "columns") or isinstance(given, Mapping | Dataset):
+        return False
+    import narwhals as nw
+
+    try:
+        nw.from_native(given, eager_only=True)
+    except TypeError:
+        return False
+    except Exception as error:
+        if type(error).__module__.startswith("narwhals"):
+            return True  # a frame with something wrong in it, which is said where it is read
+        raise
+    return True
+
+
+def _frame(name: str, frame: Any) -> dict[str, list[Any]]:
+    """Columns of a frame: name -> entries. Raises UserError for what is none, or has two columns of one name."""
+    import narwhals as nw
+    from narwhals.exceptions import DuplicateError
+
+    try:
+        found = nw.from_native(frame, eager_only=True)
+        odd = [column for column in found.columns if not isinstance(column, str)]
+        if odd:
+            raise UserError(f"{name}: column {odd[0]!r} has a name that is no text; rename it (frame.columns = ...)")
+        return {column: found[column].to_list() for column in found.columns}
+    except DuplicateError:
+        twice = Counter(map(str, frame.columns)).most_common(1)[0][0]
+        raise UserError(f"{name}: two columns are called {twice!r}; rename or drop one") from None
+    except TypeError:
+        raise UserError(f"{name}: expected a frame (pandas, polars, pyarrow, ...), got {type(frame).__name__}") from None
+
+
+def _index(frame: Any) -> list[Any] | None:
+    """The names of a pandas frame's rows where it has any: other than 0, 1, 2, ..., and none twice."""
+    index = getattr(frame, "index", None)
+    if index is None or type(index).__name__ == "RangeIndex" or not getattr(index, "is_unique", False):
+        return None
+    entries = list(index)
+    return None if entries == list(range(len(entries))) else entries
+
+
+def _unusable(entries: Sequence[Any]) -> str:
+    """What a column of a frame holds that is neither numbers nor texts; '' where there is no such thing."""
+    for entry in entries:
+        if isinstance(entry, list | tuple | dict | set | np.ndarray | torch.Tensor | bytes | complex):
+            return f"{type(entry).__name__} values"
+    return ""
+
+
+def _entries(entries: Any) -> list[Any]:
+    plain = _plain(entries)
+    return plain.tolist() if isinstance(plain, np.ndarray) else list(plain)
+
+
+def _splits(name: str, splits: Any, n: int) -> dict[Split, np.ndarray]:
+    """Rows of each split; empty where none are given."""
+    if splits is None:
+        return {}
+    if isinstance(splits, Mapping):
+        found: dict[Split, np.ndarray] = {}
+        for split, rows in splits.items():
+            if split not in SPLITS:
+                raise UserError(f"{name}: {unknown('split', str(split), SPLITS)}")
+            rows = np.asarray(_plain(rows))
+            rows = np.flatnonzero(rows) if rows.dtype == bool and len(rows) == n else rows.astype(int)
+            if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+                raise UserError(f"{name}: split {split!r} has row {int(rows.max())}, and there are {n}, counted from 0")
+            found[split] = np.sort(rows)
+        taken = np.concatenate(list(found.values()))
+        if len(np.unique(taken)) < len(taken):
+            raise UserError(f"{name}: row {Counter(taken.tolist()).most_common(1)[0][0]} is in two splits")
+        return found
+    words = [str(word) for word in _entries(splits)]
+    if len(words) != n:
+        raise UserError(f"{name}: splits has {len(words)} entries for {n} samples; expected one for each")
+    for row, word in enumerate(words):
+        if word not in SPLITS:
+            raise UserError(f"{name}, row {row + 1}: {unknown('split', word, SPLITS)}")
+    return {split: np.flatnonzero(np.array(words) == split) for split in SPLITS if split in words}
+
+
+def _made(
+    name: str,
+    x: np.ndarray,
+    labels: LabelColumns,
+    n: int,
+    ids: Sequence[Any] | np.ndarray | None,
+    kinds: Mapping[str, str] | None,
+    splits: Splits,
+    group: str | Array,
+    seed: int,
+    notes: list[str],
+    like: Described | None,
+    **more: Any,
+) -> Dataset:
+    schema, values, observed = _read(name, label_columns(name, labels, n), n, kinds, like)
+    if ids is not None:
+        ids = np.array([str(entry) for entry in _entries(ids)])
+        if len(ids) != n:
+            raise UserError(f"{name}: {len(ids)} ids for {n} samples; expected one for each")
+        if len(set(ids)) < n:
+            raise UserError(f"{name}: two samples are called {Counter(ids.tolist()).most_common(1)[0][0]!r}")
+    keys, together = {}, group if isinstance(group, str) else "group"
+    if not isinstance(group, str):
+        entries = [_entry(entry) for entry in _entries(group)]
+        if len(entries) != n:
+            raise UserError(f"{name}: group has {len(entries)} entries for {n} samples; expected one for each")
+        keys = {together: np.array(["" if entry is None else str(entry) for entry in entries])}
+    data = Dataset(
+        f"{_SCHEME}:{name}",
+        x,
+        values,
+        observed,
+        schema,
+        _splits(name, splits, n) or random_splits(n, seed),
+        notes=tuple(notes),
+        ids=ids,
+        keys=keys,
+        seed=seed,
+        **more,
+    )
+    return _grouped(data, together, seed)
+
+
+def _grouped(data: Dataset, group: str, seed: int) -> Dataset:
+    data = replace(data, seed=seed) if is_memory(data.address) else data
+    return data.group(group, seed) if group else data
+
+
+def missing_data(address: str, about: str) -> UserError:
+    """The error where a run's data were in memory and are not given."""
+    return UserError(
+        f"the run was trained on data in memory ({about or address.partition(':')[2]}), which are not kept with it; give them "
+        f"with {option('data')}, as they were (data.save(FILE) writes an archive that npz:FILE names)"
+    )
