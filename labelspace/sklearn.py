@@ -22,8 +22,7 @@ from labelspace.data import columns
 from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, categorical
-from labelspace.models import build, model_class
-from labelspace.results import samples
+from labelspace.models import build, model_class, of_data
 from labelspace.training.fit import fit
 
 
@@ -125,7 +124,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         """Mean codes ``(n, coordinates)`` of the blocks, side by side."""
         check_is_fitted(self)
         data = self._dataset(X)
-        codes = samples.codes(self.model_, data, ignore_labels=True)
+        codes = of_data.codes(self.model_, data, ignore_labels=True)
         return concatenate(codes.take(self._names())).numpy()
 
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -139,14 +138,14 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
             raise UserError("a sample is decoded from all blocks; this transformer returns only " + ", ".join(self._names()))
         code = torch.from_numpy(check_array(X, dtype=np.float32))  # type: ignore[arg-type]
         with torch.no_grad():
-            parts = [self.model_.decode(self.model_.blocks.split(part)).mean for part in code.split(samples.CHUNK)]
+            parts = [self.model_.decode(self.model_.blocks.split(part)).mean for part in code.split(of_data.CHUNK)]
         return torch.cat(parts).numpy()
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The most probable labels: ``(n,)`` where y was, else ``(n, labels)``, with the values that y had."""
         check_is_fitted(self)
         data = self._dataset(X)
-        modes = [self.model_.predict(data.samples(rows)).mode() for rows in samples.chunks(np.arange(len(data)))]
+        modes = [self.model_.predict(data.samples(rows)).mode() for rows in of_data.chunks(np.arange(len(data)))]
         values = torch.cat(modes).numpy()
         found = [v if known is None else known[v.astype(int)] for v, known in zip(values.T, self._originals, strict=True)]
         if self._flat:
@@ -158,7 +157,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Probabilities ``(n, classes)`` of a single discrete label, in the order of ``classes_``."""
         data = self._dataset(X)
-        parts = [self.model_.predict(data.samples(rows)).log_table(0).exp() for rows in samples.chunks(np.arange(len(data)))]
+        parts = [self.model_.predict(data.samples(rows)).log_table(0).exp() for rows in of_data.chunks(np.arange(len(data)))]
         return torch.cat(parts).numpy()
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -193,7 +192,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         x = self._samples(given, reset=False)
         empty = np.zeros((len(x), 0), np.float32)
         data = Dataset("memory:transformer", x, empty, empty.astype(bool), Schema(), {})
-        samples.check_fit(self.model_, data)
+        of_data.check_fit(self.model_, data)
         return data
 
     def _label(self, name: str, column: list[Any]) -> Label:

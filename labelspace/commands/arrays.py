@@ -15,9 +15,9 @@ from labelspace.commands.data import open_like
 from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
-from labelspace.models import name_of
+from labelspace.models import name_of, of_data
 from labelspace.models.base import Model
-from labelspace.results import annotated, samples, writers
+from labelspace.results import annotated, writers
 from labelspace.storage import files
 
 
@@ -31,7 +31,7 @@ def embed(given: argparse.Namespace) -> None:
         raise UserError(f"--out {given.out!r} takes codes of the cells of an AnnData file; name the data as h5ad:FILE")
     model, data = open_for(given.run_directory, given.data)
     with terminal.bar("encoding") as progress:
-        codes = samples.codes(model, data, ignore_labels=given.ignore_labels, progress=progress)
+        codes = of_data.codes(model, data, ignore_labels=given.ignore_labels, progress=progress)
     arrays = {name: code.numpy() for name, code in codes.items()}
     shapes = endings[out.suffix.lower()](given, model, data, arrays)
     if given.json:
@@ -41,7 +41,7 @@ def embed(given: argparse.Namespace) -> None:
 
 
 def _archive(given: argparse.Namespace, model: Model, data: Dataset, codes: dict[str, np.ndarray]) -> dict[str, list[int]]:
-    arrays: dict[str, np.ndarray] = {**codes, "ids": samples.names(data), "split": samples.splits(data)}
+    arrays: dict[str, np.ndarray] = {**codes, "ids": of_data.names(data), "split": of_data.splits(data)}
     for name, column in data.schema.decode(data.values, data.observed).items():
         arrays[f"label.{name}"] = np.array(["" if entry is None else str(entry) for entry in column])
     buffer = io.BytesIO()
@@ -51,7 +51,7 @@ def _archive(given: argparse.Namespace, model: Model, data: Dataset, codes: dict
 
 
 def _table(given: argparse.Namespace, model: Model, data: Dataset, codes: dict[str, np.ndarray]) -> dict[str, list[int]]:
-    columns: dict[str, Any] = {"id": samples.names(data), "split": samples.splits(data)}
+    columns: dict[str, Any] = {"id": of_data.names(data), "split": of_data.splits(data)}
     columns |= data.schema.decode(data.values, data.observed)
     for name, code in codes.items():
         columns |= {f"{name}.{i}": column for i, column in enumerate(code.T)}
@@ -71,7 +71,7 @@ def _annotated(given: argparse.Namespace, model: Model, data: Dataset, codes: di
         "labels": [block.label or "" for block in model.blocks],
         "labels_given": not given.ignore_labels,
     }
-    keys = annotated.write(Path(path), Path(given.out), samples.names(data), codes, record)
+    keys = annotated.write(Path(path), Path(given.out), of_data.names(data), codes, record)
     sizes = [model.blocks.size, *(block.size for block in model.blocks)]
     return {f"obsm[{key!r}]": [len(data), size] for key, size in zip(keys, sizes, strict=True)}
 
@@ -83,8 +83,8 @@ def predict(given: argparse.Namespace) -> None:
     model, data = open_for(given.run_directory, given.data)
     writers.refuse(model.schema, writers.RESERVED)
     with terminal.bar("predicting") as progress:
-        predicted = samples.predictions(model, data, progress)
-    columns: dict[str, Any] = {"id": samples.names(data).tolist(), "split": samples.splits(data).tolist(), **predicted}
+        predicted = of_data.predictions(model, data, progress)
+    columns: dict[str, Any] = {"id": of_data.names(data).tolist(), "split": of_data.splits(data).tolist(), **predicted}
     if given.out:
         with writers.table(Path(given.out), model.schema) as rows:
             rows.add(columns)
@@ -104,5 +104,5 @@ def open_for(run_directory: str, address: str) -> tuple[Model, Dataset]:
     """
     model = saving.load(run_directory)
     data = open_like(model, run_directory, address)
-    samples.check_fit(model, data)
+    of_data.check_fit(model, data)
     return model, data

@@ -16,10 +16,10 @@ from labelspace.commands.data import open_like
 from labelspace.data.dataset import SPLITS, Dataset
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels
-from labelspace.models import name_of
+from labelspace.models import name_of, of_data
 from labelspace.models.base import Model
 from labelspace.report.runs import shown_address
-from labelspace.results import samples, writers
+from labelspace.results import writers
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 
@@ -68,8 +68,8 @@ def each(
         options: what the record says of the edit beside its own options.
     """
     data, rows = _chosen(given, model)
-    values, observed = samples.known_labels(model, data)
-    ids, splits = samples.names(data), samples.splits(data)
+    values, observed = of_data.known_labels(model, data)
+    ids, splits = of_data.names(data), of_data.splits(data)
     changed: dict[str, None] = {}
     record: dict[str, Any] = {}
 
@@ -133,11 +133,11 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         pool = np.arange(len(donors))
     if given.seed < 0:
         raise UserError(f"the seed must be 0 or larger, got {given.seed}")
-    samples.check_fit(model, donors)
+    of_data.check_fit(model, donors)
     if len(pool) == 0:
         raise UserError(f"--donors {given.donors} has no sample")
-    values, observed = samples.known_labels(model, donors)
-    ids = samples.names(donors)
+    values, observed = of_data.known_labels(model, donors)
+    ids = of_data.names(donors)
 
     def drawn(places: np.ndarray) -> np.ndarray:
         """Rows of the donors of some samples, each a function of the seed and the sample's place."""
@@ -195,7 +195,7 @@ def _write(
         writers.writer(Path(given.out), model, n, summary, given.overwrite) as written,
         terminal.bar(given.command) as progress,
     ):
-        for places in samples.chunks(np.arange(n)):
+        for places in of_data.chunks(np.arange(n)):
             written.add(one(places))
             progress(int(places[-1]) + 1, n)
     record = summary()
@@ -210,7 +210,7 @@ def _write(
 def _chosen(given: argparse.Namespace, model: Model) -> tuple[Dataset, np.ndarray]:
     """The data set that was asked for, and the rows of it."""
     data = open_like(model, given.run_directory, given.data) if given.data else _own(given)
-    samples.check_fit(model, data)
+    of_data.check_fit(model, data)
     rows = data.rows(given.split) if given.split else np.arange(len(data))
     if len(rows) == 0:
         raise UserError(f"{data.address} has no sample" + (f" in its {given.split} split" if given.split else ""))

@@ -65,7 +65,7 @@ def from_arrays(
     like: Described | None = None,
 ) -> Dataset:
     """See :meth:`Dataset.from_arrays`."""
-    if _is_frame(x):
+    if is_frame(x):
         raise UserError(f"{name}: x is a frame; labelspace.Dataset.from_frame reads its columns by name and kind")
     samples, notes = _samples(name, x)
     n = len(samples)
@@ -145,9 +145,9 @@ def from_images(
     given = list(pictures)
     if not given:
         raise UserError(f"{name}: there is no picture")
-    called = [_called(i, picture) for i, picture in enumerate(given)]
+    called_ = [called(i, picture) for i, picture in enumerate(given)]
     notes: list[str] = []
-    looked = [_look(called[i], picture) for i, picture in enumerate(given)]
+    looked = [_look(called_[i], picture) for i, picture in enumerate(given)]
     sizes, bands = Counter(found[0] for found in looked), Counter(found[1] for found in looked)
     if not size and len(sizes) > 1:
         notes.append(f"pictures of {len(sizes)} sizes are fitted to {_SIDE} x {_SIDE} (crop {crop!r}); size= chooses another")
@@ -158,7 +158,7 @@ def from_images(
         notes.append(f"pictures of {height} x {width} are fitted to {_SIDE} x {_SIDE} (crop {crop!r}); size= chooses another")
         height = width = _SIDE
     channels = channels or (next(iter(bands)) if len(bands) == 1 else 3)
-    x = np.stack([pixels(picture, called[i], channels, (height, width), crop) for i, picture in enumerate(given)])
+    x = np.stack([pixels(picture, called_[i], channels, (height, width), crop) for i, picture in enumerate(given)])
     if ids is None and all(isinstance(picture, str | PathLike) for picture in given):
         paths = [str(Path(picture)) for picture in given]  # type: ignore[arg-type]
         ids = paths if len(set(paths)) == len(paths) else None
@@ -234,7 +234,7 @@ def from_torch(
         if all(entry is None or (isinstance(entry, int) and 0 <= entry < n) for entry in entries):
             found = {label: [None if entry is None else classes[entry] for entry in entries]}
             schema = Schema([categorical(label, list(classes))])
-    if _are_pictures(samples):
+    if are_pictures(samples):
         data = from_images(
             samples,
             found,
@@ -275,11 +275,11 @@ def opened(
         return _grouped(given, group, seed).select(names)
     if type(given).__module__.partition(".")[0] == "anndata":
         return from_anndata(given, names, group=group, seed=seed, like=like, progress=progress)
-    if _is_frame(given):
+    if is_frame(given):
         return from_frame(given, names, group=group, seed=seed, like=like)
     if isinstance(given, torch.utils.data.Dataset):
         return from_torch(given, names, group=group, seed=seed, like=like)
-    if isinstance(given, Mapping) or (isinstance(given, list | tuple) and _are_pictures(given)):
+    if isinstance(given, Mapping) or (isinstance(given, list | tuple) and are_pictures(given)):
         return from_images(given, names, group=group, seed=seed, like=like)
     if isinstance(given, np.ndarray | torch.Tensor | list | tuple):
         return from_arrays(given, names, group=group, seed=seed, like=like)
@@ -307,7 +307,7 @@ def label_columns(name: str, labels: LabelColumns, n: int) -> dict[str, list[Any
     """
     if labels is None:
         return {}
-    if _is_frame(labels):
+    if is_frame(labels):
         found = _frame(f"{name}: labels", labels)
     elif isinstance(labels, Mapping):
         found = {str(column): _entries(entries) for column, entries in labels.items()}
@@ -316,7 +316,7 @@ def label_columns(name: str, labels: LabelColumns, n: int) -> dict[str, list[Any
     for column, entries in found.items():
         if len(entries) != n:
             raise UserError(f"{name}: label {column!r} has {len(entries):,} entries for {n:,} samples; expected one for each")
-    return {str(column): [_entry(entry) for entry in entries] for column, entries in found.items()}
+    return {str(column): [plain_entry(entry) for entry in entries] for column, entries in found.items()}
 
 
 def _unnamed(name: str, labels: Any) -> dict[str, Sequence[Any]]:
@@ -338,7 +338,7 @@ def _unnamed(name: str, labels: Any) -> dict[str, Sequence[Any]]:
     raise UserError(f"{name}: labels have shape {entries.shape}; expected (n,) or (n, labels)")
 
 
-def _entry(entry: Any) -> Any:
+def plain_entry(entry: Any) -> Any:
     """An entry as a plain value, None where it is missing."""
     if isinstance(entry, np.generic):
         entry = entry.item()
@@ -438,7 +438,7 @@ def _plain(x: Any) -> Any:
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     """An array of objects as numbers, NaN where one is missing. Raises UserError naming the first that is none."""
-    flat = [_entry(entry) for entry in array.ravel().tolist()]
+    flat = [plain_entry(entry) for entry in array.ravel().tolist()]
     for place, entry in enumerate(flat):
         if entry is not None and not isinstance(entry, int | float):
             at = np.unravel_index(place, array.shape)
@@ -547,11 +547,12 @@ def _look(called: str, picture: Picture) -> tuple[tuple[int, int], int]:
     return (turned[1], turned[0]), images.bands(found)
 
 
-def _called(i: int, picture: Picture) -> str:
+def called(i: int, picture: Picture) -> str:
+    """What a picture is called in messages."""
     return f"picture {i} ({str(picture)!r})" if isinstance(picture, str | PathLike) else f"picture {i}"
 
 
-def _are_pictures(given: Any) -> bool:
+def are_pictures(given: Any) -> bool:
     """Whether a list is one of pictures: PIL images, files, or arrays of two or three dimensions."""
     if not isinstance(given, list | tuple) or not len(given):
         return False
@@ -590,7 +591,7 @@ def _taken_apart(name: str, items: list[Any], x: str) -> tuple[list[Any], dict[s
         if odd is not None:
             raise UserError(f"{name}: item {odd} has no {x!r}; item 0 has {keys}")
         rest = dict.fromkeys(key for item in items for key in item if key != x)
-        return [item[x] for item in items], {str(key): [_entry(item.get(key)) for item in items] for key in rest}
+        return [item[x] for item in items], {str(key): [plain_entry(item.get(key)) for item in items] for key in rest}
     if not isinstance(first, tuple | list):
         return items, {}
     width = len(first)
@@ -602,12 +603,12 @@ def _taken_apart(name: str, items: list[Any], x: str) -> tuple[list[Any], dict[s
         called = "label" if width == 2 else f"label{place - 1}"
         entries = [item[place] for item in items]
         if isinstance(entries[0], Mapping):
-            found |= {str(key): [_entry(entry.get(key)) for entry in entries] for key in entries[0]}
+            found |= {str(key): [plain_entry(entry.get(key)) for entry in entries] for key in entries[0]}
         elif isinstance(entries[0], torch.Tensor | np.ndarray) and entries[0].ndim == 1:
             rows = _stacked(f"{name}: labels", entries)
-            found |= {f"{called}.{i}": [_entry(entry) for entry in column] for i, column in enumerate(rows.T)}
+            found |= {f"{called}.{i}": [plain_entry(entry) for entry in column] for i, column in enumerate(rows.T)}
         else:
-            found[called] = [_entry(entry) for entry in entries]
+            found[called] = [plain_entry(entry) for entry in entries]
     return [item[0] for item in items], found
 
 
@@ -624,7 +625,7 @@ def _chosen(name: str, found: dict[str, list[Any]], labels: list[str]) -> dict[s
 # -- what they share --------------------------------------------------------------------------------------------------
 
 
-def _is_frame(given: Any) -> bool:
+def is_frame(given: Any) -> bool:
     """Whether something is a frame of any library that narwhals knows."""
     if not hasattr(given, "columns") or isinstance(given, Mapping | Dataset):
         return False
@@ -657,6 +658,11 @@ def _frame(name: str, frame: Any) -> dict[str, list[Any]]:
         raise UserError(f"{name}: two columns are called {twice!r}; rename or drop one") from None
     except TypeError:
         raise UserError(f"{name}: expected a frame (pandas, polars, pyarrow, ...), got {type(frame).__name__}") from None
+
+
+def frame_columns(frame: Any) -> list[str]:
+    """The names of a frame's columns."""
+    return [str(column) for column in frame.columns] if not hasattr(frame, "column_names") else list(frame.column_names)
 
 
 def _index(frame: Any) -> list[Any] | None:
@@ -731,7 +737,7 @@ def _made(
             raise UserError(f"{name}: two samples are called {Counter(ids.tolist()).most_common(1)[0][0]!r}")
     keys, together = {}, group if isinstance(group, str) else "group"
     if not isinstance(group, str):
-        entries = [_entry(entry) for entry in _entries(group)]
+        entries = [plain_entry(entry) for entry in _entries(group)]
         if len(entries) != n:
             raise UserError(f"{name}: group has {len(entries)} entries for {n} samples; expected one for each")
         keys = {together: np.array(["" if entry is None else str(entry) for entry in entries])}

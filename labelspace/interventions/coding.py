@@ -10,12 +10,14 @@ from torch import Tensor
 
 from labelspace.blocks import Block, Latents, modes
 from labelspace.errors import UserError, unknown
+from labelspace.interventions.given import Given, LabelsGiven, Samples, labels_of
 from labelspace.interventions.record import Labels
 from labelspace.models.base import Model
 
 
-def as_batch(model: Model, x: Tensor) -> tuple[Tensor, bool]:
+def as_batch(model: Model, x: Samples) -> tuple[Tensor, bool]:
     """A batch from one sample or a batch, and whether it was one sample."""
+    x = x if isinstance(x, Tensor) else Given.of(model, x).x
     single = tuple(x.shape) == model.shape
     batch = x[None] if single else x
     if tuple(batch.shape[1:]) != model.shape:
@@ -32,9 +34,10 @@ def chosen_block(model: Model, intervention: str, label: str | None, block: str 
     return model.blocks.of(label) if label is not None else model.blocks.named(str(block))
 
 
-def encode(model: Model, x: Tensor, labels: Labels | None) -> tuple[Latents[Tensor], Labels]:
+def encode(model: Model, x: Tensor, labels: LabelsGiven | None) -> tuple[Latents[Tensor], Labels]:
     """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted."""
-    values, observed = (t.to(x.device) for t in labels) if labels is not None else (None, None)
+    known = labels_of(model, labels, len(x))
+    values, observed = (t.to(x.device) for t in known) if known is not None else (None, None)
     if model.encoder_needs_labels and len(model.schema):
         values = model.complete(x, values, observed)
         observed = torch.ones_like(values, dtype=torch.bool)

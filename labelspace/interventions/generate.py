@@ -11,7 +11,8 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.interventions.coding import as_batch, check_choice, chosen_block, encode, label_values
-from labelspace.interventions.record import Intervention, Labels, Record
+from labelspace.interventions.given import LabelsGiven, Samples, takes_samples
+from labelspace.interventions.record import Intervention, Record
 from labelspace.interventions.start import Start
 from labelspace.models.base import Model, Source
 
@@ -22,7 +23,7 @@ def generate(
     values: Mapping[str, Any] | None = None,
     n: int = 16,
     *,
-    keep: Tensor | None = None,
+    keep: Samples | None = None,
     source: Source = "codes",
     generator: torch.Generator | None = None,
 ) -> Intervention:
@@ -70,15 +71,16 @@ def generate(
         label_values(model, labels, schema.names if model.labelled else []),
         {"n": n, "source": source, "asked": sorted(values or {})},
     )
-    return Intervention(model.decode(codes).mean, record, codes, codes, labels)
+    return Intervention(model.decode(codes).mean, record, codes, codes, labels, model=model)
 
 
+@takes_samples
 @torch.no_grad()
 def resample(
     model: Model,
     x: Tensor,
     label: str | None = None,
-    labels: Labels | None = None,
+    labels: LabelsGiven | None = None,
     *,
     block: str | None = None,
     n: int = 8,

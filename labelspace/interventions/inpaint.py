@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.interventions.coding import as_batch, encode, label_values
-from labelspace.interventions.record import Intervention, Labels, Record
+from labelspace.interventions.given import LabelsGiven, takes_samples
+from labelspace.interventions.record import Intervention, Record
 from labelspace.models.base import Model
 
 
+@takes_samples
 @torch.no_grad()
-def inpaint(model: Model, x: Tensor, hole: Tensor, labels: Labels | None = None, *, rounds: int = 1) -> Intervention:
+def inpaint(
+    model: Model, x: Tensor, hole: Tensor | np.ndarray, labels: LabelsGiven | None = None, *, rounds: int = 1
+) -> Intervention:
     """Fills a hole: what is in it is blanked, the sample is encoded and decoded, and the result is pasted into the hole.
 
     Args:
@@ -30,7 +35,7 @@ def inpaint(model: Model, x: Tensor, hole: Tensor, labels: Labels | None = None,
     if rounds < 1:
         raise UserError(f"inpaint needs at least one round, got {rounds}")
     try:
-        mask = hole.to(batch.device, torch.bool).expand(batch.shape)
+        mask = torch.as_tensor(hole).to(batch.device, torch.bool).expand(batch.shape)
     except RuntimeError:
         raise UserError(f"a hole of shape {tuple(hole.shape)} does not fit samples of shape {model.shape}") from None
     if not bool(mask.flatten(1).any(1).all()):

@@ -12,17 +12,19 @@ from torch import Tensor
 from labelspace.blocks import Block, Latents, modes, sample
 from labelspace.errors import UserError
 from labelspace.interventions.coding import check_choice
-from labelspace.interventions.record import Intervention, Labels
+from labelspace.interventions.given import LabelsGiven, takes_samples
+from labelspace.interventions.record import Intervention
 from labelspace.interventions.start import Start
 from labelspace.models.base import Model
 
 
+@takes_samples
 @torch.no_grad()
 def set(
     model: Model,
     x: Tensor,
     values: Mapping[str, Any],
-    labels: Labels | None = None,
+    labels: LabelsGiven | None = None,
     *,
     point: Literal["typical", "prior", "draw"] = "typical",
     others: Literal["keep", "zero"] = "keep",
@@ -98,12 +100,13 @@ def _set_label(model: Model, codes, label: str, new: Tensor, old: Tensor, point:
     return codes.replace({name: chosen[name]})
 
 
+@takes_samples
 @torch.no_grad()
 def move(
     model: Model,
     x: Tensor,
     points: Mapping[str, Sequence[float] | Tensor],
-    labels: Labels | None = None,
+    labels: LabelsGiven | None = None,
     *,
     keep_detail: bool = False,
     after: Intervention | None = None,

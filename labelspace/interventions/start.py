@@ -12,6 +12,7 @@ from torch import Tensor
 from labelspace.blocks import Latents
 from labelspace.errors import UserError
 from labelspace.interventions.coding import as_batch, completed, decode, encode, label_values
+from labelspace.interventions.given import LabelsGiven
 from labelspace.interventions.record import Intervention, Labels, Record, with_earlier
 from labelspace.models.base import Model
 
@@ -39,7 +40,7 @@ class Start:
     after: Intervention | None
 
     @classmethod
-    def of(cls, model: Model, x: Tensor, labels: Labels | None, after: Intervention | None) -> Start:
+    def of(cls, model: Model, x: Tensor, labels: LabelsGiven | None, after: Intervention | None) -> Start:
         """Encodes samples, or goes on from an earlier edit of them."""
         batch, single = as_batch(model, x)
         if after is None:

@@ -7,19 +7,21 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.interventions.coding import as_batch, encode, label_values
-from labelspace.interventions.record import Intervention, Labels
+from labelspace.interventions.given import LabelsGiven, Samples, takes_samples
+from labelspace.interventions.record import Intervention
 from labelspace.interventions.start import Start
 from labelspace.models.base import Model
 
 
+@takes_samples
 @torch.no_grad()
 def transfer(
     model: Model,
     x: Tensor,
-    donor: Tensor,
+    donor: Samples,
     label: str,
-    labels: Labels | None = None,
-    donor_labels: Labels | None = None,
+    labels: LabelsGiven | None = None,
+    donor_labels: LabelsGiven | None = None,
     *,
     keep_detail: bool = False,
     after: Intervention | None = None,

@@ -13,6 +13,7 @@ from labelspace.blocks import Block, Latents
 from labelspace.distributions import Point
 from labelspace.errors import UserError
 from labelspace.interventions.coding import as_batch, check_choice, chosen_block, completed, encode, label_values
+from labelspace.interventions.given import LabelsGiven, Samples, takes_samples
 from labelspace.interventions.record import Intervention, Labels
 from labelspace.interventions.start import Start
 from labelspace.models.base import Model
@@ -20,12 +21,13 @@ from labelspace.models.base import Model
 _TAIL = 0.02  # a traversal covers the data's quantiles from this to one minus this
 
 
+@takes_samples
 @torch.no_grad()
 def traverse(
     model: Model,
     x: Tensor,
     label: str | None = None,
-    labels: Labels | None = None,
+    labels: LabelsGiven | None = None,
     *,
     block: str | None = None,
     coordinates: Sequence[int] = (0,),
@@ -122,13 +124,14 @@ def _spans(
     ]
 
 
+@takes_samples
 @torch.no_grad()
 def interpolate(
     model: Model,
     x: Tensor,
-    other: Tensor,
-    labels: Labels | None = None,
-    other_labels: Labels | None = None,
+    other: Samples,
+    labels: LabelsGiven | None = None,
+    other_labels: LabelsGiven | None = None,
     *,
     steps: int = 7,
     blocks: Sequence[str] | None = None,

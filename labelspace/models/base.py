@@ -11,14 +11,16 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict, overload
 
 import torch
 from torch import Tensor, nn
 
 from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
+from labelspace.data.dataset import Dataset
 from labelspace.data.images import Crop
+from labelspace.data.store import Progress
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError, option, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
@@ -26,6 +28,7 @@ from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models import schedules
 from labelspace.models.aggregate import AggregatePosterior
 from labelspace.models.networks import Network
+from labelspace.models.of_data import Codes, Predictions, encoded, predicted
 from labelspace.models.parts import posterior_from_bounds
 from labelspace.variables import Variable
 
@@ -451,17 +454,57 @@ class Model(nn.Module):
             return values, torch.zeros_like(values, dtype=torch.bool)
         return values, torch.ones_like(values, dtype=torch.bool) if observed is None else observed
 
-    def encode(self, x: Tensor, values: Tensor | None = None, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
-        """The posterior of samples whose labels may be missing in part or altogether."""
+    @overload
+    def encode(
+        self, x: Dataset, *, ignore_labels: bool = False, draw: torch.Generator | None = None, progress: Progress | None = None
+    ) -> Codes: ...
+    @overload
+    def encode(self, x: Tensor, values: Tensor | None = None, observed: Tensor | None = None) -> Latents[DiagonalGaussian]: ...
+
+    def encode(
+        self,
+        x: Tensor | Dataset,
+        values: Tensor | None = None,
+        observed: Tensor | None = None,
+        *,
+        ignore_labels: bool = False,
+        draw: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> Latents[DiagonalGaussian] | Codes:
+        """The posterior of samples whose labels may be missing in part or altogether; or the codes of a whole data set.
+
+        Args:
+            x: ``(n, *shape)``, or a data set, which goes through in batches.
+            values, observed: ``(n, labels)``; by default no label is known.
+            ignore_labels, draw, progress: of a data set, see :func:`labelspace.models.of_data.codes`.
+
+        Returns:
+            A distribution per block; of a data set its :class:`~labelspace.models.of_data.Codes`.
+        """
+        if isinstance(x, Dataset):
+            return encoded(self, x, ignore_labels=ignore_labels, draw=draw, progress=progress)
         if self.encoder_needs_labels and len(self.schema):
             values = self.complete(x, values, observed)
             observed = torch.ones_like(values, dtype=torch.bool)
         return self.posterior(x, *self.known(x, values, observed))
 
+    @overload
+    def predict(self, x: Dataset, *, progress: Progress | None = None) -> Predictions: ...
+    @overload
+    def predict(self, x: Tensor) -> LabelDistribution: ...
+
     @torch.no_grad()
-    def predict(self, x: Tensor) -> LabelDistribution:
-        """Distributions over the labels of samples. Raises UserError where the model does not define one."""
-        return self.label_distribution(x)
+    def predict(self, x: Tensor | Dataset, *, progress: Progress | None = None) -> LabelDistribution | Predictions:
+        """Distributions over the labels of samples; of a data set its :class:`~labelspace.models.of_data.Predictions`.
+
+        Args:
+            x: ``(n, *shape)``, or a data set, which goes through in batches.
+            progress: told samples done and samples in all, of a data set.
+
+        Raises:
+            UserError: the model does not define one.
+        """
+        return predicted(self, x, progress) if isinstance(x, Dataset) else self.label_distribution(x)
 
     @torch.no_grad()
     def log_likelihood(

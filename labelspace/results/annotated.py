@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from labelspace.errors import UserError
+from labelspace.models.of_data import KEY
 from labelspace.storage import files
-
-KEY = "X_labelspace"  # in obsm, of all blocks side by side; with _BLOCK of each; uns holds the record under "labelspace"
 
 
 def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> list[str]:

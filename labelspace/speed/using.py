@@ -23,7 +23,7 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.models import build
 from labelspace.models.base import Model
-from labelspace.results.samples import CHUNK, chunks
+from labelspace.models.of_data import CHUNK, chunks
 from labelspace.speed import timing
 from labelspace.speed.training import noise
 from labelspace.training.fit import fit

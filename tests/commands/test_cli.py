@@ -78,7 +78,7 @@ def test_transfer_traverse_and_generate(run: Path) -> None:
 def test_a_walk_without_the_data_says_which_coordinates_it_takes(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(_: Run) -> None:
+    def gone(_: Run, data: object = None) -> None:
         raise UserError("they are gone")
 
     assert main(["edit", str(run), "test:0", "--set", "digit=3", "--out", "three.png"]) == 0

@@ -15,8 +15,8 @@ import labelspace as ls
 from labelspace import interventions, saving
 from labelspace.cli import main
 from labelspace.interventions import Intervention
+from labelspace.models import of_data
 from labelspace.models.networks import Network
-from labelspace.results import samples
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_labels_of_new_data_are_read_as_the_models(home: Path, fails) -> None:
     x = np.random.default_rng(1).normal(size=(4, 4))
     np.savez("new.npz", x=x, kind=np.array(["c", "b", "", "c"]), dose=np.array([1.5, 2.5, 3.5, 4.25]))
     model, data = ls.load(run), ls.open("npz:new.npz", seed=0, training=False)
-    values, observed = samples.known_labels(model, data)
+    values, observed = of_data.known_labels(model, data)
     assert observed.tolist() == [[False, True, True], [False, True, True], [False, False, True], [False, True, True]]
     assert values[:, 1].tolist() == [2, 1, 0, 2]
     assert values[:, 2].tolist() == [1.5, 2.5, 3.5, 4.25]
@@ -140,8 +140,8 @@ def test_labels_of_new_data_are_read_as_the_models(home: Path, fails) -> None:
 
 
 def test_a_whole_set_is_edited_as_in_python_and_read_back(home: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(samples, "CHUNK", 7)
-    monkeypatch.setattr(samples.chunks, "__defaults__", (7,))
+    monkeypatch.setattr(of_data, "CHUNK", 7)
+    monkeypatch.setattr(of_data.chunks, "__defaults__", (7,))
     run, address = str(home / "table-run"), f"npz:{home / 'table.npz'}"
     asked = ["--data", address, "--set", "kind=b", "--set", "on=1"]
     assert main(["edit", run, *asked, "--out", "e.npz", "--json"]) == 0
@@ -214,7 +214,7 @@ def test_donors_are_one_for_all_or_drawn_for_each(home: Path) -> None:
     assert main([*asked, "--donors", address, "--out", "all.csv"]) == 0
     assert main([*asked, "--donors", address, "--out", "again.csv"]) == 0
     assert Path("all.csv").read_text() == Path("again.csv").read_text()
-    ids = samples.names(data)
+    ids = of_data.names(data)
     assert {row["donor"] for row in rows_of("val.csv")} <= set(ids[data.rows("val")])
     table = rows_of("all.csv")
     assert len({row["donor"] for row in table}) > 20
@@ -310,7 +310,7 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 def test_splits_are_those_of_the_training(grouped: tuple[str, str]) -> None:
     run, address = grouped
     assert main(["embed", run, address, "--out", "c.csv"]) == 0
-    wanted = samples.splits(ls.open_run(run)[1]).tolist()
+    wanted = of_data.splits(ls.open_run(run)[1]).tolist()
     assert [row["split"] for row in rows_of("c.csv")] == wanted
     assert main(["edit", run, "--data", address, "--split", "test", "--set", "donor=d1", "--out", "e.csv"]) == 0
     assert [int(row["id"]) for row in rows_of("e.csv")] == [i for i, split in enumerate(wanted) if split == "test"]

@@ -253,8 +253,8 @@ def open(
 
     Args:
         address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all. Or a frame, an array, a list of pictures,
-            an AnnData object, a torch data set, or a :class:`Dataset`, which :meth:`Dataset.from_frame` and its sisters read with
-            more to say.
+            an AnnData object, a torch data set, or a :class:`Dataset`, which :meth:`Dataset.from_frame` and its sisters make
+            with more to say.
         labels: names of the labels to keep, in this order; all by default. Of what has no labels of its own (arrays, pictures),
             the labels: columns by name, one column, or an array ``(n, labels)``.
         seed: seed of the splits where the source has none of its own, and of generated data.
