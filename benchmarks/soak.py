@@ -34,7 +34,7 @@ import torch
 import labelspace as ls
 from labelspace.report.tables import markdown
 from labelspace.storage import files
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 SAMPLES = 120  # a phase
 ENDLESS = 10**9  # epochs
@@ -117,7 +117,7 @@ class Phase:
         return out
 
 
-class Counting(NullCallback):
+class Counting(Callback):
     """Counts the steps and epochs of fits for a phase; looks at the process during one, if asked to."""
 
     def __init__(self, phase: Phase, look: bool) -> None:
@@ -141,7 +141,7 @@ def model_of(data: ls.Dataset) -> ls.Model:
 def one_long_run(phase: Phase, data: ls.Dataset) -> None:
     phase.fits = 1
     fit = {"epochs": ENDLESS, "batch_size": 64, "checkpoint_minutes": 0.05}
-    ls.fit(model_of(data), data, out=phase.home / "run", callback=Counting(phase, True), **fit)
+    ls.fit(model_of(data), data, out=phase.home / "run", callbacks=[Counting(phase, True)], **fit)
 
 
 class Stop(Counting):
@@ -159,8 +159,8 @@ def many_short_runs(phase: Phase, data: ls.Dataset) -> None:
         resume = phase.fits % 2 == 1
         if resume:
             with suppress(TimeIsUpError):
-                ls.fit(model_of(data), data, out=out, callback=Stop(phase, False), **fit)
-        ls.fit(model_of(data), data, out=out, callback=Counting(phase, False), resume=resume, **fit)
+                ls.fit(model_of(data), data, out=out, callbacks=[Stop(phase, False)], **fit)
+        ls.fit(model_of(data), data, out=out, callbacks=[Counting(phase, False)], resume=resume, **fit)
         phase.fits += 1
         shutil.rmtree(out)
         phase.look()

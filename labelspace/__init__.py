@@ -18,6 +18,17 @@ _WHERE = {
     "save": ("labelspace.saving", "save"),
     "load": ("labelspace.saving", "load"),
     "open_run": ("labelspace.training.fit", "open_run"),
+    "Callback": ("labelspace.training.progress", "Callback"),
+    "EarlyStopping": ("labelspace.training.progress", "EarlyStopping"),
+    "TensorBoard": ("labelspace.training.trackers", "TensorBoard"),
+    "WandB": ("labelspace.training.trackers", "WandB"),
+    "MLflow": ("labelspace.training.trackers", "MLflow"),
+    "embed": ("labelspace.results.python", "embed"),
+    "evaluate": ("labelspace.report.measured", "evaluate"),
+    "report": ("labelspace.report.measured", "report"),
+    "explore": ("labelspace.explorer.notebook", "explore"),
+    "compare": ("labelspace.experiments.comparison", "compare"),
+    "effects": ("labelspace.evaluation.effects", "effects"),
     "interventions": ("labelspace.interventions", None),
     "Schema": ("labelspace.labels", "Schema"),
     "LabelspaceTransformer": ("labelspace.sklearn", "LabelspaceTransformer"),
@@ -31,13 +42,20 @@ if TYPE_CHECKING:
     from labelspace.data.dataset import Dataset
     from labelspace.data.sources import open, register_source
     from labelspace.errors import DivergedError, InterruptedTraining, UserError
+    from labelspace.evaluation.effects import effects
+    from labelspace.experiments.comparison import compare
+    from labelspace.explorer.notebook import explore
     from labelspace.labels import Schema
     from labelspace.models import build, register
     from labelspace.plugins import load as load_plugin
+    from labelspace.report.measured import evaluate, report
+    from labelspace.results.python import embed
     from labelspace.saving import load, save
     from labelspace.sklearn import LabelspaceTransformer
     from labelspace.training.fit import fit, open_run
     from labelspace.training.options import Options
+    from labelspace.training.progress import Callback, EarlyStopping
+    from labelspace.training.trackers import MLflow, TensorBoard, WandB
 
 
 def __getattr__(name: str) -> Any:
@@ -53,14 +71,24 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Callback",
     "Dataset",
     "DivergedError",
+    "EarlyStopping",
     "InterruptedTraining",
     "LabelspaceTransformer",
+    "MLflow",
     "Options",
     "Schema",
+    "TensorBoard",
     "UserError",
+    "WandB",
     "build",
+    "compare",
+    "effects",
+    "embed",
+    "evaluate",
+    "explore",
     "fit",
     "interventions",
     "load",
@@ -69,5 +97,6 @@ __all__ = [
     "open_run",
     "register",
     "register_source",
+    "report",
     "save",
 ]

@@ -103,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--strategy", choices=["auto", "ddp", "fsdp"], help="how several processes share the work (default: ddp)")
     c.add_argument("--accelerator", metavar="NAME", help="cpu, cuda, ... (default: the best that is there)")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
+    c.add_argument(
+        "--logger", action="append", default=[], metavar="NAME", help="also tell a tracker: tensorboard, wandb or mlflow"
+    )
     c.add_argument("--no-report", action="store_true", help="do not write report.html into the run")
 
     c = add("edit", "set labels of a sample", "edit:edit")
@@ -171,6 +174,8 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("data", metavar="DATA", help="data address")
     c.add_argument("--out", required=True, help="file to write: .npz, .parquet, .csv, or .h5ad for cells of h5ad:FILE")
     c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
+    c.add_argument("--draw", action="store_true", help="draws of codes, as the decoder gets them, instead of their means")
+    c.add_argument("--seed", type=int, default=0, help="of the draws")
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
     c.add_argument("run_directory", metavar="RUN")

@@ -112,7 +112,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
             model = build(self.model, data, **(self.arguments or {}))
             for name in self.blocks or ():
                 model.blocks.named(name)
-            self.model_ = fit(model, data, out=self.out, **given).model
+            self.model_ = fit(model, data, out=self.out, progress=False, **given).model
         self.schema_ = schema
         originals = [_originals(label, table[label.name]) for label in schema]
         self.classes_ = originals[0] if len(originals) == 1 else originals

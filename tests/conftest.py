@@ -58,6 +58,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("LABELSPACE_QUIET", "1")  # hundreds of small trainings
         yield
 
 

@@ -30,7 +30,7 @@ from labelspace.export import folder
 from labelspace.models.base import Losses, Model
 from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 FILE = str(Path(__file__).parents[1] / "examples" / "own_model.py")
 SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 64}
@@ -108,7 +108,7 @@ def test_new_samples_are_drawn_under_their_label(own_model: ModuleType) -> None:
 # -- a run ------------------------------------------------------------------------------------------------------------
 
 
-class _Interrupt(NullCallback):
+class _Interrupt(Callback):
     def epoch(self, row: dict) -> None:
         raise KeyboardInterrupt
 
@@ -116,7 +116,7 @@ class _Interrupt(NullCallback):
 def test_a_run_is_resumed_bit_for_bit(run: Path, tmp_path: Path) -> None:
     model, data = built()
     with pytest.raises(KeyboardInterrupt):
-        ls.fit(model, data, out=tmp_path / "cut", callback=_Interrupt(), **SHORT)
+        ls.fit(model, data, out=tmp_path / "cut", callbacks=[_Interrupt()], **SHORT)
     model, data = built()
     again = ls.fit(model, data, out=tmp_path / "cut", resume=True, **SHORT).model.state_dict()
     for key, tensor in ls.load(run).state_dict().items():

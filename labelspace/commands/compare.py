@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from labelspace import terminal
 from labelspace.commands.demo import LABELS
+from labelspace.errors import UserError
 from labelspace.experiments import comparison
 from labelspace.models import names
 from labelspace.training.progress import Terminal
@@ -20,17 +20,20 @@ def compare(given: argparse.Namespace) -> None:
     if labels is None and given.data.partition(":")[0] == "faces":
         labels = LABELS
     named = tuple(names()) if given.models == "all" else tuple(name.strip() for name in given.models.split(","))
-    plan = comparison.Plan(
+    settings = dict(_setting(text) for text in given.set)
+    found = comparison.compare(
         given.data,
         labels,
-        named,
-        given.seeds,
-        given.supervision,
-        given.epochs,
-        tuple(given.set),
-        edit=not given.no_edits,
-    )
-    found = comparison.run(plan, Path(given.out), tell=terminal.say, callback=Terminal)
+        models=named,
+        seeds=given.seeds,
+        supervision=given.supervision,
+        epochs=given.epochs,
+        settings=settings,
+        edits=not given.no_edits,
+        out=given.out,
+        tell=terminal.say,
+        callback=Terminal,
+    ).found
     if given.json:
         terminal.emit(found)
         return
@@ -39,3 +42,10 @@ def compare(given: argparse.Namespace) -> None:
     for name, reason in found["skipped"].items():
         print(f"{name} is left out: {reason}")
     terminal.say(f"results: {given.out}/results.json and table.md   {time.monotonic() - began:.0f} s in all")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text!r} is not of the form KEY=VALUE")
+    return name, value

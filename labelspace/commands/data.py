@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from labelspace import terminal
 from labelspace.data import sources, store
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.models.base import Model
-from labelspace.training.run import Run
+from labelspace.training.trained import Trained
 
 _MOST_SHOWN = 40
 
@@ -101,18 +102,8 @@ def open_like(model: Model, home: str, address: str, labels: Sequence[str] | Non
         address: of the data.
         labels: labels that the data have to have; by default the model's, where they are there.
     """
-    run = Run(home)
-    saved = run.read_config()["data"] if (run.home / "config.yaml").exists() else {}
     with terminal.bar(f"reading {address}") as progress:
-        return sources.open(
-            address,
-            labels,
-            seed=saved.get("seed", 0),
-            group=saved.get("group", "") if address == saved.get("address") else "",
-            training=False,
-            like=model,
-            progress=progress,
-        )
+        return Trained(model, Path(home)).data(address, labels, progress)
 
 
 def _print(found: Dataset) -> None:

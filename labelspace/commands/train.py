@@ -21,8 +21,8 @@ from labelspace.models.base import Model
 from labelspace.training import engine, launcher
 from labelspace.training.fit import WHERE, Fitted, check, configuration, fit
 from labelspace.training.options import Options
-from labelspace.training.progress import Terminal
 from labelspace.training.run import Run, read_config
+from labelspace.training.trackers import logger
 
 
 def train(given: argparse.Namespace) -> None:
@@ -77,6 +77,8 @@ def train(given: argparse.Namespace) -> None:
         terminal.say(f"note: {note}")
     for line in taken.lines() if taken else ():
         terminal.say(f"from {source}: {line}")
+    names = [*given.logger, *(["tensorboard"] if given.tensorboard and "tensorboard" not in given.logger else [])]
+    trackers = [logger(name, home) for name in names]
     try:
         fitted = fit(
             model,
@@ -84,8 +86,7 @@ def train(given: argparse.Namespace) -> None:
             config.options,
             out=home,
             resume=given.resume,
-            callback=Terminal(),
-            tensorboard=given.tensorboard,
+            callbacks=trackers,
         )
     except DivergedError as error:
         _page(given, home, None, data, note=str(error))
@@ -97,7 +98,7 @@ def train(given: argparse.Namespace) -> None:
 def _take_part(given: argparse.Namespace, model: Model, data: Dataset, options: Options, home: str) -> None:
     """What a process that is not the first does: all but talk and write."""
     try:
-        fit(model, data, options, out=home, resume=given.resume)
+        fit(model, data, options, out=home, resume=given.resume, progress=False)
     except (engine.ReportedError, DivergedError, LostError, KeyboardInterrupt):
         raise SystemExit(1) from None
 

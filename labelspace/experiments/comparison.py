@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from labelspace import config
-from labelspace.data import sources
+from labelspace.data import frames, sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.evaluation import classifier, judge
@@ -25,8 +25,11 @@ from labelspace.metrics import mean
 from labelspace.models import MODELS, names
 from labelspace.report.tables import markdown
 from labelspace.storage import files
-from labelspace.training.progress import Callback, NullCallback
+from labelspace.training.progress import Callback
 from labelspace.training.run import Run
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
 
 CLASSIFIER = "classifier"
 _CHUNK = 500
@@ -72,7 +75,7 @@ class Plan:
 
 
 def run(
-    plan: Plan, home: Path, *, tell: Callable[[str], None] = lambda _: None, callback: Callable[[], Callback] = NullCallback
+    plan: Plan, home: Path, *, tell: Callable[[str], None] = lambda _: None, callback: Callable[[], Callback] = Callback
 ) -> dict[str, Any]:
     """Trains and measures every model of a plan; runs that are finished are not trained again.
 
@@ -117,6 +120,76 @@ def run(
     header, rows = table(found)
     files.write(home / "table.md", markdown(header, rows))
     return found
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Models side by side.
+
+    Attributes:
+        found: everything, as plain data: "plan", "judge", "runs", "skipped".
+        home: directory of the runs.
+    """
+
+    found: dict[str, Any]
+    home: Path
+
+    def to_frame(self) -> IntoDataFrame:
+        """The table as a frame of texts. Raises UserError where no library for frames is installed."""
+        header, rows = table(self.found)
+        return frames.make({name: [row[i] for row in rows] for i, name in enumerate(header)})
+
+    def __repr__(self) -> str:
+        header, rows = table(self.found)
+        return markdown(header, rows).rstrip()
+
+    def _repr_markdown_(self) -> str:
+        return repr(self)
+
+
+def compare(
+    address: str,
+    labels: Iterable[str] | None = None,
+    *,
+    models: Iterable[str] = (*MODELS,),
+    seeds: int = 1,
+    supervision: float = 1.0,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    edits: bool = True,
+    out: str | Path = "compared",
+    tell: Callable[[str], None] = lambda _: None,
+    callback: Callable[[], Callback] = Callback,
+) -> Comparison:
+    """Trains models on the same data and measures what their edits achieve, how they predict, and what they cost.
+
+    Args:
+        address: of the data; data in memory are saved first (:meth:`Dataset.save`), so that every run can open them.
+        labels: to use; all by default.
+        models: their names; "classifier" is a plain classifier with the same encoder.
+        seeds: runs of each, seeds from 0.
+        supervision: fraction of samples whose labels are used.
+        epochs: passes; by default each model's own recipe.
+        settings: of every model that has them.
+        edits: measure edits, which needs a judge.
+        out: directory of runs and results; finished runs are kept.
+        tell: told what happens, a line each.
+        callback: makes what is told about a training.
+
+    Raises:
+        UserError: unknown models or data, or none that could be trained.
+    """
+    plan = Plan(
+        address,
+        None if labels is None else tuple(labels),
+        tuple(models),
+        seeds,
+        supervision,
+        epochs,
+        tuple(f"{name}={value}" for name, value in (settings or {}).items()),
+        edit=edits,
+    )
+    return Comparison(run(plan, Path(out), tell=tell, callback=callback), Path(out))
 
 
 def _whole(plan: Plan, shown: dict, results: list, skipped: dict) -> dict[str, Any]:

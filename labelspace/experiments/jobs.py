@@ -21,7 +21,7 @@ from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.storage import files
 from labelspace.training.fit import configuration, fit
-from labelspace.training.progress import Callback, NullCallback
+from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 
 _TRAINED = "trained.txt"
@@ -84,9 +84,7 @@ class Job:
         return (home / _TRAINED).exists()
 
 
-def train(
-    job: Job, home: Path, *, callback: Callable[[Model, Dataset], Callback] = lambda model, data: NullCallback()
-) -> Model:
+def train(job: Job, home: Path, *, callback: Callable[[Model, Dataset], Callback] = lambda model, data: Callback()) -> Model:
     """Trains a job's model in a run directory, goes on with it where it was interrupted, or takes it from there.
 
     Args:
@@ -109,7 +107,7 @@ def train(
         )
     if job.trained_in(home):
         return saving.load(home)
-    fitted = fit(model, data, resolved.options, out=home, resume=run.exists, callback=callback(model, data))
+    fitted = fit(model, data, resolved.options, out=home, resume=run.exists, callbacks=[callback(model, data)], progress=False)
     # The last of all: before it something may be missing.
     files.write(home / _TRAINED, f"{fitted.reason}\nlabelspace {labelspace.__version__} {source.commit()}\n")
     return model

@@ -16,7 +16,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.experiments.jobs import Job
 from labelspace.models.base import Model
-from labelspace.training.progress import Callback, NullCallback
+from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 
 Scale = Literal["smoke", "cpu", "paper"]
@@ -128,7 +128,7 @@ class Recipe(ABC):
 
     def callback(self, job: Job, model: Model, data: Dataset, home: Path) -> Callback:
         """Watches a training; for recipes that look at models while they are trained."""
-        return NullCallback()
+        return Callback()
 
 
 def pick(results: Iterable[Result], **wanted: Any) -> list[Result]:

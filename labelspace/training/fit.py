@@ -7,6 +7,7 @@ resuming, early stopping, and errors that say what went wrong where.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,8 +24,9 @@ from labelspace.models.base import FROM_DATA, Model
 from labelspace.training import engine
 from labelspace.training.loop import Fitted, Loop
 from labelspace.training.options import Options
-from labelspace.training.progress import Callback, NullCallback, tell
+from labelspace.training.progress import Callback, Callbacks, Terminal, quiet
 from labelspace.training.run import Run
+from labelspace.training.trackers import TensorBoard
 
 WHERE = ("accelerator", "devices", "nodes", "strategy", "timeout")  # where to train; a resumed run may go on elsewhere
 
@@ -36,7 +38,8 @@ def fit(
     *,
     out: str | Path | None = None,
     resume: bool = False,
-    callback: Callback | None = None,
+    callbacks: Iterable[Callback] = (),
+    progress: bool = True,
     tensorboard: bool = False,
     **changes: Any,
 ) -> Fitted:
@@ -50,7 +53,9 @@ def fit(
         resume: go on with the run in ``out``. An interrupted and resumed run ends with the same weights, bit for bit, as
             an uninterrupted one on the same machine with the same number of threads and
             processes.
-        callback: told about progress.
+        callbacks: told about the training; see :class:`labelspace.Callback`.
+        progress: say how far it is: a bar in a terminal or a notebook, else a line now and then. The environment variable
+            ``LABELSPACE_QUIET=1`` says no for all trainings.
         tensorboard: also write event files into ``out`` (extra ``track``).
         **changes: single options, such as ``epochs=5``, on top of ``options``.
 
@@ -65,12 +70,16 @@ def fit(
     """
     options = resolve(model, data, options, changes)
     check(model, data, options)
-    callback = callback or NullCallback()
+    shown = [Terminal()] if progress and not quiet() else []
+    tracked = [TensorBoard(out)] if tensorboard and out is not None else []
+    callback = Callbacks([*shown, *callbacks, *tracked])
     if out is None and (resume or tensorboard):
         raise UserError("resuming and TensorBoard need a run directory (out)")
     fabric = engine.launch(options, data.is_image)
+    if fabric.is_global_zero:
+        callback.configured(configuration(model, data, options))
     if out is None:
-        return Loop(fabric, model, data, options, None, callback, tensorboard).run_to_the_end()
+        return Loop(fabric, model, data, options, None, callback).run_to_the_end()
     run = Run(out)
     with ExitStack() as held:
 
@@ -79,7 +88,7 @@ def fit(
                 _check_resumable(run, options)
             else:
                 Run.create(out)
-            held.enter_context(run.locked(lambda text: tell(callback, text)))
+            held.enter_context(run.locked(callback.note))
             if not resume:
                 Run.create(out)  # again: another process may have been quicker
                 run.write_config(configuration(model, data, options))
@@ -93,7 +102,7 @@ def fit(
                 )
 
         engine.on_first(fabric, take)  # of several processes, one holds the run for all
-        return Loop(fabric, model, data, options, run, callback, tensorboard).run_to_the_end()
+        return Loop(fabric, model, data, options, run, callback).run_to_the_end()
 
 
 def check(model: Model, data: Dataset, options: Options) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import html
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from labelspace import saving
+from labelspace.data import frames
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory, option
@@ -19,7 +22,7 @@ from labelspace.models.base import Model
 from labelspace.storage import files
 from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
-from labelspace.training.progress import Callback, NullCallback, tell
+from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 from labelspace.training.schedule import Schedule
 from labelspace.training.signals import Notice
@@ -27,9 +30,10 @@ from labelspace.training.step import Stepper, Trouble
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from narwhals.typing import IntoDataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """What training achieved.
 
@@ -40,6 +44,8 @@ class Fitted:
         best_score: that score; nan without a validation split, where the last weights are kept.
         seconds: time spent in this call.
         samples_per_second: median over epochs of training samples a second.
+        home: the run directory, where there is one.
+        rows: what was measured after every epoch, as ``metrics.jsonl`` has it; of a resumed run those before as well.
     """
 
     model: Model
@@ -48,6 +54,43 @@ class Fitted:
     best_score: float
     seconds: float
     samples_per_second: float
+    home: Path | None = None
+    rows: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def history(self) -> IntoDataFrame:
+        """What was measured after every epoch, as a frame: columns "epoch", "score", "train/TERM", "val/TERM", ...
+
+        Raises:
+            UserError: no library for frames is installed.
+        """
+        flat = [flattened(row) for row in self.rows]
+        names = dict.fromkeys(name for row in flat for name in row)
+        return frames.make({name: [row.get(name) for row in flat] for name in names})
+
+    def __repr__(self) -> str:
+        score = "" if math.isnan(self.best_score) else f", best score {self.best_score:.5g} in epoch {self.best_epoch}"
+        where = "" if self.home is None else f", in {self.home}"
+        return f"Fitted({type(self.model).__name__}: {len(self.rows)} epochs, {self.seconds:.0f} s{score}{where})"
+
+    def _repr_html_(self) -> str:
+        last = flattened(self.rows[-1]) if self.rows else {}
+        shown = {name: value for name, value in last.items() if name.startswith("val/") and "." not in name}
+        cells = "".join(f"<td>{value:.4g}</td>" for value in shown.values())
+        head = "".join(f"<th>{html.escape(name.removeprefix('val/'))}</th>" for name in shown)
+        about = f"<p>{html.escape(repr(self))}</p><p>{html.escape(self.reason)}</p>"
+        return f"<div>{about}<table><tr>{head}</tr><tr>{cells}</tr></table></div>"
+
+
+def flattened(row: dict[str, Any]) -> dict[str, float]:
+    """A row of metrics with its terms as "train/TERM", "val/TERM", "weights/TERM"; what is no number is left out."""
+    found: dict[str, float] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            found |= {f"{name}/{term}": number for term, number in value.items() if isinstance(number, int | float)}
+        elif isinstance(value, int | float):
+            found[name] = value
+    return found
 
 
 class Loop:
@@ -61,11 +104,10 @@ class Loop:
         options: Options,
         run: Run | None,
         callback: Callback,
-        tensorboard: bool,
     ) -> None:
         self.fabric = fabric
         self.options, self.run, self.data = options, run, data
-        self.callback = callback if self.fabric.is_global_zero else NullCallback()
+        self.callback = callback if self.fabric.is_global_zero else Callback()
         self.model: Model = self.fabric.to_device(model)  # type: ignore[assignment]
         engine.same_weights(fabric, self.model)  # nothing makes sure that all processes started from the same
         rank, world, on_gpu = self.fabric.global_rank, self.fabric.world_size, self.fabric.device.type == "cuda"
@@ -96,7 +138,6 @@ class Loop:
         self.seconds = 0.0
         self.first_failure = ""
         self.notice = Notice()
-        self.events = _events(run) if tensorboard and run is not None and fabric.is_global_zero else None
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -105,7 +146,10 @@ class Loop:
         reason = ""
         if self.run is not None:
             reason = checkpoint.restore(self.fabric, self.run, self.state, self.options, self._tell)
+        self.rows = self.run.metrics() if self.run is not None else []
         self.callback.start(self._expected(), self.steps, self.batches.epoch)
+        if self.rows:
+            self.callback.earlier(self.rows)
         try:
             with self.notice, engine.held_memory(self.fabric.device):
                 self.notice.waits = True
@@ -118,14 +162,15 @@ class Loop:
                 self.notice.waits = False  # all that is left can be done again from the checkpoint
                 self._finish()
         except BaseException as error:
-            self.callback.stop("")
+            self.callback.end("")
             if lacks_memory(error):
                 raise self._no_memory(error) from None
             raise
-        self.callback.stop(reason)
+        self.callback.end(reason)
         rate = sorted(self.rates)[len(self.rates) // 2] if self.rates else 0.0
         score = self.state.best_score if self.validates else math.nan
-        return Fitted(self.model, reason, self.state.best_epoch, score, time.monotonic() - began, rate)
+        home = None if self.run is None else self.run.home
+        return Fitted(self.model, reason, self.state.best_epoch, score, time.monotonic() - began, rate, home, tuple(self.rows))
 
     def _train_epoch(self) -> None:
         self.model.train()
@@ -227,7 +272,7 @@ class Loop:
             self._tell(f"{said}: {done}, and learning rates are halved for a while (more of this is only counted)")
 
     def _tell(self, text: str) -> None:
-        tell(self.callback, text)
+        self.callback.note(text)
 
     def _add(self, terms: dict[str, Tensor], n: int) -> None:
         """Adds a batch's terms, each the mean over so many samples, to the epoch's sums."""
@@ -312,18 +357,14 @@ class Loop:
         state.rows += 1
         if self.run is not None and self.fabric.is_global_zero:
             self.run.append_metrics(row)
-        if self.events is not None:
-            for part in ("train", "val", "weights"):
-                for name, value in row[part].items():
-                    self.events.add_scalar(f"{part}/{name}", value, epoch)
-        self.callback.epoch(row)
+        self.rows.append(row)
+        asked = self.callback.epoch(row)
         if sound:
             self.stepper.guard.keep()
         # Clocks differ from process to process, and so may what each has trained on: the first decides.
-        seconds, seen = engine.on_first(self.fabric, lambda: (self.seconds, settling))
+        seconds, seen, asked = engine.on_first(self.fabric, lambda: (self.seconds, settling, asked))
         self.schedule.epoch_ended(epoch * self.steps, seen if sound else None, ready, seconds)
-        if expect := getattr(self.callback, "expect", None):
-            expect(self._expected())
+        self.callback.expect(self._expected())
         if self.schedule.over(epoch * self.steps):
             if not state.best_epoch or not self.stepper.guard.took_any:
                 raise DivergedError(f"no epoch ended well: {self.first_failure}; try a lower learning_rate or a smaller clip")
@@ -336,7 +377,7 @@ class Loop:
                 f"stopped early after epoch {epoch}: no better validation score in {self.options.patience} epochs "
                 f"(best {state.best_score:.6g} in epoch {state.best_epoch})"
             )
-        return ""
+        return f"stopped {asked}" if asked else ""
 
     def _settling(self, terms: dict[str, Tensor]) -> list[float] | None:
         """What training waits for: the score, which may stand still where codes pay for what they save, and reconstructions."""
@@ -389,8 +430,6 @@ class Loop:
         )  # on every process: that takes no longer, and nobody waits long for another
         engine.same_weights(self.fabric, self.model)
         self.model.cpu()  # where data are; whoever wants to go on elsewhere moves it
-        if self.events is not None:
-            self.events.close()
         if self.run is not None and self.fabric.is_global_zero:
             saving.save(self.model, self.run.home)
         launcher.over()
@@ -415,11 +454,3 @@ def _plain(terms: dict[str, Tensor], names: dict[str, tuple[str, ...]]) -> dict[
             entries = names.get(name, tuple(str(i) for i in range(len(term))))
             row |= {f"{name}.{entry}": float(value) for entry, value in zip(entries, term.tolist(), strict=True)}
     return row
-
-
-def _events(run: Run):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UserError(f"TensorBoard is not installed ({error}); pip install 'labelspace[track]'") from None
-    return SummaryWriter(run.home / "events")

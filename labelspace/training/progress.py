@@ -2,53 +2,145 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
-from typing import Protocol
+import math
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from labelspace.errors import UserError
 from labelspace.terminal import Lines
 
 
-class Callback(Protocol):
-    """What ``fit`` tells while it works; all methods are called on the first rank only.
+class Callback:
+    """What is told while a model trains: extend it and override what is of interest. Methods are called on the first rank only.
 
-    One that also has ``note(text)`` is told in words what is unusual; without it, that goes to Python's logging. One that has
-    ``expect(epochs)`` is told after every epoch how many there will be, as it looks then.
+    >>> class Losses(Callback):
+    ...     def epoch(self, row):
+    ...         print(row["epoch"], row["train"]["reconstruction"])
     """
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None: ...
+    def configured(self, config: dict[str, Any]) -> None:
+        """Before anything else: data, model and training options, as ``config.yaml`` has them."""
 
-    def step(self, epoch: int, step: int, rate: float) -> None: ...
+    def start(self, epochs: int, steps: int, epoch: int) -> None:
+        """Training begins, or goes on after some epochs.
 
-    def epoch(self, row: dict) -> None: ...
+        Args:
+            epochs: how many there will be, as it looks now.
+            steps: of each.
+            epoch: epochs that are done.
+        """
 
-    def stop(self, reason: str) -> None: ...
+    def earlier(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Of a resumed run, the rows of the epochs that are done; after :meth:`start`."""
 
+    def step(self, epoch: int, step: int, rate: float) -> None:
+        """A few times a second: the epoch (from 0), its steps that are done, and samples a second."""
 
-class NullCallback:
-    """Tells nothing."""
+    def epoch(self, row: dict[str, Any]) -> str | None:
+        """An epoch is over. A text that is returned ends training, and is the reason.
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None: ...
+        Args:
+            row: as in ``metrics.jsonl``: "epoch" (from 1), "train", "val", "weights" (name -> number), "score", "best", ...
+        """
 
-    def step(self, epoch: int, step: int, rate: float) -> None: ...
+    def expect(self, epochs: int) -> None:
+        """After every epoch: how many there will be, as it looks then."""
 
-    def epoch(self, row: dict) -> None: ...
-
-    def stop(self, reason: str) -> None: ...
-
-
-def tell(callback: Callback, text: str) -> None:
-    """Says what is unusual, in one line: to the callback, or, where that does not take notes, as a warning of the log."""
-    note = getattr(callback, "note", None)
-    if note is not None:
-        note(text)
-    else:
+    def note(self, text: str) -> None:
+        """What is unusual, in words; by default it goes to Python's logging."""
         logging.getLogger("labelspace").warning(text)
 
+    def end(self, reason: str) -> None:
+        """Training is over; the reason is empty where it failed or was interrupted."""
 
-class Terminal:
+
+class Callbacks(Callback):
+    """Several, each told in turn. What is unusual is said once: by the first that says it in its own way, else it is logged."""
+
+    def __init__(self, each: Iterable[Callback]) -> None:
+        self.each = tuple(each)
+
+    def configured(self, config: dict[str, Any]) -> None:
+        for one in self.each:
+            one.configured(config)
+
+    def start(self, epochs: int, steps: int, epoch: int) -> None:
+        for one in self.each:
+            one.start(epochs, steps, epoch)
+
+    def earlier(self, rows: Sequence[dict[str, Any]]) -> None:
+        for one in self.each:
+            one.earlier(rows)
+
+    def step(self, epoch: int, step: int, rate: float) -> None:
+        for one in self.each:
+            one.step(epoch, step, rate)
+
+    def epoch(self, row: dict[str, Any]) -> str | None:
+        return next((reason for reason in [one.epoch(row) for one in self.each] if reason), None)
+
+    def expect(self, epochs: int) -> None:
+        for one in self.each:
+            one.expect(epochs)
+
+    def note(self, text: str) -> None:
+        own = [one for one in self.each if type(one).note is not Callback.note]
+        for one in own:
+            one.note(text)
+        if not own:
+            super().note(text)
+
+    def end(self, reason: str) -> None:
+        for one in self.each:
+            one.end(reason)
+
+
+class EarlyStopping(Callback):
+    """Ends training when the validation score has not become better for some epochs.
+
+    Args:
+        patience: epochs to wait.
+        least: how much better it must be to count.
+    """
+
+    def __init__(self, patience: int, least: float = 0.0) -> None:
+        if patience < 1:
+            raise UserError(f"patience is a number of epochs, at least 1; got {patience}")
+        self.patience, self.least = patience, least
+        self._best, self._since = math.inf, 0
+
+    def start(self, epochs: int, steps: int, epoch: int) -> None:
+        self._best, self._since = math.inf, 0
+
+    def earlier(self, rows: Sequence[dict[str, Any]]) -> None:
+        for row in rows:
+            self.epoch(row)
+
+    def epoch(self, row: dict[str, Any]) -> str | None:
+        score = row["score"]
+        if score is None:
+            raise UserError("early stopping waits for a better validation score, but the data have no validation split")
+        if score < self._best - self.least:
+            self._best, self._since = score, 0
+        else:
+            self._since += 1
+        if self._since < self.patience:
+            return None
+        return f"early after epoch {row['epoch']}: no better validation score in {self.patience} epochs"
+
+
+def quiet() -> bool:
+    """Whether the environment asks for no progress of trainings: ``LABELSPACE_QUIET=1``."""
+    return os.environ.get("LABELSPACE_QUIET", "") not in ("", "0")
+
+
+class Terminal(Callback):
     """A progress bar, or lines where there is no terminal, and one line with the named terms after each epoch.
 
     Args:
@@ -66,7 +158,7 @@ class Terminal:
         self._lines = Lines(self.console, epoch * steps)
         if epoch:
             self.console.print(f"going on after epoch {epoch} of {epochs}")
-        if self.console.is_terminal:
+        if self.console.is_terminal or (self.console.is_jupyter and importlib.util.find_spec("ipywidgets")):
             self._progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -92,7 +184,7 @@ class Terminal:
                 rate=f"{rate:,.0f} samples/s",
             )
 
-    def epoch(self, row: dict) -> None:
+    def epoch(self, row: dict[str, Any]) -> None:
         self.console.print(describe(row, self._epochs), highlight=False, soft_wrap=True)
 
     def expect(self, epochs: int) -> None:
@@ -103,7 +195,7 @@ class Terminal:
     def note(self, text: str) -> None:
         self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def stop(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
         if self._progress is not None:
             self._progress.stop()
         if reason:

@@ -14,7 +14,7 @@ from labelspace.errors import UserError
 from labelspace.experiments import jobs
 from labelspace.experiments.jobs import Job
 from labelspace.models.base import Model
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 
 JOB = Job("vae", "swiss-roll:n=300", settings=("likelihood=gaussian", "batch_size=32"), epochs=2)
@@ -30,7 +30,7 @@ OTHER = {
 }
 
 
-class Counting(NullCallback):
+class Counting(Callback):
     """Counts what it is told."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from labelspace.errors import InterruptedTraining, UserError
 from labelspace.models.lsvae import LSVAE
 from labelspace.storage import files, locks
 from labelspace.training.loop import Loop
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 from labelspace.training.step import Stepper
 
@@ -39,7 +39,7 @@ def same(a: Path, b: Path) -> bool:
     return rows[0] == rows[1] and (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
-class Notes(NullCallback):
+class Notes(Callback):
     """Keeps what it is told, and may do something after an epoch."""
 
     def __init__(self, after=None) -> None:
@@ -88,7 +88,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(damage: str, roll, trained,
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        trained(roll, tmp_path / "run", callback=Notes(stop))
+        trained(roll, tmp_path / "run", callbacks=[Notes(stop)])
     run = Run(tmp_path / "run")
     if damage == "flip":
         broken(run.checkpoint_file)
@@ -98,7 +98,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(damage: str, roll, trained,
         run.checkpoint_file.unlink()
     assert len(run.metrics()) == 3
     callback = Notes()
-    trained(roll, run.home, resume=True, callback=callback)
+    trained(roll, run.home, resume=True, callbacks=[callback])
     assert same(whole, run.home)
     assert len(callback.notes) == (damage != "absent")
     if damage != "absent":
@@ -132,7 +132,7 @@ def test_a_damaged_best_model_is_written_again_or_said_at_once(
     before = (tmp_path / "one" / "model.safetensors").read_bytes()
     broken(tmp_path / "one" / "model.safetensors")
     callback = Notes()
-    trained(roll, tmp_path / "one", epochs=1, resume=True, callback=callback)
+    trained(roll, tmp_path / "one", epochs=1, resume=True, callbacks=[callback])
     assert "written again" in callback.notes[0]
     assert (tmp_path / "one" / "model.safetensors").read_bytes() == before
     validate = Loop.validate
@@ -173,7 +173,7 @@ def test_damaged_metrics_are_set_aside(run: Path, roll, trained) -> None:
     rows = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text(rows[0] + "\0" * 20 + "\n" + rows[2])
     callback = Notes()
-    trained(roll, run, resume=True, callback=callback)
+    trained(roll, run, resume=True, callbacks=[callback])
     assert "of 3 epochs before this one, 1 could be read (what was there is now metrics-damaged.jsonl)" in callback.notes[0]
     assert len(Run(run).metrics()) == 1
     assert (run / "metrics-damaged.jsonl").exists()
@@ -269,7 +269,7 @@ def test_a_second_process_is_refused(run: Path, roll, trained) -> None:
             trained(roll, run, resume=True)
         ls.open_run(run)
 
-    trained(roll, run, resume=True, callback=Notes(lambda row: during(row) if row["epoch"] == 1 else None))
+    trained(roll, run, resume=True, callbacks=[Notes(lambda row: during(row) if row["epoch"] == 1 else None)])
     assert said == [7]
     assert not (run / ".lock").exists()
 
@@ -285,7 +285,7 @@ def test_readers_of_a_run_that_trains(run: Path, roll, trained) -> None:
             codes.append(cli.main(["report", str(run), "--quick", "--out", out]))
             codes.append(cli.main(["evaluate", str(run), "--most", "50"]))
 
-    trained(roll, run, resume=True, callback=Notes(during))
+    trained(roll, run, resume=True, callbacks=[Notes(during)])
     assert codes == [0, 0]
 
 
@@ -302,7 +302,7 @@ def test_two_new_runs_at_once(roll, trained, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="already holds a run"):
             trained(roll, tmp_path / "run", batch_size=7)
 
-    trained(roll, tmp_path / "run", epochs=1, callback=Notes(during))
+    trained(roll, tmp_path / "run", epochs=1, callbacks=[Notes(during)])
     assert Run(tmp_path / "run").read_config()["training"]["batch_size"] == 64
 
 
@@ -471,7 +471,7 @@ def test_weights_that_are_not_finite_are_never_written(
     steps = -(-len(data.rows("train")) // 64)
     monkeypatch.setattr(Stepper, "step", poisoning)
     callback = Notes()
-    trained(data, tmp_path / "run", callback=callback)  # it goes back and goes on
+    trained(data, tmp_path / "run", callbacks=[callback])  # it goes back and goes on
     assert len(callback.notes) == 1
     assert "in epoch 2" in callback.notes[0]
     assert "goes back" in callback.notes[0]
@@ -499,7 +499,7 @@ def test_a_gradient_that_is_not_finite_is_undone_and_the_player_is_named(
 
     callback = Notes()
     with at_step(monkeypatch, 6, poison):
-        trained(roll, tmp_path / "run", callback=callback)
+        trained(roll, tmp_path / "run", callbacks=[callback])
     assert "the gradient of player 'model' became NaN or infinite in epoch 2, step 3" in callback.notes[0]
 
 

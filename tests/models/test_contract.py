@@ -19,7 +19,7 @@ from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 SCHEMAS = {
     "one": Schema([binary("a")]),
@@ -267,7 +267,7 @@ def test_batches_without_any_label_train(name: str, schema: Schema) -> None:
     assert np.isfinite(fitted.best_score)
 
 
-class _Interrupt(NullCallback):
+class _Interrupt(Callback):
     """Stops training after an epoch, as a keyboard does."""
 
     def epoch(self, row: dict) -> None:
@@ -279,7 +279,7 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(name: str, tmp_p
     options = ls.Options(epochs=2, batch_size=16)
     whole = ls.fit(make(name, data), data, options, out=tmp_path / "whole").model.state_dict()
     with pytest.raises(KeyboardInterrupt):
-        ls.fit(make(name, data), data, options, out=tmp_path / "cut", callback=_Interrupt())
+        ls.fit(make(name, data), data, options, out=tmp_path / "cut", callbacks=[_Interrupt()])
     again = ls.fit(make(name, data), data, options, out=tmp_path / "cut", resume=True).model.state_dict()
     for key, tensor in whole.items():
         assert torch.equal(tensor.nan_to_num(), again[key].nan_to_num()), key

@@ -13,7 +13,7 @@ from labelspace.speed import floor, loops, peers, table, timing
 from labelspace.speed.training import TRAINING, Training, all_of
 from labelspace.training.fit import fit
 from labelspace.training.options import Options
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 
 def shortened(key: str) -> Training:
@@ -104,11 +104,11 @@ def test_compiled_networks_train_to_the_same_loss_and_are_left_as_they_were() ->
         model = workload.new(data)
         rows: list[dict] = []
 
-        class Keep(NullCallback):
+        class Keep(Callback):
             def epoch(self, row: dict, rows: list[dict] = rows) -> None:
                 rows.append(row)
 
-        fit(model, data, Options(epochs=2, precision="32-true"), compile=compile, callback=Keep())
+        fit(model, data, Options(epochs=2, precision="32-true"), compile=compile, callbacks=[Keep()])
         scores.append([row["train"]["reconstruction"] for row in rows])
         assert all(module._compiled_call_impl is None for module in model.modules())
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)

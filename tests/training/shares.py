@@ -23,7 +23,7 @@ from labelspace.models.networks import Network
 from labelspace.storage import files
 from labelspace.training import Options, engine
 from labelspace.training.loop import Loop
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")])
 OPTIONS = Options(epochs=1, batch_size=7, warmup=0, decay=0, accelerator="cpu", timeout=10.0)
@@ -73,7 +73,7 @@ def train(fabric: Any, name: str, missing: float, batch_size: int) -> dict[str, 
     # Another seed on each process: that they start alike is fit's work.
     own = model(name, source, seed=fabric.global_rank)
     options = Options(**{**vars(OPTIONS), "batch_size": batch_size})
-    loop = Loop(fabric, own, source, options, None, NullCallback(), False)
+    loop = Loop(fabric, own, source, options, None, Callback())
     recorder = Recorder()
     engine.average_gradients = recorder.average_gradients
     engine.BufferSync.average = lambda self, losses, share: recorder.kept(self, losses, share)

@@ -12,10 +12,10 @@ import labelspace as ls
 from labelspace import saving
 from labelspace.metrics import log_loss
 from labelspace.models.lsvae import LSVAE
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 
-class Watch(NullCallback):
+class Watch(Callback):
     def __init__(self, stop_after: int = 0) -> None:
         self.head: list[float] = []
         self.scores: list[float] = []
@@ -40,7 +40,7 @@ def trained(data, out: Path | None = None, *, resume: bool = False, stop_after: 
     torch.manual_seed(0)
     model = ls.build("lsvae", data)
     watch = Watch(stop_after)
-    fit = lambda: ls.fit(model, data, epochs=100, learning_rate=1e-2, out=out, resume=resume, callback=watch)  # noqa: E731
+    fit = lambda: ls.fit(model, data, epochs=100, learning_rate=1e-2, out=out, resume=resume, callbacks=[watch])  # noqa: E731
     if stop_after:
         with pytest.raises(KeyboardInterrupt):
             fit()

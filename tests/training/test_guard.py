@@ -17,7 +17,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError
 from labelspace.models.networks import Network
 from labelspace.training.guard import Guard, Range, Record
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 
 SMALL = Network(width=8, depth=1)
 STEPS = 4  # an epoch
@@ -58,7 +58,7 @@ def spoil(model: Any, factor: Callable[[int], float]) -> Any:
     return model
 
 
-class Heard(NullCallback):
+class Heard(Callback):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.rows: list[dict] = []
@@ -72,7 +72,7 @@ class Heard(NullCallback):
 
 def train(model: Any, data: Dataset, epochs: int = 12, **more) -> Heard:
     heard = Heard()
-    ls.fit(model, data, epochs=epochs, batch_size=16, warmup=2, callback=heard, **more)
+    ls.fit(model, data, epochs=epochs, batch_size=16, warmup=2, callbacks=[heard], **more)
     return heard
 
 

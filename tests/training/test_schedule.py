@@ -15,7 +15,7 @@ import labelspace as ls
 from labelspace.errors import UserError
 from labelspace.models.networks import Network
 from labelspace.training.options import Options
-from labelspace.training.progress import NullCallback
+from labelspace.training.progress import Callback
 from labelspace.training.schedule import Schedule, settled
 
 
@@ -158,7 +158,7 @@ def test_negative_budgets_are_refused(options: dict) -> None:
         Options(**options)
 
 
-class Heard(NullCallback):
+class Heard(Callback):
     def __init__(self, stop_after: int = 0) -> None:
         self.rows: list[dict] = []
         self.expected: list[int] = []
@@ -183,7 +183,7 @@ def test_training_without_a_number_of_passes_ends_by_itself_and_resumes_to_the_s
     options = Options(epochs=0, batch_size=32, learning_rate=1e-2, warmup=10)
     model, data = new()
     heard = Heard()
-    fitted = ls.fit(model, data, options, out=tmp_path / "whole", callback=heard)
+    fitted = ls.fit(model, data, options, out=tmp_path / "whole", callbacks=[heard])
     assert "the score having settled" in fitted.reason
     epochs = len(heard.rows)
     assert 40 < epochs < 400
@@ -192,7 +192,7 @@ def test_training_without_a_number_of_passes_ends_by_itself_and_resumes_to_the_s
     assert heard.rows[-1]["score"] <= min(row["score"] for row in heard.rows) + 0.2
     cut, _ = new()
     with pytest.raises(KeyboardInterrupt):
-        ls.fit(cut, data, options, out=tmp_path / "cut", callback=Heard(epochs - 5))
+        ls.fit(cut, data, options, out=tmp_path / "cut", callbacks=[Heard(epochs - 5)])
     again, _ = new()
     ls.fit(again, data, options, out=tmp_path / "cut", resume=True)
     for key, tensor in model.state_dict().items():

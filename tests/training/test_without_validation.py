@@ -81,18 +81,12 @@ def test_the_last_weights_are_kept_and_the_reason_says_so(home: Path, tmp_path: 
     data = ls.open(f"mnist:{home},val=0")
     weights = []
 
-    class Callback:
-        def start(self, epochs: int, steps: int, epoch: int) -> None: ...
-
-        def step(self, epoch: int, step: int, rate: float) -> None: ...
-
+    class Callback(ls.Callback):
         def epoch(self, row: dict) -> None:
             weights.append({name: p.detach().clone() for name, p in model.named_parameters()})
 
-        def stop(self, reason: str) -> None: ...
-
     model = new(data)
-    fitted = ls.fit(model, data, out=tmp_path / "run", callback=Callback(), **OPTIONS)
+    fitted = ls.fit(model, data, out=tmp_path / "run", callbacks=[Callback()], **OPTIONS)
     assert "no validation split" in fitted.reason
     assert "last weights are kept" in fitted.reason
     assert fitted.best_epoch == 3

@@ -41,7 +41,7 @@ from labelspace.metrics import diversity, generation
 from labelspace.models.base import Model
 from labelspace.report.figures import Scatter, scatters
 from labelspace.storage import files
-from labelspace.training.progress import Callback, NullCallback
+from labelspace.training.progress import Callback
 
 PUBLISHED = (
     "scale=1",
@@ -67,7 +67,7 @@ _DRAWN = 500  # points a class
 _FRAME = ((-3.9, 3.9), (-1.4, 1.4))  # what figures show
 
 
-class Snapshots(NullCallback):
+class Snapshots(Callback):
     """Writes what a model generates under every class before training and after every fifth of it."""
 
     def __init__(self, model: Model, data: Dataset, home: Path) -> None:
