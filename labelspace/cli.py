@@ -64,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     def edits(command: argparse.ArgumentParser) -> None:
         command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
         command.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+        command.add_argument(
+            "--full-size",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="lay the edit of a picture file over it, at its own size (default); else at the size that the model sees",
+        )
 
     def many(command: _Parser) -> None:
         command.late = ("sample", "donor") if command.prog.endswith("transfer") else ("sample",)

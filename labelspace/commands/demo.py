@@ -23,6 +23,7 @@ from labelspace.models.base import Model
 from labelspace.report.figures import Sheet, sheets
 from labelspace.storage import files
 from labelspace.training.fit import fit, resolve
+from labelspace.training.progress import Terminal
 from labelspace.training.run import Run
 
 LABELS = ("Eyeglasses", "Beard", "Smiling")
@@ -41,7 +42,7 @@ def demo(given: argparse.Namespace) -> None:
     model = build("lsvae", data)
     options = resolve(model, data, None, {"seed": given.seed, **({"epochs": 2} if given.quick else {"steps": _STEPS})})
     resume = given.resume and Run(given.out).exists
-    fitted = fit(model, data, options, out=given.out, resume=resume)
+    fitted = fit(model, data, options, out=given.out, resume=resume, callbacks=[Terminal()], progress=False)
     terminal.say("3/4 training a judge on real faces")
     with terminal.bar("judge") as progress:
         judge = judges.train(data, seed=given.seed, progress=progress)

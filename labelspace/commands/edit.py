@@ -13,12 +13,13 @@ from torch import Tensor
 from labelspace import interventions, saving, terminal
 from labelspace.commands import whole
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import SPLITS, Dataset, as_float
-from labelspace.data.images import read_for
+from labelspace.data.dataset import SPLITS, Dataset
+from labelspace.data.images import MODES
 from labelspace.distributions import Point
 from labelspace.errors import UserError
 from labelspace.evaluation import probing
 from labelspace.interventions import Intervention, Labels
+from labelspace.interventions.given import Given, Samples
 from labelspace.labels import parse_assignments
 from labelspace.models.base import Model
 from labelspace.report import pictures
@@ -32,7 +33,7 @@ def edit(given: argparse.Namespace) -> None:
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
     generator = torch.Generator().manual_seed(given.seed)
 
-    def change(x: Tensor, labels: Labels | None) -> Intervention:
+    def change(x: Samples, labels: Labels | None) -> Intervention:
         return interventions.set(
             model,
             x,
@@ -80,7 +81,7 @@ def move(given: argparse.Namespace) -> None:
         if not equals:
             raise UserError(f"--to {text!r} is not of the form BLOCK=X,Y,... with a number for each coordinate")
 
-    def change(x: Tensor, labels: Labels | None) -> Intervention:
+    def change(x: Samples, labels: Labels | None) -> Intervention:
         return interventions.move(model, x, points, labels, keep_detail=given.keep_detail)
 
     if whole.asked(given):
@@ -117,7 +118,7 @@ def traverse(given: argparse.Namespace) -> None:
     elif known or size <= 2:
         coordinates = tuple(range(min(size, 2)))
     else:  # a binary label is walked through where it is on, a class where the sample has it
-        own = float(model.complete(x[None], *(labels or (None, None)))[0, model.schema.index(given.label)])
+        own = float(model.complete(Given.of(model, x).x[None], *(labels or (None, None)))[0, model.schema.index(given.label)])
         value = 1.0 if kind.kind == "binary" else own if kind.discrete else None
         coordinates = _widest(given, model, block.name, value)
     span: str | tuple[float, float] = given.span
@@ -191,7 +192,7 @@ def open_samples(home: str, address: str | None = None):
     def data() -> Dataset:
         return open_run(home, address)[1]
 
-    def get(text: str) -> tuple[Tensor, Labels | None]:
+    def get(text: str) -> tuple[Tensor | Path, Labels | None]:
         split, colon, index = text.partition(":")
         if colon and split in SPLITS and index.isdecimal():
             rows = data().rows(split)  # type: ignore[arg-type]
@@ -204,19 +205,26 @@ def open_samples(home: str, address: str | None = None):
     return model, get
 
 
-def _from_file(model: Model, text: str) -> Tensor:
+def _from_file(model: Model, text: str) -> Tensor | Path:
     if len(model.shape) != 3:
         raise UserError(f"{text!r} is not a sample of this run; vectors are named SPLIT:INDEX, such as test:0")
-    if not Path(text).exists():
+    path = Path(text).expanduser()
+    if not path.exists():
         raise UserError(f"no such image: {text} (or name a sample of the run's data, such as test:0)")
-    return as_float(torch.from_numpy(read_for(model.shape, text)))
+    if model.shape[0] not in MODES:
+        raise UserError(f"picture files have 1, 3 or 4 channels, the model takes {model.shape[0]}; name a sample of its data")
+    return path
 
 
 def _finish(given: argparse.Namespace, done: Intervention, name: str, model: Model) -> None:
     record = done.record.to_dict()
     is_image = done.x.ndim >= 3
     out = given.out or f"{name}{'.png' if is_image else '.csv'}"
-    written = pictures.write(out, done.x, record, model.variables)
+    own = done.given is not None and done.given.pictures and done.x.ndim == 3 and name != "inpaint"
+    if own and getattr(given, "full_size", False) and Path(out).suffix.lower() != ".npz":
+        written = pictures.write_picture(out, done.image(), record)
+    else:
+        written = pictures.write(out, done.x, record, model.variables)
     if given.json:
         terminal.emit({"out": str(written), **record})
         return

@@ -21,6 +21,7 @@ from labelspace.models.base import Model
 from labelspace.training import engine, launcher
 from labelspace.training.fit import WHERE, Fitted, check, configuration, fit
 from labelspace.training.options import Options
+from labelspace.training.progress import Terminal
 from labelspace.training.run import Run, read_config
 from labelspace.training.trackers import logger
 
@@ -86,7 +87,8 @@ def train(given: argparse.Namespace) -> None:
             config.options,
             out=home,
             resume=given.resume,
-            callbacks=trackers,
+            callbacks=[Terminal(), *trackers],
+            progress=False,
         )
     except DivergedError as error:
         _page(given, home, None, data, note=str(error))

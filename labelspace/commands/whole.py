@@ -16,6 +16,7 @@ from labelspace.commands.data import open_like
 from labelspace.data.dataset import SPLITS, Dataset
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels
+from labelspace.interventions.given import Samples
 from labelspace.models import name_of, of_data
 from labelspace.models.base import Model
 from labelspace.report.runs import shown_address
@@ -104,7 +105,7 @@ def each(
     _write(given, model, len(rows), one, summary)
 
 
-def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple[Tensor, Labels | None]]) -> None:
+def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple[Samples, Labels | None]]) -> None:
     """Gives many samples one donor's way of having a label, or each that of a donor which is drawn for it."""
     if given.donor:
         raise UserError("with --data or --split the donor of all samples is --donor, or --donors draws one for each")
@@ -112,7 +113,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         raise UserError("transfer to many samples needs --donor (one for all) or --donors (drawn, one for each)")
     called = "donor:id" if "donor" in model.schema.names else "donor"
 
-    def given_by(x: Tensor, labels: Labels, donor: Tensor, donor_labels: Labels | None) -> Intervention:
+    def given_by(x: Tensor, labels: Labels, donor: Samples, donor_labels: Labels | None) -> Intervention:
         return interventions.transfer(model, x, donor, given.label, labels, donor_labels, keep_detail=given.keep_detail)
 
     if given.donor_option:

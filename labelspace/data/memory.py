@@ -505,7 +505,7 @@ def as_picture(picture: Picture, called: str) -> Image.Image:
         except FileNotFoundError:
             raise UserError(f"{called}: no such picture") from None
         except images.UNREADABLE as error:
-            raise UserError(f"{called} cannot be read as a picture: {error}") from None
+            raise UserError(f"{called} cannot be read as an image: {error}") from None
     array = np.asarray(_plain(picture))
     if array.ndim == 2:
         array = array[None]
@@ -530,7 +530,7 @@ def pixels(picture: Picture, called: str, channels: int, size: tuple[int, int], 
     except UserError:
         raise
     except images.UNREADABLE as error:
-        raise UserError(f"{called} cannot be read as a picture: {error}") from None
+        raise UserError(f"{called} cannot be read as an image: {error}") from None
 
 
 def _look(called: str, picture: Picture) -> tuple[tuple[int, int], int]:
@@ -540,7 +540,7 @@ def _look(called: str, picture: Picture) -> tuple[tuple[int, int], int]:
         if path.exists():
             found = images.look([path])[path]
             if isinstance(found, str):
-                raise UserError(f"{called} cannot be read as a picture: {found}")
+                raise UserError(f"{called} cannot be read as an image: {found}")
             return found
     found = as_picture(picture, called)
     turned = found.size if found.getexif().get(0x0112, 1) < 5 else found.size[::-1]

@@ -38,7 +38,6 @@ LabelsGiven: TypeAlias = "Labels | Mapping[str, Any]"
 """``values`` and ``observed``, both ``(n, labels)``; or label name -> value for all samples, or one value for each."""
 
 P = ParamSpec("P")
-_HALF = 0.5  # of the change that counts: less, in a picture of its own size, is no change
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Given:
 
     @classmethod
     def _array(cls, model: Model, x: Tensor | np.ndarray) -> Given:
-        tensor = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x
+        tensor = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x
         shape = model.shape
         if tensor.dtype not in (torch.uint8, torch.bool) and not tensor.dtype.is_floating_point:
             tensor = tensor.float() if len(shape) == 1 else tensor
@@ -118,7 +117,8 @@ class Given:
         channels, height, width = model.shape
         if channels not in images.MODES:
             raise UserError(f"pictures have 1, 3 or 4 channels, the model takes {channels}; give tensors instead")
-        called = [memory.called(i, picture) for i, picture in enumerate(pictures)]
+        one = single and isinstance(pictures[0], str | PathLike)
+        called = [str(pictures[0])] if one else [memory.called(i, picture) for i, picture in enumerate(pictures)]
         own = tuple(images.upright(memory.as_picture(picture, name)) for picture, name in zip(pictures, called, strict=True))
         x = np.stack(
             [memory.pixels(p, name, channels, (height, width), model.crop) for p, name in zip(own, called, strict=True)]
@@ -240,7 +240,7 @@ def laid_over(picture: Image.Image, before: Tensor, after: Tensor, crop: str, re
     """
     channels, height, width = after.shape
     mixed = 1 - unchanged(((after - before) / resolution)[None], channels=True)[0, 0]
-    least = 1 - np.exp(-(_HALF**2))
+    least = 1 - np.exp(-1.0)  # of a change that just counts: all below it is none
     share = ((mixed - least) / (1 - least)).clamp(0, 1).cpu().numpy()
     mode = images.MODES[channels]
     base = picture.convert(mode)

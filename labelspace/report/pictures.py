@@ -79,6 +79,20 @@ def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None, var
     return path
 
 
+def write_picture(path: str | Path, picture: Image.Image, record: dict[str, Any] | None = None) -> Path:
+    """Writes one picture at its own size; a PNG carries the record, as in :func:`write`.
+
+    Raises:
+        UserError: an ending that is none of a picture's, or a file that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _WRITABLE:
+        raise UserError(f"{path}: files of this kind cannot be written; use one of {', '.join([*_WRITABLE, '.npz'])}")
+    pixels = np.asarray(picture)
+    files.write(path, encoded(pixels if pixels.ndim == 3 else pixels[..., None], _WRITABLE[path.suffix.lower()], record))
+    return path
+
+
 def encoded(pixels: np.ndarray, kind: str, record: dict[str, Any] | None = None) -> bytes:
     """A picture ``(height, width, channels)`` uint8 as the content of a file of a kind that Pillow names ("PNG")."""
     channels = pixels.shape[-1]

@@ -76,7 +76,7 @@ def fit(
     if out is None and (resume or tensorboard):
         raise UserError("resuming and TensorBoard need a run directory (out)")
     fabric = engine.launch(options, data.is_image)
-    if fabric.is_global_zero:
+    if fabric.is_global_zero and callback.wants_configuration:
         callback.configured(configuration(model, data, options))
     if out is None:
         return Loop(fabric, model, data, options, None, callback).run_to_the_end()

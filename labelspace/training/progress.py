@@ -66,6 +66,11 @@ class Callbacks(Callback):
     def __init__(self, each: Iterable[Callback]) -> None:
         self.each = tuple(each)
 
+    @property
+    def wants_configuration(self) -> bool:
+        """Whether any of them does something with it: only then it has to be one that can be written."""
+        return any(type(one).configured is not Callback.configured for one in self.each)
+
     def configured(self, config: dict[str, Any]) -> None:
         for one in self.each:
             one.configured(config)

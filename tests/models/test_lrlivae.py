@@ -161,6 +161,7 @@ def test_terms_by_hand(missing: bool) -> None:
         found["kl_u"], td.kl_divergence(td.Normal(q_u.mean, q_u.scale), td.Normal(0.0, 1.0)).sum(1).mean(), atol=1e-5
     )
     adversary = terms_of(m, b, "adversary")["adversary"]
+    assert m.adversary is not None
     read = m.adversary(z_u)
     tables = [torch.stack([torch.zeros(4), read[:, 0]], 1).log_softmax(1), read[:, 1:].log_softmax(1)]
     for i, name in enumerate(("z_s.a", "z_s.k")):
@@ -193,6 +194,7 @@ def test_published_weights_are_the_means_of_the_published_losses() -> None:
 
 def test_the_uniform_target_is_least_at_the_uniform_answer() -> None:
     m, b = model(), batch()
+    assert m.adversary is not None
     last = m.adversary.get_submodule("2")
     with torch.no_grad():
         last.get_parameter("weight").zero_()
@@ -205,6 +207,7 @@ def test_the_uniform_target_is_least_at_the_uniform_answer() -> None:
 
 def test_the_marginal_target_is_least_at_the_label_frequencies() -> None:
     m, b = model(target="marginal"), batch()
+    assert m.adversary is not None
     last = m.adversary.get_submodule("2")
     with torch.no_grad():
         last.get_parameter("weight").zero_()

@@ -145,7 +145,7 @@ def test_without_noise_two_processes_are_one_with_the_whole_batch(
     monkeypatch.setattr(DiagonalGaussian, "sample", shares.noiseless)
     data = shares.data(0.0)
     alone = engine.launch(shares.OPTIONS, images=False)
-    loop = shares.Loop(alone, shares.model(name, data), data, shares.OPTIONS, None, shares.Callback(), False)
+    loop = shares.Loop(alone, shares.model(name, data), data, shares.OPTIONS, None, shares.Callback())
     loop._train_epoch()
     for key, term in of(found, "sum").items():
         assert torch.allclose(term, loop.state.sums[key], rtol=1e-4, atol=1e-4), key

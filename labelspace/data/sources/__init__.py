@@ -252,11 +252,10 @@ def open(
     """Opens a data set: by its address, or of what is in memory.
 
     Args:
-        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all. Or a frame, an array, a list of pictures,
-            an AnnData object, a torch data set, or a :class:`Dataset`, which :meth:`Dataset.from_frame` and its sisters make
-            with more to say.
-        labels: names of the labels to keep, in this order; all by default. Of what has no labels of its own (arrays, pictures),
-            the labels: columns by name, one column, or an array ``(n, labels)``.
+        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all. Or what is in memory: a frame, an array,
+            pictures, an AnnData object, a torch data set, a :class:`Dataset`.
+        labels: names of the labels to keep, in this order; all by default. Of arrays and pictures the labels themselves, as in
+            :meth:`Dataset.from_arrays`.
         seed: seed of the splits where the source has none of its own, and of generated data.
         supervision: fraction of the training and validation samples whose labels are used, chosen by the seed; the others'
             are hidden, as if they were missing.
