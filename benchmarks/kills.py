@@ -37,7 +37,7 @@ from typing import Any
 
 import labelspace as ls
 from labelspace.errors import UserError
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 from labelspace.training.run import Run
 

@@ -32,8 +32,8 @@ from labelspace.metrics import r_squared
 from labelspace.metrics.morphology import measure
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
-from labelspace.report import figures
-from labelspace.report.tables import markdown
+from labelspace.reporting import figures
+from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 
 READING = {"weight": "thickness", "width": "width", "slant": "slant"}

@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from labelspace.data.batches import Batches
 from labelspace.errors import DivergedError
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 from labelspace.speed.training import TRAINING, Training
 from labelspace.storage import files
 from labelspace.training import engine

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"

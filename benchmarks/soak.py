@@ -32,7 +32,7 @@ from typing import Any
 import torch
 
 import labelspace as ls
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 from labelspace.training.progress import Callback
 

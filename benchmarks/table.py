@@ -27,8 +27,8 @@ from labelspace.evaluation.probing import posterior
 from labelspace.experiments.script import main, mean
 from labelspace.metrics import strong_probe
 from labelspace.models.base import Model
-from labelspace.report.figures import COLOURS
-from labelspace.report.figures.base import label, styled
+from labelspace.reporting.figures import COLOURS
+from labelspace.reporting.figures.base import label, styled
 
 LABELS = ["species", "body_mass_g"]
 MODEL = "lsvae"

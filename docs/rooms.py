@@ -20,7 +20,7 @@ DOORS = ("__init__", "__main__")  # what users import and call: they may reach i
 ORDER = [
     "errors", "plugins", "distributions", "blocks", "labels", "likelihoods", "storage", "variables", "data",
     "metrics", "models", "terminal", "interventions", "maps", "saving",
-    "training", "config", "glossary", "evaluation", "report", "results", "export", "explorer", "sklearn",
+    "training", "config", "glossary", "evaluation", "reporting", "results", "export", "explorer", "sklearn",
     "experiments", "speed", "commands", "cli",
 ]  # fmt: skip
 

@@ -24,8 +24,8 @@ _WHERE = {
     "WandB": ("labelspace.training.trackers", "WandB"),
     "MLflow": ("labelspace.training.trackers", "MLflow"),
     "embed": ("labelspace.results.python", "embed"),
-    "evaluate": ("labelspace.report.measured", "evaluate"),
-    "report": ("labelspace.report.measured", "report"),
+    "evaluate": ("labelspace.reporting.measured", "evaluate"),
+    "report": ("labelspace.reporting.measured", "report"),
     "explore": ("labelspace.explorer.notebook", "explore"),
     "compare": ("labelspace.experiments.comparison", "compare"),
     "effects": ("labelspace.evaluation.effects", "effects"),
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from labelspace.labels import Schema
     from labelspace.models import build, register
     from labelspace.plugins import load as load_plugin
-    from labelspace.report.measured import evaluate, report
+    from labelspace.reporting.measured import evaluate, report
     from labelspace.results.python import embed
     from labelspace.saving import load, save
     from labelspace.sklearn import LabelspaceTransformer

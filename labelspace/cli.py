@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -290,6 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, function = given.run.split(":")
     try:
         with for_command():
+            _early(given)
             for where in given.plugin:
                 plugins.load(where)
             getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
@@ -310,6 +313,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     return 0
+
+
+def _early(given: argparse.Namespace) -> None:
+    """Refuses what can be told to be wrong before anything large is imported: a run that is not there, labels that it lacks.
+
+    What cannot be read here is left to those who read it.
+    """
+    from labelspace.errors import UserError, unknown
+
+    home = getattr(given, "run_directory", None)
+    if home is None or home.startswith("hf:"):
+        return
+    if not Path(home).is_dir():
+        raise UserError(f"no such directory: {home}")
+    try:
+        rows = json.loads((Path(home) / "schema.json").read_text(encoding="utf-8"))["labels"]
+        names = [str(row["name"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    asked = [text.partition("=")[0].strip() for text in getattr(given, "set", None) or () if "=" in text]
+    label = getattr(given, "label", None)
+    for name in [*asked, *([label] if label else [])]:
+        if name not in names:
+            raise unknown("label", name, names)
 
 
 def run() -> NoReturn:

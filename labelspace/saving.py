@@ -67,6 +67,11 @@ def fingerprint(directory: str | Path) -> str:
 class _Bounded(TorchDispatchMode):
     """Refuses to make more numbers than a model with weights of a known size can need: a file may ask for any size."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and to say so would import torch's compiler, which takes longer than torch."""
+        return False
+
     def __init__(self, most: int) -> None:
         super().__init__()
         self.left = most

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,8 +21,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from labelspace.data.store import Progress as Report
-from labelspace.storage import files
+if TYPE_CHECKING:
+    from labelspace.data.store import Progress as Report
 
 err = Console(stderr=True)
 _EVERY = 15.0  # seconds between two lines of progress where there is no terminal
@@ -119,6 +119,8 @@ def say(text: str) -> None:
 
 def emit(result: Any) -> None:
     """A result for a program: JSON on standard output."""
+    from labelspace.storage import files
+
     sys.stdout.write(files.to_json(result))
 
 

@@ -12,7 +12,7 @@ import torch
 
 from labelspace import terminal
 from labelspace.errors import UserError, unknown
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 from labelspace.speed import floor, memory, peers, table, using
 from labelspace.speed.training import TRAINING
 from labelspace.storage import files

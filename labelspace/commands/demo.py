@@ -20,7 +20,7 @@ from labelspace.evaluation.probing import encoded
 from labelspace.maps import block_map
 from labelspace.models import build
 from labelspace.models.base import Model
-from labelspace.report.figures import Sheet, sheets
+from labelspace.reporting.figures import Sheet, sheets
 from labelspace.storage import files
 from labelspace.training.fit import fit, resolve
 from labelspace.training.progress import Terminal

@@ -17,12 +17,11 @@ from labelspace.data.dataset import SPLITS, Dataset
 from labelspace.data.images import MODES
 from labelspace.distributions import Point
 from labelspace.errors import UserError
-from labelspace.evaluation import probing
 from labelspace.interventions import Intervention, Labels
-from labelspace.interventions.given import Given, Samples
+from labelspace.interventions.given import Given
 from labelspace.labels import parse_assignments
 from labelspace.models.base import Model
-from labelspace.report import pictures
+from labelspace.reporting import pictures
 from labelspace.training.fit import open_data, open_run
 from labelspace.training.run import Run
 
@@ -33,7 +32,7 @@ def edit(given: argparse.Namespace) -> None:
     values = {name: model.schema[name].format(v) for name, v in parse_assignments(model.schema, given.set).items()}
     generator = torch.Generator().manual_seed(given.seed)
 
-    def change(x: Samples, labels: Labels | None) -> Intervention:
+    def change(x: Tensor | Path, labels: Labels | None) -> Intervention:
         return interventions.set(
             model,
             x,
@@ -81,7 +80,7 @@ def move(given: argparse.Namespace) -> None:
         if not equals:
             raise UserError(f"--to {text!r} is not of the form BLOCK=X,Y,... with a number for each coordinate")
 
-    def change(x: Samples, labels: Labels | None) -> Intervention:
+    def change(x: Tensor | Path, labels: Labels | None) -> Intervention:
         return interventions.move(model, x, points, labels, keep_detail=given.keep_detail)
 
     if whole.asked(given):
@@ -92,6 +91,8 @@ def move(given: argparse.Namespace) -> None:
 
 def _widest(given: argparse.Namespace, model: Model, block: str, value: float | None) -> tuple[int, int]:
     """The two coordinates of a block in which a run's data of a value vary most; the first two where the data are gone."""
+    from labelspace.evaluation import probing  # with it come the metrics
+
     try:
         first, second, *_ = probing.widest(model, open_data(Run(given.run_directory), given.data), block, value)
     except UserError as error:

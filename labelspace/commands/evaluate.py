@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from labelspace import terminal
-from labelspace.report.measured import evaluate as measure
+from labelspace.reporting.measured import evaluate as measure
 
 
 def evaluate(given: argparse.Namespace) -> None:

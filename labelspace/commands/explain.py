@@ -8,7 +8,7 @@ import textwrap
 
 from labelspace import glossary, terminal
 from labelspace.glossary import Entry
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 
 
 def explain(given: argparse.Namespace) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from dataclasses import asdict
 
 from labelspace import terminal
 from labelspace.errors import UserError
-from labelspace.models import model_class, names
+from labelspace.models import about, names
 
 _TITLES = {
     "purpose": "for",
@@ -22,16 +21,16 @@ _TITLES = {
 
 def models(given: argparse.Namespace) -> None:
     """What each model is for."""
-    about = {}
+    found = {}
     for name in names():
         try:
-            about[name] = asdict(model_class(name).about)
+            found[name] = about(name)
         except UserError as error:  # of an installed package
             terminal.say(f"note: {error}")
     if given.json:
-        terminal.emit(about)
+        terminal.emit(found)
         return
-    for name, row in about.items():
+    for name, row in found.items():
         print(f"{name}  ({row['paper']})")
         for key, title in _TITLES.items():
             print(textwrap.fill(row[key], 100, initial_indent=f"  {title:<16}", subsequent_indent=" " * 18))

@@ -8,8 +8,8 @@ from pathlib import Path
 from labelspace import terminal
 from labelspace.data.dataset import Dataset
 from labelspace.models.base import Model
-from labelspace.report import page, runs
-from labelspace.report.measured import report as write
+from labelspace.reporting import page, runs
+from labelspace.reporting.measured import report as write
 from labelspace.storage import files
 
 

@@ -19,7 +19,6 @@ from labelspace.interventions import Intervention, Labels
 from labelspace.interventions.given import Samples
 from labelspace.models import name_of, of_data
 from labelspace.models.base import Model
-from labelspace.report.runs import shown_address
 from labelspace.results import writers
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
@@ -99,7 +98,7 @@ def each(
             "held": [name for name in blocks if name not in changed],
             "labels": list(record["target"]),
             **_about(given, model, len(rows)),
-            "data": shown_address(data.address),
+            "data": _shown(data.address),
         }
 
     _write(given, model, len(rows), one, summary)
@@ -148,7 +147,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         rows = drawn(places)
         return given_by(x, labels, donors.samples(rows), (torch.from_numpy(values[rows]), torch.from_numpy(observed[rows])))
 
-    about = {"donors": given.donors if given.donors in SPLITS else shown_address(given.donors), "seed": given.seed}
+    about = {"donors": given.donors if given.donors in SPLITS else _shown(given.donors), "seed": given.seed}
     each(given, model, change, lambda places: {called: ids[drawn(places)].tolist()}, about)
 
 
@@ -222,3 +221,10 @@ def _own(given: argparse.Namespace) -> Dataset:
     """The data that the run was trained on."""
     with terminal.bar("reading the run's data") as progress:
         return open_run_data(Run(given.run_directory), progress=progress)
+
+
+def _shown(address: str) -> str:
+    """An address as results show it."""
+    from labelspace.reporting.runs import shown_address  # with it come the metrics, which edits do not need
+
+    return shown_address(address)

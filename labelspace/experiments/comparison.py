@@ -23,7 +23,7 @@ from labelspace.experiments.recipe import spread
 from labelspace.labels import LabelDistribution
 from labelspace.metrics import mean
 from labelspace.models import MODELS, names
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 from labelspace.training.progress import Callback
 from labelspace.training.run import Run

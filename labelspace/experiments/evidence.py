@@ -10,8 +10,8 @@ import labelspace
 from labelspace.evaluation.diagnosis import TRUSTED
 from labelspace.experiments.grid import NOT_RUN, as_plain, failure, without_path
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict, spread
-from labelspace.report.figures import write as write_figure
-from labelspace.report.tables import markdown
+from labelspace.reporting.figures import write as write_figure
+from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}

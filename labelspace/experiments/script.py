@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from labelspace.report.figures import write
+from labelspace.reporting.figures import write
 from labelspace.storage import files
 
 

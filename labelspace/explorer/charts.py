@@ -17,7 +17,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.labels import Label
 from labelspace.maps import BlockMap, PriorSpot
 from labelspace.models.base import Model
-from labelspace.report.colours import OTHER, of_values
+from labelspace.reporting.colours import OTHER, of_values
 
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9b81f")  # of numbers, from small to large; readable without red/green
 _BEYOND = 2.5  # standard deviations of a prior that a chart shows

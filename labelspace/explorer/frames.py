@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from labelspace.report.pictures import to_pixels
+from labelspace.reporting.pictures import to_pixels
 
 _LESS, _MORE = (124, 84, 196), (214, 112, 20)  # violet and orange, as in reports: told apart by everyone
 _ROWS = 60

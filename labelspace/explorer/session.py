@@ -20,7 +20,7 @@ from labelspace.explorer import script
 from labelspace.explorer.steps import Drawn, MoveBlock, Sample, SetLabel, Step, TakeFrom, blocks_of, perform, short
 from labelspace.explorer.workbench import Workbench
 from labelspace.interventions import Intervention
-from labelspace.report import pictures
+from labelspace.reporting import pictures
 from labelspace.storage import files
 
 _MOST_DRAWN = 64

@@ -19,7 +19,7 @@ from labelspace.explorer.parts import Gallery, Text
 from labelspace.explorer.samples import Samples
 from labelspace.explorer.session import animation
 from labelspace.explorer.steps import Sample, short
-from labelspace.report.pictures import tile
+from labelspace.reporting.pictures import tile
 
 _ANY = "any"
 _STEPS = (5, 7, 9)

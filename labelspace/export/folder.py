@@ -14,9 +14,9 @@ from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
 from labelspace.models import name_of
 from labelspace.models.base import Model
-from labelspace.report import words
-from labelspace.report.evaluation import tables
-from labelspace.report.runs import shown_address, shown_text
+from labelspace.reporting import words
+from labelspace.reporting.evaluation import tables
+from labelspace.reporting.runs import shown_address, shown_text
 from labelspace.storage import files, hub
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run

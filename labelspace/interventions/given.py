@@ -28,10 +28,24 @@ from labelspace.likelihoods.base import unchanged
 from labelspace.models.base import Model
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from narwhals.typing import IntoDataFrame
 
-Samples: TypeAlias = "Tensor | memory.Picture | Sequence[memory.Picture] | Sample | Dataset | IntoDataFrame | AnnData"
+
+class Cells(Protocol):
+    """An AnnData object, by what tells it: a checker that cannot see anndata would take anything for one."""
+
+    @property
+    def obs_names(self) -> Any: ...
+    @property
+    def var_names(self) -> Any: ...
+
+
+NoArray: TypeAlias = (
+    "Tensor | str | PathLike[str] | Image.Image | Sequence[memory.Picture] | Sample | Dataset | IntoDataFrame | Cells"
+)
+"""Samples that are no array of numpy's: what is made of them are tensors."""
+
+Samples: TypeAlias = "NoArray | np.ndarray"
 """One sample or many: tensors and arrays ``shape`` or ``(n, *shape)``, pictures, rows of a frame, cells, a data set."""
 
 LabelsGiven: TypeAlias = "Labels | Mapping[str, Any]"
@@ -200,7 +214,7 @@ class Edit(Protocol[P]):
     @overload
     def __call__(self, model: Model, x: np.ndarray, *args: P.args, **kwargs: P.kwargs) -> Intervention[np.ndarray]: ...
     @overload
-    def __call__(self, model: Model, x: Samples, *args: P.args, **kwargs: P.kwargs) -> Intervention: ...
+    def __call__(self, model: Model, x: NoArray, *args: P.args, **kwargs: P.kwargs) -> Intervention: ...
 
 
 def takes_samples(function: Callable[Concatenate[Model, Tensor, P], Intervention]) -> Edit[P]:

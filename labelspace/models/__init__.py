@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labelspace import plugins
@@ -59,6 +62,29 @@ def register(cls: M, name: str = "") -> M:
     """
     OWN.add(name or cls.__name__.lower(), cls)
     return cls
+
+
+def about(name: str) -> dict[str, str]:
+    """What a model is for (:class:`~labelspace.models.base.About`), by field.
+
+    That of the library's own models is read from their source: nothing has to be imported for it.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if name not in MODELS:
+        found = model_class(name).about
+        return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    module, attribute = MODELS[name]
+    source = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py").read_text(encoding="utf-8")
+    body = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == attribute).body
+    said = next(
+        node.value
+        for node in body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "about"
+    )
+    assert isinstance(said, ast.Call)
+    return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in said.keywords}
 
 
 def names() -> list[str]:

@@ -27,7 +27,7 @@ from torch import Tensor
 from labelspace.errors import UserError, option
 from labelspace.labels import Schema
 from labelspace.models.base import Model
-from labelspace.report import pictures
+from labelspace.reporting import pictures
 from labelspace.results import samples
 from labelspace.storage import files
 

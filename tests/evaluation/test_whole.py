@@ -19,7 +19,7 @@ from labelspace.evaluation.diagnosis import diagnose
 from labelspace.evaluation.whole import evaluate
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
-from labelspace.report.evaluation import figures, page, tables
+from labelspace.reporting.evaluation import figures, page, tables
 
 PARTS = ("judge", "prediction", "manipulation", "leakage", "blocks", "disentanglement", "likelihood", "generation")
 Measured = tuple[Model, Dataset, dict[str, Any]]

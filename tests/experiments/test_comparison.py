@@ -9,7 +9,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation import classifier
 from labelspace.experiments import comparison
 from labelspace.models.networks import Network
-from labelspace.report.tables import markdown
+from labelspace.reporting.tables import markdown
 
 
 def score(value: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ from labelspace.experiments import evidence
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, setting, spread
 from labelspace.models.base import Model
-from labelspace.report.figures import Lines, lines
+from labelspace.reporting.figures import Lines, lines
 
 
 class Small(Recipe):

@@ -20,7 +20,7 @@ from labelspace.errors import UserError
 from labelspace.explorer.session import Session, animation
 from labelspace.explorer.steps import MoveBlock, Redraw, Sample, SetLabel, TakeFrom
 from labelspace.models import MODELS, model_class
-from labelspace.report import colours
+from labelspace.reporting import colours
 
 EVERY_KIND = sorted(name for name in MODELS if model_class(name).label_kinds == ("binary", "categorical", "continuous"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelspace.report import page, runs
+from labelspace.reporting import page, runs
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelspace.labels import Schema, binary, categorical
-from labelspace.report import colours
+from labelspace.reporting import colours
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 SEEN = {

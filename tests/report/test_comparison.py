@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import labelspace as ls
-from labelspace.report import comparison, runs
+from labelspace.reporting import comparison, runs
 
 
 def test_two_runs_with_differing_settings(trained, parse, wicked: str) -> None:

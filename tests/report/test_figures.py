@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from labelspace.errors import UserError
-from labelspace.report import colours
-from labelspace.report.figures import (
+from labelspace.reporting import colours
+from labelspace.reporting.figures import (
     Grid,
     Lines,
     Map,

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from labelspace.report import colours
-from labelspace.report.figures import Lines, lines
-from labelspace.report.html import Html, Section, items, join, page, paragraph, picture, table, tag
+from labelspace.reporting import colours
+from labelspace.reporting.figures import Lines, lines
+from labelspace.reporting.html import Html, Section, items, join, page, paragraph, picture, table, tag
 
 
 def test_texts_are_escaped_and_markup_is_kept() -> None:

@@ -15,7 +15,7 @@ import yaml
 from labelspace import saving
 from labelspace.evaluation import whole
 from labelspace.models import MODELS
-from labelspace.report import html, page, runs
+from labelspace.reporting import html, page, runs
 from labelspace.storage import files
 
 pytestmark = pytest.mark.usefixtures("hasty_judge")

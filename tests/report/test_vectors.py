@@ -8,8 +8,8 @@ import torch
 
 from labelspace.data.dataset import Dataset, random_splits
 from labelspace.labels import Schema, binary
-from labelspace.report.figures import maps
-from labelspace.report.views_vectors import Plane
+from labelspace.reporting.figures import maps
+from labelspace.reporting.views_vectors import Plane
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])

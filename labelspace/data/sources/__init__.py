@@ -273,7 +273,7 @@ def open(
     >>> import labelspace as ls
     >>> len(ls.open("moons:n=300"))
     300
-    >>> ls.open([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]], {"side": [0, 1, 0, 1]}).schema.names
+    >>> ls.open([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]] * 3, {"side": [0, 1, 0, 1] * 3}).schema.names
     ('side',)
     """
     if seed < 0:

@@ -27,7 +27,7 @@ from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Tab
 from labelspace.experiments.recipes.csvae_faces import face_jobs, styles_shown
 from labelspace.metrics import diversity, mean
 from labelspace.models.base import Model
-from labelspace.report.figures import Grid, Sheet, grids, sheets
+from labelspace.reporting.figures import Grid, Sheet, grids, sheets
 
 MODELS = {"ccvae": "CCVAE", "diva": "DIVA", "m2": "M2"}
 BEYOND = 1.5  # standard deviations that a walk goes beyond the two values' means

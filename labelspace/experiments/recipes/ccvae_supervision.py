@@ -20,7 +20,7 @@ from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Tab
 from labelspace.experiments.recipes.csvae_faces import FACES
 from labelspace.metrics.prediction import majority_rate
 from labelspace.models.base import Model
-from labelspace.report.figures import Lines, lines
+from labelspace.reporting.figures import Lines, lines
 
 MODELS = {"ccvae": "CCVAE", "m2": "M2", "diva": "DIVA", "mvae": "MVAE"}
 RATES = (0.004, 0.06, 0.2, 1.0)

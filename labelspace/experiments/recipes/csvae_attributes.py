@@ -39,7 +39,7 @@ from labelspace.experiments.recipe import (
 from labelspace.experiments.recipes.csvae_faces import face_jobs
 from labelspace.metrics import mean
 from labelspace.models.base import Model
-from labelspace.report.figures import Lines, Sheet, lines, sheets
+from labelspace.reporting.figures import Lines, Sheet, lines, sheets
 
 MODELS = {"condvae": "CondVAE", "lsvae": "LSVAE"}
 Way = Literal["posterior", "codes", "prior"]

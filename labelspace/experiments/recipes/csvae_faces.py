@@ -39,7 +39,7 @@ from labelspace.experiments.recipe import (
     spread,
 )
 from labelspace.models.base import Model
-from labelspace.report.figures import Sheet, sheets
+from labelspace.reporting.figures import Sheet, sheets
 
 RIVALS: Forms = {"VAE": ("vae", ()), "CondVAE": ("condvae", ()), "CondVAE-info": ("condvae-info", ())}
 FORMS: Forms = {**RIVALS, "CSVAE": ("csvae", ()), "LSVAE": ("lsvae", ())}

@@ -36,7 +36,7 @@ from labelspace.experiments.recipe import (
 )
 from labelspace.metrics import kl_permuted, nearest_neighbour_kl, probe
 from labelspace.models.base import Model
-from labelspace.report.figures import Scatter, scatters
+from labelspace.reporting.figures import Scatter, scatters
 
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "VAE": ("vae", ("latent=4",)),

@@ -23,7 +23,7 @@ from labelspace.evaluation import scorecard
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick
 from labelspace.models.base import Model
-from labelspace.report.figures import Grid, Sheet, grids, sheets
+from labelspace.reporting.figures import Grid, Sheet, grids, sheets
 
 MODELS = ("lsvae", "csvae", "ccvae", "lr-livae", "condvae-info", "vae")
 """The default first: its runs are made first. The VAE is edited by attribute vectors, and is what reconstructions are held

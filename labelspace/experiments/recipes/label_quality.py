@@ -20,7 +20,7 @@ from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Tab
 from labelspace.experiments.recipes.ccvae_supervision import mean_accuracy
 from labelspace.experiments.recipes.csvae_faces import FACES
 from labelspace.models.base import Model
-from labelspace.report.figures import Grid, grids
+from labelspace.reporting.figures import Grid, grids
 
 MODELS = {"lsvae": "LSVAE", "ccvae": "CCVAE"}
 RATES, WRONG = (1.0, 0.1, 0.01), (0.0, 0.1, 0.3)

@@ -41,7 +41,7 @@ from labelspace.experiments.recipe import (
 from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
 from labelspace.metrics import diversity, generation, mean
 from labelspace.models.base import Model
-from labelspace.report.figures import Scatter, Sheet, scatters, sheets
+from labelspace.reporting.figures import Scatter, Sheet, scatters, sheets
 
 CLAIMED = ("Lr-LiVAE", "Lr-LiVAE-GAN")
 

@@ -39,7 +39,7 @@ from labelspace.experiments.recipe import (
 )
 from labelspace.metrics import diversity, generation
 from labelspace.models.base import Model
-from labelspace.report.figures import Scatter, scatters
+from labelspace.reporting.figures import Scatter, scatters
 from labelspace.storage import files
 from labelspace.training.progress import Callback
 

@@ -26,7 +26,7 @@ from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, pick, setting
 from labelspace.metrics import alignment, suite
 from labelspace.models.base import Model
-from labelspace.report.figures import Lines, Sheet, lines, sheets
+from labelspace.reporting.figures import Lines, Sheet, lines, sheets
 
 LETTER = (
     "likelihood=bernoulli",

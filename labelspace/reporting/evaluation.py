@@ -16,8 +16,8 @@ from labelspace.evaluation.diagnosis import Finding
 from labelspace.evaluation.probing import best_probe
 from labelspace.metrics import variance_map
 from labelspace.models.base import Model
-from labelspace.report.figures import Grid, Sheet, grids, sheets
-from labelspace.report.tables import markdown
+from labelspace.reporting.figures import Grid, Sheet, grids, sheets
+from labelspace.reporting.tables import markdown
 
 _SHOWN = (
     "beta_vae",

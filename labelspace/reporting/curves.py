@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from labelspace.report import colours
-from labelspace.report.figures import Lines, lines
-from labelspace.report.runs import Subject
-from labelspace.report.views import View
+from labelspace.reporting import colours
+from labelspace.reporting.figures import Lines, lines
+from labelspace.reporting.runs import Subject
+from labelspace.reporting.views import View
 
 _MOST = 10  # entries of a term that have a curve of their own
 

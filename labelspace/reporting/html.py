@@ -12,8 +12,8 @@ from urllib.parse import quote
 from matplotlib.figure import Figure
 
 from labelspace import glossary
-from labelspace.report.colours import COLOURS, INK, INK_ON_DARK, ON_DARK
-from labelspace.report.figures import render
+from labelspace.reporting.colours import COLOURS, INK, INK_ON_DARK, ON_DARK
+from labelspace.reporting.figures import render
 
 _EMPTY = frozenset({"meta", "link", "img", "br", "hr"})
 # The page may show pictures that it carries and use its own style; nothing else: no script, no form, no network.
@@ -144,7 +144,7 @@ class Section:
 
 def page(title: str, lead: Content, sections: Sequence[Section], end: Content) -> str:
     """A whole page: title, contents, sections, end."""
-    style = resources.files("labelspace.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files("labelspace.reporting").joinpath("page.css").read_text(encoding="utf-8")
     contents = tag("ol", [tag("li", tag("a", part.title, href=f"#{part.name}"), _inner(part)) for part in sections])
     head = tag(
         "head",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from labelspace.report.colours import OTHER, SIGNED, SIZES
-from labelspace.report.figures.base import plain, styled
+from labelspace.reporting.colours import OTHER, SIGNED, SIZES
+from labelspace.reporting.figures.base import plain, styled
 
 
 @dataclass(frozen=True)

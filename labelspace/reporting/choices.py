@@ -12,7 +12,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation import probing
 from labelspace.labels import Schema
 from labelspace.models.base import Model
-from labelspace.report import colours
+from labelspace.reporting import colours
 
 _LOOKED_AT = 5000
 
@@ -76,7 +76,7 @@ def donors_and_takers(data: Dataset, name: str, *, takers: int, donors: int) -> 
 
 
 def by_label(data: Dataset, rows: np.ndarray, label: str | None) -> dict[str, Any]:
-    """How a :class:`labelspace.report.figures.Map` colours samples by a label; without one it does not."""
+    """How a :class:`labelspace.reporting.figures.Map` colours samples by a label; without one it does not."""
     if label is None:
         return {}
     column = data.schema.index(label)

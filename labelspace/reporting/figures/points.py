@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 
-from labelspace.report.colours import INK, OTHER, SEQUENTIAL, colour, marker
-from labelspace.report.figures.base import label, plain, styled
+from labelspace.reporting.colours import INK, OTHER, SEQUENTIAL, colour, marker
+from labelspace.reporting.figures.base import label, plain, styled
 
 
 @dataclass(frozen=True)

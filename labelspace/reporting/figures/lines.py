@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from labelspace.report.colours import INK, OTHER, colour
-from labelspace.report.figures.base import label, plain, styled
+from labelspace.reporting.colours import INK, OTHER, colour
+from labelspace.reporting.figures.base import label, plain, styled
 
 _MANY = 16  # points: more of them are a line without marks
 

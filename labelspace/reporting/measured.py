@@ -16,10 +16,10 @@ from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
 from labelspace.evaluation import whole
 from labelspace.evaluation.diagnosis import Finding, diagnose
-from labelspace.report import comparison, page, runs
-from labelspace.report.evaluation import figures, tables
-from labelspace.report.evaluation import page as evaluation_page
-from labelspace.report.figures import write as write_figure
+from labelspace.reporting import comparison, page, runs
+from labelspace.reporting.evaluation import figures, tables
+from labelspace.reporting.evaluation import page as evaluation_page
+from labelspace.reporting.figures import write as write_figure
 from labelspace.storage import files
 from labelspace.training.loop import Fitted
 from labelspace.training.run import Run

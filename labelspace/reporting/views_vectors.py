@@ -19,9 +19,9 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import probing
 from labelspace.models.base import Model
-from labelspace.report import colours
-from labelspace.report.choices import Runs, by_label, coloured, donors_and_takers, first_data, known, one_of_each
-from labelspace.report.figures import Grid, Map, grids, maps
+from labelspace.reporting import colours
+from labelspace.reporting.choices import Runs, by_label, coloured, donors_and_takers, first_data, known, one_of_each
+from labelspace.reporting.figures import Grid, Map, grids, maps
 
 Parts = tuple[str, Figure, str, str]
 

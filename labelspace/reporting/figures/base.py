@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from labelspace.errors import UserError
-from labelspace.report.colours import INK
+from labelspace.reporting.colours import INK
 from labelspace.storage import files
 
 P = ParamSpec("P")

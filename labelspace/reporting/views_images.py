@@ -15,8 +15,8 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import probing
 from labelspace.models.base import Model
-from labelspace.report.choices import Runs, donors_and_takers, first_data, known, one_of_each
-from labelspace.report.figures import Sheet, sheets
+from labelspace.reporting.choices import Runs, donors_and_takers, first_data, known, one_of_each
+from labelspace.reporting.figures import Sheet, sheets
 
 Parts = tuple[str, Figure, str, str]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from labelspace import __version__, glossary
-from labelspace.report import curves, views, words
-from labelspace.report.evaluation import side_effects, tables
-from labelspace.report.html import (
+from labelspace.reporting import curves, views, words
+from labelspace.reporting.evaluation import side_effects, tables
+from labelspace.reporting.html import (
     Content,
     Html,
     Section,
@@ -21,8 +21,8 @@ from labelspace.report.html import (
     table,
     tag,
 )
-from labelspace.report.runs import Subject
-from labelspace.report.views import Shown, View
+from labelspace.reporting.runs import Subject
+from labelspace.reporting.views import Shown, View
 
 _LEAKAGE = "What probes read from the codes"
 Tell = Callable[[str], None]

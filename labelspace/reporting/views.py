@@ -19,9 +19,9 @@ from labelspace.evaluation import probing
 from labelspace.labels import Label
 from labelspace.maps import PriorSpot, block_map
 from labelspace.models.base import Model
-from labelspace.report import colours, views_images, views_vectors
-from labelspace.report.choices import Runs, by_label, first_data
-from labelspace.report.figures import Map, Spot, maps
+from labelspace.reporting import colours, views_images, views_vectors
+from labelspace.reporting.choices import Runs, by_label, first_data
+from labelspace.reporting.figures import Map, Spot, maps
 
 CODED = 800  # samples on a map of a latent block
 MOST_LABELS, MOST_BLOCKS = 8, 12  # that are shown one by one

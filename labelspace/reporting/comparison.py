@@ -8,12 +8,12 @@ from typing import Any
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import probing
 from labelspace.models.base import Model
-from labelspace.report import curves, views, words
-from labelspace.report.choices import Runs, first_data
-from labelspace.report.evaluation import tables
-from labelspace.report.html import Content, Html, Section, explained, page, paragraph, picture, table, tag
-from labelspace.report.page import alarms, end, in_words, plain, together
-from labelspace.report.runs import Subject
+from labelspace.reporting import curves, views, words
+from labelspace.reporting.choices import Runs, first_data
+from labelspace.reporting.evaluation import tables
+from labelspace.reporting.html import Content, Html, Section, explained, page, paragraph, picture, table, tag
+from labelspace.reporting.page import alarms, end, in_words, plain, together
+from labelspace.reporting.runs import Subject
 
 Tell = Callable[[str], None]
 

@@ -10,12 +10,12 @@
 ================  ==========================================================================================
 """
 
-from labelspace.report.colours import COLOURS
-from labelspace.report.figures.base import render, write
-from labelspace.report.figures.grids import Grid, grids
-from labelspace.report.figures.lines import Lines, lines
-from labelspace.report.figures.points import Map, Scatter, Spot, maps, scatters
-from labelspace.report.figures.sheets import Sheet, sheets
+from labelspace.reporting.colours import COLOURS
+from labelspace.reporting.figures.base import render, write
+from labelspace.reporting.figures.grids import Grid, grids
+from labelspace.reporting.figures.lines import Lines, lines
+from labelspace.reporting.figures.points import Map, Scatter, Spot, maps, scatters
+from labelspace.reporting.figures.sheets import Sheet, sheets
 
 __all__ = [
     "COLOURS",

@@ -7,8 +7,8 @@ from typing import Any
 
 from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED
 from labelspace.evaluation.probing import best_probe
-from labelspace.report.html import Content, Html, explained, items, paragraph, table, tag
-from labelspace.report.runs import Subject, shown_address, shown_text
+from labelspace.reporting.html import Content, Html, explained, items, paragraph, table, tag
+from labelspace.reporting.runs import Subject, shown_address, shown_text
 from labelspace.terminal import duration
 
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
 
-from labelspace.report.colours import SIGNED
-from labelspace.report.figures.base import plain, styled
-from labelspace.report.pictures import to_pixels
+from labelspace.reporting.colours import SIGNED
+from labelspace.reporting.figures.base import plain, styled
+from labelspace.reporting.pictures import to_pixels
 
 _GAP = 0.14  # inches between what is set apart and the rest
 _CHARACTER = 0.056  # inches, of a row's name
