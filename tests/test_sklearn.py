@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,3 +181,11 @@ def test_missing_entries_as_pandas_writes_them_and_texts_that_may_mean_it(table)
     assert np.asarray(numbers.classes_).tolist() == ["1.0", "2.0", "10.0"]
     with pytest.raises(ValueError, match="two columns of the same name"):
         LabelspaceTransformer("ccvae", **SMALL).fit(x, pandas.DataFrame(np.stack([y, y > 0], 1), columns=["a", "a"]))
+
+
+def test_the_run_that_it_leaves_can_be_measured_and_reported(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(150, 3)), np.arange(150) % 2
+    LabelspaceTransformer(epochs=1, out=tmp_path / "run", random_state=0).fit(x, y)
+    data = ls.Dataset.from_arrays(x, y)
+    assert ls.evaluate(tmp_path / "run", data, split="train", most=40, depth="quick")["samples"] == 40
+    assert ls.report(tmp_path / "run", data=data, quick=True).path.exists()

@@ -38,6 +38,8 @@ class Explorer:
         """Ends the server."""
         self._process.terminate()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         if self._kept is not None:
             self._kept.cleanup()
             self._kept = None
@@ -84,20 +86,24 @@ def explore(run: str | Path | Fitted, data: Any = None, *, port: int | None = No
             address = f"npz:{opened.save(Path(kept.name) / 'data.npz')}"
         command += ["--data", address]
     command += ["--port", str(port)] if port else []
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    said = ""
-    for line in process.stdout:  # an object of JSON, over several lines
-        said += line
-        try:
-            url = json.loads(said)["url"]
-        except ValueError:
-            continue
-        found = Explorer(url, process, kept)
-        if browser:
-            found.show()
-        return found
-    why = process.stderr.read().strip().splitlines()
-    process.wait()
+    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:  # an object of JSON, over several lines
+            said += line
+            try:
+                url = json.loads(said)["url"]
+            except ValueError:
+                continue
+            found = Explorer(url, process, kept)
+            if browser:
+                found.show()
+            return found
+        process.stdout.close()
+        process.wait()
+        errors.seek(0)
+        why = errors.read().strip().splitlines()
+    if kept is not None:
+        kept.cleanup()
     raise UserError(why[-1].removeprefix("labelspace explore: ") if why else "the explorer ended without a word")

@@ -66,8 +66,6 @@ def python(home: str, sample: Sample, steps: Sequence[Step], keep_detail: bool) 
     standard = ["from dataclasses import replace"] if "replace(" in text else []
     outside = ["import torch"] if "torch." in text else []
     own = ["import labelspace as ls"]
-    if "read_for(" in text:
-        own += ["from labelspace.data.dataset import as_float", "from labelspace.data.images import read_for"]
     groups = ["\n".join(group) for group in (standard, outside, own) if group]
     plugged = "".join(f"ls.load_plugin({literal(where)})\n" for where in plugins.loaded())
     opened = f"{plugged}model, data = ls.open_run({literal(home)})"
@@ -83,7 +81,8 @@ def command(home: str, model: Model, sample: Sample, steps: Sequence[Step], resu
         return ""
     out = f"edit{'.png' if len(model.shape) == 3 else '.csv'}"
     plugged = [word for where in plugins.loaded() for word in ("--plugin", where)]
-    ending = [*(["--keep-detail"] if keep_detail else []), *plugged, "--out", out]
+    small = ["--no-full-size"] if sample.uploaded and len(model.shape) == 3 else []  # as the page shows it
+    ending = [*(["--keep-detail"] if keep_detail else []), *small, *plugged, "--out", out]
     sets = [step for step in steps if isinstance(step, SetLabel)]
     if steps and len(sets) == len(steps) and len({step.label for step in sets}) == len(sets):
         given = [part for step in sets for part in ("--set", f"{step.label}={step.value}")]

@@ -55,7 +55,7 @@ class Sample:
                 f"{x}, {labels} = drawn.x[{self.drawn.index}], (drawn.labels[0][{one}], drawn.labels[1][{one}])",
             ]
         if self.row is None:
-            return [f"{x}, {labels} = as_float(torch.from_numpy(read_for(model.shape, {literal(self.name)}))), None"]
+            return [f"{x}, {labels} = {literal(self.name)}, None"]
         split, _, index = self.name.partition(":")
         return [
             f'row = data.rows("{split}")[{index}:{int(index) + 1}]',

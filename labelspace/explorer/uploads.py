@@ -25,7 +25,7 @@ _ONE_AT_A_TIME = threading.Lock()  # how warnings are treated belongs to the pro
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 
 
-def read_upload(content: bytes, shape: tuple[int, ...]) -> Tensor:
+def read_upload(content: bytes, shape: tuple[int, ...], crop: str = "centre") -> Tensor:
     """A picture fitted to a model's shape, the way commands fit picture files.
 
     Args:
@@ -53,7 +53,7 @@ def read_upload(content: bytes, shape: tuple[int, ...]) -> Tensor:
                 raise UserError(
                     f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
                 )
-            return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), FORMATS)))
+            return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), FORMATS, crop)))
     except UserError:
         raise
     except Image.DecompressionBombError:

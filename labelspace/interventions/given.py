@@ -40,9 +40,8 @@ class Cells(Protocol):
     def var_names(self) -> Any: ...
 
 
-NoArray: TypeAlias = (
-    "Tensor | str | PathLike[str] | Image.Image | Sequence[memory.Picture] | Sample | Dataset | IntoDataFrame | Cells"
-)
+Several: TypeAlias = "Sequence[memory.Picture] | Sequence[Sample] | Dataset | IntoDataFrame | Cells"
+NoArray: TypeAlias = "Tensor | str | PathLike[str] | Image.Image | Sample | Several"
 """Samples that are no array of numpy's: what is made of them are tensors."""
 
 Samples: TypeAlias = "NoArray | np.ndarray"

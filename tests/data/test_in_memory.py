@@ -32,7 +32,7 @@ def frame(n: int = 60) -> pd.DataFrame:
             "ward": rng.choice(["a", "b"], n),
             "treated": rng.integers(0, 2, n),
         },
-        index=[f"p{i}" for i in range(n)],
+        index=pd.Index([f"p{i}" for i in range(n)]),
     )
     found.loc["p3", "height"] = np.nan
     return found
@@ -40,7 +40,7 @@ def frame(n: int = 60) -> pd.DataFrame:
 
 def cells(n: int = 50) -> anndata.AnnData:
     rng = np.random.default_rng(2)
-    obs = pd.DataFrame({"type": pd.Categorical(rng.choice(list("ab"), n))}, index=[f"c{i}" for i in range(n)])
+    obs = pd.DataFrame({"type": pd.Categorical(rng.choice(list("ab"), n))}, index=pd.Index([f"c{i}" for i in range(n)]))
     return anndata.AnnData(scipy.sparse.csr_matrix(rng.poisson(2, (n, 20)).astype("f4")), obs=obs)
 
 
@@ -219,7 +219,7 @@ def test_splits_and_groups_are_as_they_are_given() -> None:
 
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
-    (lambda: ls.open(pd.DataFrame([[1, 2]], columns=["a", "a"]), ["a"]), r"two columns are called 'a'"),
+    (lambda: ls.open(pd.DataFrame([[1, 2]], columns=pd.Index(["a", "a"])), ["a"]), r"two columns are called 'a'"),
     (lambda: ls.open(pd.DataFrame([[1, 2]] * 9), ["a"]), r"column 0 has a name that is no text"),
     (lambda: ls.open(frame()), r"say which columns are labels with labels=; the columns are height \(continuous\)"),
     (lambda: ls.open(frame(), ["treatd"]), r"did you mean 'treated'"),
@@ -239,7 +239,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ls.Dataset.from_images([], []), r"there is no picture"),
     (lambda: ls.open(cells(), ["kind"]), r"kind"),
     (lambda: ls.Dataset.from_anndata(cells(), layer="raw"), r"unknown layer 'raw'"),
-    (lambda: ls.Dataset.from_arrays(frame(), [0] * 60), r"from_frame"),
+    (lambda: ls.Dataset.from_arrays(frame(), [0] * 60), r"from_frame"),  # type: ignore[arg-type]
     (lambda: ls.Dataset.from_arrays(np.eye(9), [0] * 9, kinds={"lable": "binary"}), r"did you mean 'label'"),
     (lambda: ls.Dataset.from_arrays(np.eye(9), [0] * 9, splits=["train"] * 8 + ["tset"]), r"row 9: .*did you mean 'test'"),
     (lambda: ls.Dataset.from_arrays(np.eye(9), [0] * 9, splits={"train": [0, 9]}), r"has row 9"),
@@ -265,3 +265,10 @@ def test_a_bare_file_name_is_answered_with_its_address(tmp_path: Path) -> None:
         ls.open(str(tmp_path / "t.csv"))
     with pytest.raises(ls.UserError, match=r"its address is folder:"):
         ls.open(str(tmp_path))
+
+
+def test_a_path_is_read_as_what_it_is(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "t.csv", index=False)
+    assert ls.open(tmp_path / "t.csv", ["treated"]).address == f"table:{tmp_path / 't.csv'}"
+    with pytest.raises(ls.UserError, match="no file or directory that can be read"):
+        ls.open(tmp_path / "nowhere.csv")

@@ -38,7 +38,7 @@ def table() -> tuple[pd.DataFrame, Any]:
             "treated": RNG.integers(0, 2, 200).astype(bool),
             "who": [f"w{i}" for i in range(200)],
         },
-        index=[f"p{i}" for i in range(200)],
+        index=pd.Index([f"p{i}" for i in range(200)]),
     )
     data = ls.Dataset.from_frame(frame, ["treated"], drop=["who"])
     torch.manual_seed(0)
@@ -47,7 +47,9 @@ def table() -> tuple[pd.DataFrame, Any]:
 
 @pytest.fixture(scope="module")
 def counts() -> tuple[anndata.AnnData, Any]:
-    obs = pd.DataFrame({"type": pd.Categorical(RNG.choice(list("ab"), 90)), "n": range(90)}, index=[f"c{i}" for i in range(90)])
+    obs = pd.DataFrame(
+        {"type": pd.Categorical(RNG.choice(list("ab"), 90)), "n": range(90)}, index=pd.Index([f"c{i}" for i in range(90)])
+    )
     adata = anndata.AnnData(scipy.sparse.csr_matrix(RNG.poisson(2, (90, 20)).astype("f4")), obs=obs)
     data = ls.open(adata)
     torch.manual_seed(0)

@@ -96,7 +96,7 @@ def test_bernoulli_stays_finite_at_certain_logits():
 def test_bernoulli_takes_data_in_the_unit_interval_only():
     build("gaussian").check(torch.tensor([[-1e9, 1e9]]))
     for bad in (-0.1, 1.5):
-        with pytest.raises(UserError, match=r"bernoulli.*likelihood=gaussian"):
+        with pytest.raises(UserError, match=r"bernoulli.*likelihood='gaussian'"):
             build("bernoulli").check(torch.tensor([[0.0, bad]]))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,9 +86,9 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(cells: Path, tmp_path:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cells.h5ad", "text.h5ad"]
 
 
-def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import labelspace as ls
-    from labelspace.commands import arrays
+    from labelspace.data import sources
     from labelspace.data.dataset import Dataset, random_splits
     from labelspace.labels import Schema, binary
     from labelspace.models.networks import Network
@@ -99,14 +98,12 @@ def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeyp
     x = rng.normal(size=(6, 5)).astype(np.float32)
     data = Dataset("cells", x, values, values >= 0, Schema([binary("on")]), random_splits(6, 0), ids=names(6)[::-1].copy())
     model = ls.build("lsvae", data, latent=2, network=Network(width=4, depth=1)).eval()
-    monkeypatch.setattr(arrays, "open_for", lambda run, address: (model, data))
-    given = SimpleNamespace(data=f"h5ad:{cells}", out=str(cells), run_directory="runs/r", ignore_labels=True, json=False)
-    arrays.embed(given)  # type: ignore[arg-type]
+    monkeypatch.setattr(sources, "open", lambda address, *given, **more: data)
+    ls.embed(model, f"h5ad:{cells}", out=cells, ignore_labels=True)
     new = anndata.read_h5ad(cells)
     wanted = model.encode(data.samples(range(6)))["w.on"].mode.detach().numpy()
     np.testing.assert_allclose(new.obsm["X_labelspace_w.on"], wanted[::-1], atol=1e-6)
     assert not new.uns["labelspace"]["labels_given"]
-    assert "obsm['X_labelspace']" in capsys.readouterr().err
 
 
 def test_cells_of_one_name_are_told_apart_as_the_reader_does(cells: Path) -> None:

@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -222,19 +223,19 @@ def register_source(function: F, name: str = "") -> F:
 
 def source(name: str) -> Source:
     """The source of that name. Raises UserError with the nearest name."""
-    if name not in SOURCES and (hint := _file(name)):
-        raise UserError(hint)
+    if name not in SOURCES and (address := _address_of(name)):
+        raise UserError(f"{name!r} is a file or directory; its address is {address}")
     return SOURCES[name] if name in SOURCES else OWN.find(name)
 
 
-def _file(text: str) -> str:
-    """What to write instead of the bare name of a file or directory; '' where it is none that a source reads."""
-    path = Path(text).expanduser()
-    if not path.exists():
+def _address_of(path: str | PathLike[str]) -> str:
+    """The address of a file or directory by what it is; '' where it is none that a source reads."""
+    place = Path(path).expanduser()
+    if not place.exists():
         return ""
     endings = {".csv": "table", ".tsv": "table", ".parquet": "table", ".pq": "table", ".npz": "npz", ".h5ad": "h5ad"}
-    name = "folder" if path.is_dir() else endings.get(path.suffix.lower(), "")
-    return f"{text!r} is a {'directory' if path.is_dir() else 'file'}; its address is {name}:{text}" if name else ""
+    name = "folder" if place.is_dir() else endings.get(place.suffix.lower(), "")
+    return f"{name}:{path}" if name else ""
 
 
 def open(
@@ -252,8 +253,8 @@ def open(
     """Opens a data set: by its address, or of what is in memory.
 
     Args:
-        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all. Or what is in memory: a frame, an array,
-            pictures, an AnnData object, a torch data set, a :class:`Dataset`.
+        address: ``NAME[:PATH][,KEY=VALUE...]``; ``labelspace data list`` prints all. A path stands for its file. Or what is in
+            memory: a frame, an array, pictures, an AnnData object, a torch data set, a :class:`Dataset`.
         labels: names of the labels to keep, in this order; all by default. Of arrays and pictures the labels themselves, as in
             :meth:`Dataset.from_arrays`.
         seed: seed of the splits where the source has none of its own, and of generated data.
@@ -278,6 +279,11 @@ def open(
     """
     if seed < 0:
         raise UserError(f"the seed must be 0 or larger, got {seed}")
+    if isinstance(address, PathLike):
+        found = _address_of(address)
+        if not found:
+            raise UserError(f"{address} is no file or directory that can be read; labelspace data list says what can")
+        address = found
     if isinstance(address, str):
         names = None if labels is None else [str(label) for label in cast(Iterable[str], labels)]
         data = _addressed(address, names, seed, group, like, progress).select(names)
