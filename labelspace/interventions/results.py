@@ -15,7 +15,7 @@ from labelspace.blocks import concatenate
 from labelspace.data import frames, memory
 from labelspace.data.views import as_pil, thumbnail
 from labelspace.errors import UserError
-from labelspace.interventions.given import Given, laid_over, names_of
+from labelspace.interventions.given import laid_over, names_of
 from labelspace.interventions.record import Intervention
 from labelspace.models.base import Model
 
@@ -195,6 +195,3 @@ def page(done: Intervention[Any]) -> str:
 
 def _cell(entry: Any) -> str:
     return "" if entry is None else f"{entry:.4g}" if isinstance(entry, float) else str(entry)
-
-
-__all__ = ["Given", "annotated", "columns", "count", "frame", "image", "page", "tensor"]
