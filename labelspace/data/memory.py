@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from labelspace.data import columns, images, tabular
+from labelspace.data import columns, frames, images, tabular
 from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
 from labelspace.errors import UserError, option, unknown
 from labelspace.labels import Schema, categorical
@@ -652,7 +652,7 @@ def _frame(name: str, frame: Any) -> dict[str, list[Any]]:
         odd = [column for column in found.columns if not isinstance(column, str)]
         if odd:
             raise UserError(f"{name}: column {odd[0]!r} has a name that is no text; rename it (frame.columns = ...)")
-        return {column: found[column].to_list() for column in found.columns}
+        return frames.as_columns(frame)
     except DuplicateError:
         twice = Counter(map(str, frame.columns)).most_common(1)[0][0]
         raise UserError(f"{name}: two columns are called {twice!r}; rename or drop one") from None
