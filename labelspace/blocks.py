@@ -6,7 +6,7 @@ one. :class:`Latents` is the only place that knows the order of blocks: nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -132,6 +132,11 @@ class Latents(Mapping[str, Part], Generic[Part]):
 def concatenate(codes: Latents[Tensor]) -> Tensor:
     """All blocks side by side in the model's order, ``(n, size)``."""
     return torch.cat(list(codes.values()), dim=-1)
+
+
+def joined(parts: Sequence[Latents[Tensor]]) -> Latents[Tensor]:
+    """Codes of parts of the samples, one after the other: those of all."""
+    return Latents(parts[0].blocks, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def sample(latents: Latents[DiagonalGaussian], generator: torch.Generator | None = None) -> Latents[Tensor]:

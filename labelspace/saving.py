@@ -22,7 +22,7 @@ from labelspace.labels import Schema
 from labelspace.models import MODELS, legacy, model_class, name_of, origin_of
 from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
-from labelspace.storage import files, hub
+from labelspace.storage import files, hub, tensorfiles
 
 FORMAT = 6
 
@@ -40,7 +40,7 @@ def configuration(model: Model) -> dict[str, Any]:
 def save(model: Model, directory: str | Path) -> Path:
     """Writes a model into a directory (each file whole or not at all) and returns the directory."""
     home, config = Path(directory), configuration(model)
-    files.write_tensors(home / "model.safetensors", model.state_dict())
+    tensorfiles.write(home / "model.safetensors", model.state_dict())
     files.write(home / "schema.json", model.schema.to_json() + "\n")
     if model.variables:
         files.write(home / "variables.json", variables.to_json(model.variables) + "\n")
@@ -127,7 +127,7 @@ def construct(config: dict[str, Any], schema: Schema, path: Path, models: Collec
 
 def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
     """The tensors of a saved model, by their names of today."""
-    tensors, _ = files.read_tensors(home / "model.safetensors")
+    tensors, _ = tensorfiles.read(home / "model.safetensors")
     try:
         if config["format"] >= FORMAT:
             return tensors
@@ -267,7 +267,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     schema = _schema(home)
     tensors = _tensors(home, config)
     model = _construct_for(tensors, config, schema, home / "config.json", models)
-    files.load_strictly(model, tensors, home / "model.safetensors")
+    tensorfiles.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
     if (crop := config.get("crop", "centre")) not in CROPS:
         raise _named(unknown("crop", str(crop), CROPS), home / "config.json")

@@ -12,7 +12,7 @@ import labelspace as ls
 from labelspace.errors import UserError
 from labelspace.models.networks import Network
 from labelspace.saving import warm_start
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_damaged_json(home: Path, name: str, content: bytes) -> None:
 
 
 def test_weights_of_another_model(home: Path) -> None:
-    files.write_tensors(home / "model.safetensors", {"x": torch.zeros(3)})
+    tensorfiles.write(home / "model.safetensors", {"x": torch.zeros(3)})
     refused(home, "belongs to another model")
 
 

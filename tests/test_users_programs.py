@@ -149,6 +149,7 @@ def test_what_does_not_train_imports_no_trainer_and_no_plots(tmp_path: Path) -> 
     """
     for words, code in (
         (["models"], 0),
+        (["models", "--json"], 0),
         (["edit", "nowhere", "test:0", "--set", "a=1"], 2),
         (["edit", "run", "test:0", "--set", "mon=1"], 2),
     ):

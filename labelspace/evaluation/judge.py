@@ -20,7 +20,7 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.metrics import Score, balanced, statistic
 from labelspace.models.networks import mlp
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 
 FORMAT = 2
 _STEPS, _BATCH = 600, 128  # of training, about
@@ -113,11 +113,11 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, balanced: bool = Fal
         torch.manual_seed(seed)
         judge = Judge(data.shape, data.schema, data.likelihood)
         if file.exists():
-            files.load_strictly(judge, files.read_tensors(file)[0], file)
+            tensorfiles.load_strictly(judge, tensorfiles.read(file)[0], file)
             return judge.eval()
         judge.data.measure(data.samples(rows[:: max(1, len(rows) // _MEASURED)] if data.is_image else rows))
         _train(judge, batches, epochs, progress, _cell_weights(data) if balanced else None)
-    files.write_tensors(file, judge.state_dict())
+    tensorfiles.write(file, judge.state_dict())
     return judge.eval()
 
 

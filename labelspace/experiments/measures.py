@@ -21,7 +21,7 @@ from labelspace.evaluation.probing import best_probe, chosen, probes, reconstruc
 from labelspace.evaluation.units import units
 from labelspace.metrics import diversity, mean, morphology
 from labelspace.models.base import Model
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 
 
 def reconstruction_error(model: Model, data: Dataset, rows: np.ndarray) -> float:
@@ -113,9 +113,9 @@ def digit_shapes(data: Dataset, rows: np.ndarray) -> np.ndarray:
     key = hashlib.sha256(images.tobytes() + str((morphology.FORMAT, images.shape)).encode()).hexdigest()[:20]
     file = cache_directory() / f"morphology-{key}.safetensors"
     if file.exists():
-        return files.read_tensors(file)[0]["shapes"].numpy()
+        return tensorfiles.read(file)[0]["shapes"].numpy()
     shapes = shapes_of(torch.from_numpy(images), ["thickness", "slant", "width"])
-    files.write_tensors(file, {"shapes": torch.from_numpy(shapes)})
+    tensorfiles.write(file, {"shapes": torch.from_numpy(shapes)})
     return shapes
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.blocks import Block, Latents, modes
+from labelspace.blocks import Block, Latents, joined, modes
 from labelspace.errors import UserError, unknown
 from labelspace.interventions.given import Given, LabelsGiven, Samples, labels_of
 from labelspace.interventions.record import Labels
 from labelspace.models.base import Model
+from labelspace.models.of_data import chunks
 
 
 def as_batch(model: Model, x: Samples) -> tuple[Tensor, bool]:
@@ -35,8 +37,22 @@ def chosen_block(model: Model, intervention: str, label: str | None, block: str 
 
 
 def encode(model: Model, x: Tensor, labels: LabelsGiven | None) -> tuple[Latents[Tensor], Labels]:
-    """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted."""
+    """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted.
+
+    Many samples are encoded in parts.
+    """
     known = labels_of(model, labels, len(x))
+    if known is not None and len(known[0]) != len(x):
+        raise UserError(f"there are labels of {len(known[0])} samples, and {len(x)} samples; expected as many")
+    parts = [
+        _encode(model, x[rows], None if known is None else (known[0][rows], known[1][rows]))
+        for rows in chunks(np.arange(len(x)))
+    ]
+    values, observed = (torch.cat([part[1][i] for part in parts]) for i in (0, 1))
+    return joined([codes for codes, _ in parts]), (values, observed)
+
+
+def _encode(model: Model, x: Tensor, known: Labels | None) -> tuple[Latents[Tensor], Labels]:
     values, observed = (t.to(x.device) for t in known) if known is not None else (None, None)
     if model.encoder_needs_labels and len(model.schema):
         values = model.complete(x, values, observed)
@@ -54,8 +70,7 @@ def encode_all(model: Model, batches) -> tuple[Latents[Tensor], Tensor]:
         codes, (full, _) = encode(model, batch.x, (batch.values, batch.observed))
         parts.append(codes)
         values.append(full)
-    joined = {b.name: torch.cat([part[b.name] for part in parts]) for b in model.blocks}
-    return Latents(model.blocks, joined), torch.cat(values)
+    return joined(parts), torch.cat(values)
 
 
 def completed(model: Model, x: Tensor, labels: Labels) -> Labels:
@@ -68,10 +83,16 @@ def completed(model: Model, x: Tensor, labels: Labels) -> Labels:
 
 def decode(model: Model, codes: Latents[Tensor], encoded: Latents[Tensor], x: Tensor, keep_detail: bool) -> Tensor:
     """Samples of edited codes; with ``keep_detail`` what the model could not reconstruct is kept where the edit changes little
-    (:meth:`labelspace.likelihoods.Likelihood.counterfactual`).
+    (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Many samples are decoded in parts.
     """
-    edited = model.decode(codes)
-    return model.likelihood.counterfactual(x, model.decode(encoded), edited) if keep_detail else edited.mean_like(x)
+
+    def decoded(rows: np.ndarray) -> Tensor:
+        edited, like = model.decode(codes.rows(rows)), x[rows]
+        if not keep_detail:
+            return edited.mean_like(like)
+        return model.likelihood.counterfactual(like, model.decode(encoded.rows(rows)), edited)
+
+    return torch.cat([decoded(rows) for rows in chunks(np.arange(len(x)))])
 
 
 def label_values(model: Model, labels: Labels, names: Iterable[str]) -> dict[str, list[Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.blocks import Latents, modes, sample
+from labelspace.blocks import Latents, joined, modes, sample
 from labelspace.data import frames
 from labelspace.data.store import Progress
 from labelspace.errors import UserError
@@ -108,7 +108,7 @@ def codes(
         parts.append(modes(posterior) if draw is None else sample(posterior, draw))
         if progress:
             progress(int(rows[-1]) + 1, len(data))
-    return Latents(model.blocks, {b.name: torch.cat([part[b.name] for part in parts]) for b in model.blocks})
+    return joined(parts)
 
 
 def _tensors(values: np.ndarray, observed: np.ndarray) -> tuple[Tensor, Tensor]:

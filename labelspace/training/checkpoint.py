@@ -14,7 +14,7 @@ from labelspace import saving
 from labelspace.data.batches import Batches
 from labelspace.errors import UserError
 from labelspace.models.base import Model
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 from labelspace.training import engine
 from labelspace.training.guard import Guard, Optimizers
 from labelspace.training.options import Options
@@ -144,7 +144,7 @@ def restore(fabric: Fabric, run: Run, state: State, options: Options, tell: Call
 def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], options: Options, run: Run) -> None:
     model, batches, device = state.model, state.batches, state.generator.device
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    files.load_strictly(model, weights, run.checkpoint_file)
+    tensorfiles.load_strictly(model, weights, run.checkpoint_file)
     state.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
     for name, optimizer in _named(state.optimizers):
         optimizer.load_state_dict(optimizer_state(f"optimizer.{name}", tensors, plain["groups"][name]))
@@ -188,7 +188,7 @@ def _check_best(run: Run, state: State, tell: Callable[[str], object]) -> None:
     if not state.best_epoch:
         return
     try:
-        files.read_tensors(run.home / "model.safetensors")
+        tensorfiles.read(run.home / "model.safetensors")
     except UserError as error:
         if (state.batches.epoch, state.batches.position) != (state.best_epoch, 0):
             raise UserError(

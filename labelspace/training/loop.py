@@ -19,7 +19,7 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset, Split
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory, option
 from labelspace.models.base import Model
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
 from labelspace.training.progress import Callback
@@ -407,7 +407,7 @@ class Loop:
         """Loads the best weights, lets the model measure what edits need, and writes it for good."""
         run = self.run
         if run is not None:
-            best, _ = engine.on_first(self.fabric, lambda: files.read_tensors(run.home / "model.safetensors"))
+            best, _ = engine.on_first(self.fabric, lambda: tensorfiles.read(run.home / "model.safetensors"))
             self.model.load_state_dict(best)
         elif self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)

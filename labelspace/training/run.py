@@ -32,7 +32,7 @@ from torch import Tensor
 
 from labelspace.errors import UserError, option
 from labelspace.models import legacy
-from labelspace.storage import files, locks
+from labelspace.storage import files, locks, tensorfiles
 
 FORMAT = 1
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
@@ -173,7 +173,7 @@ class Run:
         """Writes the whole state of training as one file; the one before it is kept beside it."""
         metadata = {"format": str(FORMAT), "state": json.dumps(state)}
         kept = None if self._damaged else self.previous_file
-        files.write_tensors(self.checkpoint_file, tensors, metadata, kept)
+        tensorfiles.write(self.checkpoint_file, tensors, metadata, kept)
         self._damaged = False
 
     def read_checkpoint(
@@ -213,7 +213,7 @@ class _DamagedError(UserError):
 
 def _checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        tensors, metadata = files.read_tensors(path)
+        tensors, metadata = tensorfiles.read(path)
     except UserError as error:
         raise _DamagedError(str(error)) from None
     try:

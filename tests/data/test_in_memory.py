@@ -9,6 +9,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
@@ -56,7 +57,11 @@ def test_a_frame_is_read_by_its_columns() -> None:
     assert data[3].labels == {"treated": int(frame()["treated"].iloc[3])}
 
 
-@pytest.mark.parametrize("make", [lambda f: pa.Table.from_pandas(f, preserve_index=False), lambda f: f])
+@pytest.mark.parametrize(
+    "make",
+    [lambda f: pa.Table.from_pandas(f, preserve_index=False), lambda f: pl.from_pandas(f)],
+    ids=["pyarrow", "polars"],
+)
 def test_frames_of_other_libraries_are_the_same(make: Callable[[pd.DataFrame], Any]) -> None:
     there, here = ls.open(make(frame()), ["treated"]), ls.open(frame(), ["treated"])
     np.testing.assert_array_equal(there.x, here.x)

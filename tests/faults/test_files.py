@@ -19,7 +19,7 @@ import labelspace as ls
 from labelspace import cli, saving
 from labelspace.data import store
 from labelspace.errors import UserError
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 from labelspace.training.fit import open_run
 from labelspace.training.run import Run, read_config
 
@@ -68,7 +68,7 @@ def test_a_pickle_is_refused_and_not_run(name: str, run: Path, tmp_path: Path) -
     (run / name).write_bytes(pickle.dumps(Boom(tmp_path / "boom")))
     if name.startswith("checkpoint"):
         with pytest.raises(UserError, match="truncated or not a safetensors file"):
-            files.read_tensors(run / name)
+            tensorfiles.read(run / name)
     else:
         assert opened(run)
     assert not (tmp_path / "boom").exists()
@@ -87,12 +87,12 @@ def test_every_flipped_bit_of_tensors_is_noticed(name: str, run: Path) -> None:
     content = path.read_bytes()
     header = 8 + struct.unpack("<Q", content[:8])[0]
     bits = [generator.randrange(8 * n) for n in (len(content), header) for _ in range(60)]
-    tensors, metadata = files.read_tensors(path)
+    tensors, metadata = tensorfiles.read(path)
     for bit in bits:
         path.write_bytes(flipped(content, bit))
-        if said(lambda: files.read_tensors(path)):
+        if said(lambda: tensorfiles.read(path)):
             continue
-        found, texts = files.read_tensors(path)
+        found, texts = tensorfiles.read(path)
         # What was flipped is the name of the digest, or white space: nothing that is read.
         texts = {key: text for key, text in texts.items() if key in metadata}
         assert texts == metadata
@@ -112,7 +112,7 @@ def test_flipped_bits_of_texts_never_crash(name: str, run: Path) -> None:
 def test_a_file_without_a_digest_is_read(run: Path) -> None:
     from safetensors.torch import save_file
 
-    tensors, _ = files.read_tensors(run / "model.safetensors")
+    tensors, _ = tensorfiles.read(run / "model.safetensors")
     save_file(tensors, run / "model.safetensors")
     assert opened(run) == ""
 

@@ -24,7 +24,7 @@ from labelspace import cli
 from labelspace.data import store
 from labelspace.errors import InterruptedTraining, UserError
 from labelspace.models.lsvae import LSVAE
-from labelspace.storage import files, locks
+from labelspace.storage import files, locks, tensorfiles
 from labelspace.training.loop import Loop
 from labelspace.training.progress import Callback
 from labelspace.training.run import Run
@@ -104,7 +104,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(damage: str, roll, trained,
     if damage != "absent":
         assert "going on from the checkpoint before it" in callback.notes[0]
     for file in (run.checkpoint_file, run.previous_file):
-        files.read_tensors(file)
+        tensorfiles.read(file)
 
 
 def test_two_damaged_checkpoints_are_refused_and_say_what_to_do(run: Path, roll, trained, whole: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_damaged_best_model_is_written_again_or_said_at_once(
 
 
 def test_a_checkpoint_of_another_run_is_refused(run: Path, roll, trained) -> None:
-    tensors, metadata = files.read_tensors(Run(run).checkpoint_file)
+    tensors, metadata = tensorfiles.read(Run(run).checkpoint_file)
     changes = [
         ({**tensors, "generator": torch.zeros(3, dtype=torch.uint8)}, metadata),
         ({k: t for k, t in tensors.items() if k != "generator"}, metadata),
@@ -154,17 +154,17 @@ def test_a_checkpoint_of_another_run_is_refused(run: Path, roll, trained) -> Non
         (tensors, {**metadata, "state": json.dumps({**json.loads(metadata["state"]), "groups": {}})}),
     ]
     for found, texts in changes:
-        files.write_tensors(Run(run).checkpoint_file, found, texts)
+        tensorfiles.write(Run(run).checkpoint_file, found, texts)
         with pytest.raises(UserError, match="does not belong to this run") as error:
             trained(roll, run, resume=True)
         assert "\n" not in str(error.value)
 
 
 def test_the_noise_of_another_kind_of_device_begins_anew(run: Path, roll, trained) -> None:
-    tensors, metadata = files.read_tensors(Run(run).checkpoint_file)
+    tensors, metadata = tensorfiles.read(Run(run).checkpoint_file)
     state = {**json.loads(metadata["state"]), "device": "cuda"}
     elsewhere = {**tensors, "generator": torch.zeros(16, dtype=torch.uint8)}
-    files.write_tensors(Run(run).checkpoint_file, elsewhere, {**metadata, "state": json.dumps(state)})
+    tensorfiles.write(Run(run).checkpoint_file, elsewhere, {**metadata, "state": json.dumps(state)})
     trained(roll, run, resume=True)
     assert len(Run(run).metrics()) == 3
 
@@ -479,7 +479,7 @@ def test_weights_that_are_not_finite_are_never_written(
     found = Run(tmp_path / "run").read_checkpoint()
     assert found is not None
     learnt = [name for name, p in ls.build("lsvae", data).named_parameters() if p.requires_grad]
-    best, _ = files.read_tensors(tmp_path / "run" / "model.safetensors")
+    best, _ = tensorfiles.read(tmp_path / "run" / "model.safetensors")
     assert all(bool(torch.isfinite(best[name]).all() & torch.isfinite(found[0][f"model.{name}"]).all()) for name in learnt)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw
 import labelspace as ls
 from labelspace import interventions
 from labelspace.interventions.given import laid_over
+from labelspace.models import of_data
 
 RNG = np.random.default_rng(0)
 
@@ -85,6 +87,19 @@ def test_samples_of_a_data_set_bring_their_labels(pictures: tuple[ls.Dataset, An
     assert interventions.set(model, data.x[:2], {"g": 1}, {"g": 1}).record.source["g"] == [1, 1]
 
 
+def test_many_samples_are_edited_in_parts_as_each_alone(
+    table: tuple[pd.DataFrame, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, model = table
+    whole = interventions.set(model, frame, {"treated": 1}, keep_detail=True)
+    monkeypatch.setattr(of_data.chunks, "__defaults__", (7,))
+    parts = interventions.set(model, frame, {"treated": 1}, keep_detail=True)
+    assert isinstance(whole.x, torch.Tensor)
+    assert isinstance(parts.x, torch.Tensor)
+    torch.testing.assert_close(whole.x, parts.x, rtol=1e-5, atol=1e-5)
+    assert whole.record == parts.record
+
+
 def test_pictures_come_back_at_their_own_size(pictures: tuple[ls.Dataset, Any], tmp_path: Path) -> None:
     _, model = pictures
     photograph = Image.fromarray(RNG.integers(0, 255, (60, 90, 3), np.uint8))
@@ -135,6 +150,7 @@ def test_rows_of_a_frame_come_back_in_their_frame(table: tuple[pd.DataFrame, Any
     assert done.record.source["treated"] == frame["treated"].iloc[:5].astype(int).tolist()
     arrow = interventions.set(model, pa.Table.from_pandas(frame.iloc[:5]), {"treated": 0}).to_frame()
     assert isinstance(arrow, pa.Table)
+    assert isinstance(interventions.set(model, pl.from_pandas(frame.iloc[:5]), {"treated": 0}).to_frame(), pl.DataFrame)
     new = interventions.generate(model, {"treated": 1}, 3).to_frame()
     assert isinstance(new, pd.DataFrame)
     assert new["treated"].tolist() == [1, 1, 1]

@@ -20,7 +20,7 @@ from labelspace.labels import Schema, binary, categorical
 from labelspace.models import MODELS
 from labelspace.models.base import Losses, Model
 from labelspace.models.networks import Network
-from labelspace.storage import files
+from labelspace.storage import files, tensorfiles
 from labelspace.training import Options, engine
 from labelspace.training.loop import Loop
 from labelspace.training.progress import Callback
@@ -95,11 +95,11 @@ def main() -> None:
     rank = fabric.global_rank
     for name in MODELS:
         for missing in (0.0, 0.4):
-            files.write_tensors(home / f"{name}-{missing}-7-{rank}", train(fabric, name, missing, 7))
-        files.write_tensors(home / f"{name}-0.0-{ALONE}-{rank}", train(fabric, name, 0.0, ALONE))
+            tensorfiles.write(home / f"{name}-{missing}-7-{rank}", train(fabric, name, missing, 7))
+        tensorfiles.write(home / f"{name}-0.0-{ALONE}-{rank}", train(fabric, name, 0.0, ALONE))
     drawing, DiagonalGaussian.sample = DiagonalGaussian.sample, noiseless  # type: ignore[method-assign]
     for name in STILL:
-        files.write_tensors(home / f"{name}-still-{rank}", train(fabric, name, 0.0, 7))
+        tensorfiles.write(home / f"{name}-still-{rank}", train(fabric, name, 0.0, 7))
     DiagonalGaussian.sample = drawing
 
     # Gradients that only one process has, and that none has.

@@ -25,7 +25,7 @@ from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import DivergedError, UserError
 from labelspace.models import MODELS
 from labelspace.models.base import Losses
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 from labelspace.training import Options, engine, launcher
 from labelspace.training.fit import fit
 from labelspace.training.schedule import Schedule
@@ -64,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def left(home: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    first, second = (files.read_tensors(home / f"{what}-{rank}")[0] for rank in range(2))
+    first, second = (tensorfiles.read(home / f"{what}-{rank}")[0] for rank in range(2))
     return first, second
 
 

@@ -17,7 +17,7 @@ import torch
 import labelspace as ls
 from labelspace import saving
 from labelspace.data import sources
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 from labelspace.training import Options
 from labelspace.training.run import Run
 
@@ -81,7 +81,7 @@ def interrupted(home: Path) -> subprocess.Popen[str]:
 
 
 def weights(home: Path) -> dict[str, torch.Tensor]:
-    return files.read_tensors(home / "model.safetensors")[0]
+    return tensorfiles.read(home / "model.safetensors")[0]
 
 
 def assert_same(a: Path, b: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 import labelspace as ls
 from labelspace.cli import main
 from labelspace.errors import UserError
-from labelspace.storage import files
+from labelspace.storage import tensorfiles
 from labelspace.training.run import Run
 
 _ARGUMENTS = ["swiss-roll:n=300", "--epochs", "6", "--set", "checkpoint_minutes=0.0005", "--set", "batch_size=16"]
@@ -26,7 +26,7 @@ def train(home: Path, *arguments: str) -> subprocess.Popen:
 
 
 def weights(home: Path) -> dict[str, torch.Tensor]:
-    return files.read_tensors(home / "model.safetensors")[0]
+    return tensorfiles.read(home / "model.safetensors")[0]
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +128,10 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path
     if damage == "truncate":
         file.write_bytes(file.read_bytes()[:1000])
     elif damage == "foreign":
-        files.write_tensors(file, {"x": torch.zeros(2)})
+        tensorfiles.write(file, {"x": torch.zeros(2)})
     else:
-        tensors, metadata = files.read_tensors(file)
-        files.write_tensors(file, tensors, {**metadata, "format": "99"})
+        tensors, metadata = tensorfiles.read(file)
+        tensorfiles.write(file, tensors, {**metadata, "format": "99"})
     with pytest.raises(
         UserError, match={"truncate": "truncated", "foreign": "not a checkpoint", "newer": "newer"}[damage]
     ) as error:

@@ -1,0 +1,75 @@
+"""Tensors in safetensors files, with a digest by which reading notices any damage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from labelspace.errors import UserError
+from labelspace.storage import files
+
+_DIGEST = "digest"  # name of the text in a file that tells whether the rest of it is as it was written
+
+
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, kept: Path | None = None) -> None:
+    """Writes tensors and texts as one safetensors file, atomically, with a digest by which reading notices any damage.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        metadata: texts by name.
+        kept: as in :func:`labelspace.storage.files.replacing`.
+    """
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    texts = metadata or {}
+    files.write(path, save(plain, {**texts, _DIGEST: _digest(plain, texts)}), kept)
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    found.update(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Reads a safetensors file: tensors and texts.
+
+    Raises:
+        UserError: it is absent, truncated or foreign, or not as it was written. A file without a digest, by another program or
+            an older version, is taken as it is.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} is truncated or not a safetensors file: {error}") from None
+    digest = metadata.pop(_DIGEST, None)
+    if digest is not None and digest != _digest(tensors, metadata):
+        raise UserError(f"{path} is damaged: its content is not what was written")
+    return tensors, metadata
+
+
+def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copies tensors into a module. Raises UserError when names or shapes do not match exactly."""
+    wanted = module.state_dict()
+    for name in wanted.keys() - tensors.keys():
+        raise UserError(f"{path} has no tensor {name!r}; it belongs to another model")
+    for name in tensors.keys() - wanted.keys():
+        raise UserError(f"{path} has an unexpected tensor {name!r}; it belongs to another model")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise UserError(
+                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, the model expects {tuple(wanted[name].shape)}"
+            )
+    module.load_state_dict(tensors)
