@@ -18,10 +18,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from labelspace.blocks import concatenate
-from labelspace.data import columns
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.cells import Column, plain
+from labelspace.data.dataset import Dataset
+from labelspace.data.reading import Asked, Columns, Reading, read_labels
+from labelspace.data.splits import Split
 from labelspace.errors import UserError
-from labelspace.labels import Label, Schema, categorical
+from labelspace.labels import Label, Schema
 from labelspace.models import build, model_class, of_data
 from labelspace.training.fit import fit
 
@@ -94,17 +96,17 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         if y is None and model_class(self.model).labelled:
             raise UserError(f"{self.model} requires y to be passed, but the target y is None; without labels use vae")
         table = _columns(y, len(x))
+        read = Columns({name: Column.of(name, entries) for name, entries in table.items()}, Asked(self.kinds or {}))
         if not 0 <= self.validation < 1:
             raise UserError(f"validation is a fraction of the samples, at least 0 and below 1; got {self.validation}")
-        schema = Schema(self._label(name, column) for name, column in table.items())
-        for name in self.kinds or {}:
-            schema.index(name)
-        cleaned = {label.name: [columns.canonical(label, entry) for entry in table[label.name]] for label in schema}
-        values, observed = schema.encode(cleaned) if table else (np.zeros((len(x), 0), np.float32), np.zeros((len(x), 0), bool))
+        schema, values, observed, readings = read_labels(read, table, len(x), where=lambda row: f"row {row + 1} of y")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         splits = _splits(schema, values, observed, self.validation, seed)
         likelihood = str((self.arguments or {}).get("likelihood", ""))
-        data = Dataset("memory:transformer", x, values, observed, schema, splits, likelihood=likelihood, seed=seed)
+        reading = Reading(tuple(readings))
+        data = Dataset(
+            "memory:transformer", x, values, observed, schema, splits, likelihood=likelihood, seed=seed, reading=reading
+        )
         data.check()
         given = {"seed": seed, **({} if self.epochs is None else {"epochs": self.epochs}), **(self.options or {})}
         with torch.random.fork_rng(devices=[]):
@@ -114,7 +116,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
                 model.blocks.named(name)
             self.model_ = fit(model, data, out=self.out, progress=False, **given).model
         self.schema_ = schema
-        originals = [_originals(label, table[label.name]) for label in schema]
+        originals = [_originals(label, values[:, i], table[label.name]) for i, label in enumerate(schema)]
         self.classes_ = originals[0] if len(originals) == 1 else originals
         self._flat = _dimensions(y) == 1
         self._originals = originals
@@ -195,20 +197,6 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
         of_data.check_fit(self.model_, data)
         return data
 
-    def _label(self, name: str, column: list[Any]) -> Label:
-        kind = (self.kinds or {}).get(name, "")
-        texts = {entry.strip() for entry in column if isinstance(entry, str)}
-        if kind == "categorical" and any(
-            columns.text(entry) is None for entry in texts
-        ):  # the user says that these are classes
-            return categorical(name, sorted({str(entry).strip() for entry in column if entry is not None}))
-        if not kind and (unclear := sorted(entry for entry in texts if columns.text(entry) is None)):
-            raise UserError(
-                f"label {name!r} has the entry {unclear[0]!r}: write None where it is missing, or make it a class with "
-                f"kinds={{{name!r}: 'categorical'}}"
-            )
-        return columns.infer(name, column, kind)
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = model_class(self.model).labelled
@@ -245,19 +233,18 @@ def _dimensions(given: Any) -> int:
 
 
 def _entry(entry: Any) -> Any:
-    """An entry of y, None where it is missing; arrays of texts have "nan" there."""
-    if columns.text(entry) is None and (not isinstance(entry, str) or entry.strip().lower() in ("", "nan")):
-        return None
-    if isinstance(entry, float | np.floating) and not np.isfinite(entry):
+    """An entry of y, None where it is missing. A whole number is written without a fraction."""
+    found = plain(entry)
+    if isinstance(found, float) and not np.isfinite(found):
         raise UserError("y holds infinity, which no label can be")
-    return int(entry) if isinstance(entry, float | np.floating) and float(entry).is_integer() else entry
+    return int(found) if isinstance(found, float) and found.is_integer() else found
 
 
-def _originals(label: Label, column: list[Any]) -> np.ndarray | None:
+def _originals(label: Label, values: np.ndarray, column: list[Any]) -> np.ndarray | None:
     """Per value of a discrete label what it was called in y; None for a number."""
     if not label.discrete:
         return None
-    called = {int(label.parse(columns.canonical(label, entry))): entry for entry in column if entry is not None}
+    called = {int(value): entry for value, entry in zip(values, column, strict=True) if entry is not None}
     return np.array([called.get(i, label.format(i)) for i in range(len(label.values))])
 
 

@@ -29,11 +29,14 @@ class Variable:
         name: the column's name, the gene's name.
         kind: "continuous", "categorical" or "count", as :class:`labelspace.likelihoods.Column` has them.
         classes: names of the classes of a categorical variable, in the order of their indices.
+        origin: what its numbers are counted from: far from zero they would lose their differences in single precision. People
+            see it added; samples are without it.
     """
 
     name: str
     kind: str = "continuous"
     classes: tuple[str, ...] = ()
+    origin: float = 0.0
 
     def __post_init__(self) -> None:
         Column.parse(f"{self.kind}:{len(self.classes)}" if self.classes or self.kind == "categorical" else self.kind)
@@ -49,7 +52,11 @@ class Variable:
             return ""
         if self.kind == "categorical":
             return self.classes[int(value)]
-        return str(np.float32(value))
+        return str(np.float32(value)) if not self.origin else str(self.number(value))
+
+    def number(self, value: float) -> float:
+        """An entry in the unit of the data."""
+        return float(value) if not self.origin else float(str(np.float32(value))) + self.origin
 
 
 class Described(Protocol):
@@ -84,21 +91,25 @@ def describe(variables: Sequence[Variable], x: np.ndarray) -> list[dict]:
             counts = np.bincount(known.astype(int), minlength=len(variable.classes))
             row["counts"] = {name: int(c) for name, c in zip(variable.classes, counts, strict=True)}
         elif len(known):
-            row["range"] = [float(known.min()), float(known.max())]
+            row["range"] = [variable.number(known.min()), variable.number(known.max())]
         rows.append(row)
     return rows
 
 
 def to_json(variables: Iterable[Variable]) -> str:
     """Variables as JSON text."""
-    return json.dumps({"variables": [asdict(variable) for variable in variables]}, indent=1)
+    rows = [asdict(variable) for variable in variables]
+    return json.dumps({"variables": [{k: v for k, v in row.items() if k != "origin" or v} for row in rows]}, indent=1)
 
 
 def from_json(text: str) -> tuple[Variable, ...]:
     """Reads :func:`to_json`. Raises UserError for anything else."""
     try:
         rows = json.loads(text)["variables"]
-        return tuple(Variable(str(r["name"]), str(r["kind"]), tuple(str(c) for c in r["classes"])) for r in rows)
+        return tuple(
+            Variable(str(r["name"]), str(r["kind"]), tuple(str(c) for c in r["classes"]), float(r.get("origin", 0.0)))
+            for r in rows
+        )
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -16,7 +16,8 @@ from labelspace.cli import main
 from labelspace.commands import demo
 from labelspace.commands.explain import page
 from labelspace.data.batches import Batch
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.experiments import comparison
 from labelspace.experiments.recipes import RECIPES, load
 from labelspace.labels import Schema, binary, categorical

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.evaluation.probing import encoded
 from labelspace.labels import Label, Schema, binary, categorical, continuous
 from labelspace.maps import block_map

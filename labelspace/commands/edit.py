@@ -13,8 +13,9 @@ from torch import Tensor
 from labelspace import interventions, saving, terminal
 from labelspace.commands import whole
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import SPLITS, Dataset
+from labelspace.data.dataset import Dataset
 from labelspace.data.images import MODES
+from labelspace.data.splits import SPLITS
 from labelspace.distributions import Point
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from labelspace import interventions, terminal
 from labelspace.commands.data import open_like
-from labelspace.data.dataset import SPLITS, Dataset
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels
 from labelspace.interventions.given import Samples

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.data.dataset import Dataset, Split, as_float
+from labelspace.data.dataset import Dataset, as_float
+from labelspace.data.splits import Split
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from labelspace.data import store, views
 from labelspace.data.images import Crop
+from labelspace.data.splits import SPLITS, Split
 from labelspace.data.truth import Truth
 from labelspace.data.views import Sample, TorchView
 from labelspace.errors import UserError, option, unknown
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from narwhals.typing import IntoDataFrame
 
-    from labelspace.data.memory import Array, LabelColumns, Picture, Splits
+    from labelspace.data.memory import Picture, Splits
+    from labelspace.data.reading import Reading
+    from labelspace.data.targets import Array, LabelColumns
 
-Split = Literal["train", "val", "test"]
 _FEW = 5  # samples of a class
 _LISTED = 8
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,6 +72,7 @@ class Dataset:
         supervision: fraction of the samples whose labels are used (see :meth:`hide`).
         label_noise: fraction of the labels that were made wrong (see :meth:`with_label_noise`).
         crop: how pictures were fitted to their size; later pictures are fitted alike.
+        reading: what columns were read as, where the source has columns; None elsewhere.
     """
 
     address: str
@@ -91,6 +93,7 @@ class Dataset:
     supervision: float = 1.0
     label_noise: float = 0.0
     crop: Crop = "centre"
+    reading: Reading | None = None
 
     # -- from memory --------------------------------------------------------------------------------------------------
 
@@ -145,6 +148,9 @@ class Dataset:
         id: str = "",
         drop: Sequence[str] = (),
         kinds: Mapping[str, str] | None = None,
+        missing: Sequence[str] | Mapping[str, Sequence[str]] = (),
+        decimal: str = "",
+        classes: Mapping[str, Sequence[str]] | None = None,
         splits: Splits = None,
         group: str = "",
         seed: int = 0,
@@ -159,6 +165,9 @@ class Dataset:
             drop: columns to leave out.
             kinds: column -> kind where that is not to be inferred: of x continuous, categorical or count, of labels binary,
                 categorical or continuous.
+            missing: texts that stand for no value, in every column; or column -> such texts.
+            decimal: the decimal mark of numbers that are texts, "," or "."; by default it is found.
+            classes: column -> its classes in their order, where it is not to have others.
             splits, seed, name: as in :meth:`from_arrays`.
             group: the column that says which rows belong together.
 
@@ -171,7 +180,20 @@ class Dataset:
         """
         from labelspace.data import memory
 
-        return memory.from_frame(frame, labels, id=id, drop=drop, kinds=kinds, splits=splits, group=group, seed=seed, name=name)
+        return memory.from_frame(
+            frame,
+            labels,
+            id=id,
+            drop=drop,
+            kinds=kinds,
+            missing=missing,
+            decimal=decimal,
+            classes=classes,
+            splits=splits,
+            group=group,
+            seed=seed,
+            name=name,
+        )
 
     @classmethod
     def from_images(
@@ -737,7 +759,7 @@ class Dataset:
                 counts = np.bincount(self.values[seen, i].astype(int), minlength=len(label.values))
                 row["counts"] = {name: int(c) for name, c in zip(label.values, counts, strict=True)}
             else:
-                row |= {"mean": label.mean, "sd": label.scale}
+                row |= {"mean": label.format(label.mean), "sd": label.scale}
             labels.append(row)
         return {
             "address": self.address,
@@ -752,6 +774,7 @@ class Dataset:
             "groups": {name: len(np.unique(column[column != ""])) for name, column in self.keys.items()},
             "truth": self.truth is not None,
             "notes": list(self.notes),
+            **({} if self.reading is None else {"reading": self.reading.to_dict()}),
         }
 
 
@@ -777,20 +800,3 @@ def _some(names: list[str]) -> str:
 def as_float(x: Tensor) -> Tensor:
     """Samples as models take them: uint8 images become float32 in [0, 1]; float samples are kept."""
     return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x.to(torch.float32)
-
-
-def random_splits(n: int, seed: int, fractions: tuple[float, float] = (0.1, 0.1)) -> dict[Split, np.ndarray]:
-    """Train, validation and test indices of ``n`` samples, shuffled by a seed.
-
-    Args:
-        n: samples.
-        seed: seed of the shuffle.
-        fractions: parts of all samples for validation and test; each gets at least one sample.
-    """
-    order = np.random.default_rng(seed).permutation(n)
-    n_val, n_test = (max(1, round(n * f)) for f in fractions)
-    return {
-        "train": np.sort(order[n_val + n_test :]),
-        "val": np.sort(order[:n_val]),
-        "test": np.sort(order[n_val : n_val + n_test]),
-    }

@@ -17,10 +17,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from labelspace.data import columns, frames, images, tabular
-from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
+from labelspace.data import frames, images, tabular
+from labelspace.data.cells import Column, plain
+from labelspace.data.dataset import Dataset
+from labelspace.data.reading import Asked, Columns, Reading, asked_for, read_labels
+from labelspace.data.splits import SPLITS, Split, drawn_splits
+from labelspace.data.targets import Array, LabelColumns, as_array, label_columns
 from labelspace.errors import UserError, option, unknown
-from labelspace.labels import Schema, categorical
+from labelspace.labels import Schema
 from labelspace.variables import Described, Variable, table_likelihood
 
 if TYPE_CHECKING:
@@ -29,12 +33,6 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = "str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
 """A picture: a file, a PIL image, or an array ``(h, w)``, ``(h, w, channels)`` or ``(channels, h, w)``, uint8 or in [0, 1]."""
-
-Array: TypeAlias = "np.ndarray | torch.Tensor | Sequence[Any]"
-
-LabelColumns: TypeAlias = "Mapping[str, Array] | Array | IntoDataFrame | None"
-"""LabelColumns of ``n`` samples: columns by name (a mapping, any frame), one column, or an array ``(n, labels)``. None, NaN and
-blanks are missing."""
 
 Splits: TypeAlias = "Mapping[str, Sequence[int]] | Sequence[str] | np.ndarray | None"
 """Rows of "train", "val" and "test", or one of these words for each sample; by default a tenth each is held back."""
@@ -65,7 +63,7 @@ def from_arrays(
     like: Described | None = None,
 ) -> Dataset:
     """See :meth:`Dataset.from_arrays`."""
-    if is_frame(x):
+    if frames.is_frame(x):
         raise UserError(f"{name}: x is a frame; labelspace.Dataset.from_frame reads its columns by name and kind")
     samples, notes = _samples(name, x)
     n = len(samples)
@@ -86,6 +84,9 @@ def from_frame(
     id: str = "",
     drop: Sequence[str] = (),
     kinds: Mapping[str, str] | None = None,
+    missing: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    decimal: str = "",
+    classes: Mapping[str, Sequence[str]] | None = None,
     splits: Splits = None,
     group: str = "",
     seed: int = 0,
@@ -93,19 +94,17 @@ def from_frame(
     like: Described | None = None,
 ) -> Dataset:
     """See :meth:`Dataset.from_frame`."""
-    found = _frame(name, frame)
-    n = len(next(iter(found.values()), ()))
+    found = frames.columns(name, frame)
+    n = len(next(iter(found.values()))) if found else 0
     if not n:
         raise UserError(f"{name} has no rows" if found else f"{name} has no columns")
-    unusable = {column: odd for column, entries in found.items() if (odd := _unusable(entries))}
-    index = _index(frame)
+    index = frames.index(frame)
     made = tabular.Frame(
         name,
-        {column: [] if column in unusable else entries for column, entries in found.items()},
+        found,
         n,
         lambda row: f"row {row + 1}" if index is None else f"row {row + 1} ({index[row]!r})",
         names=None if index is None else np.array([str(entry) for entry in index]),
-        unusable=unusable,
     )
     rows = _splits(name, splits, n)
     data = tabular.dataset(
@@ -117,7 +116,7 @@ def from_frame(
         like=like,
         id=id,
         drop=[drop] if isinstance(drop, str) else drop,
-        kinds=kinds,
+        asked=asked_for(kinds, missing, decimal, classes),
     )
     return _grouped(data, group, seed)
 
@@ -227,17 +226,14 @@ def from_torch(
         found = _chosen(name, found, list(labels))
     elif labels is not None:
         found = label_columns(name, labels, len(items))
+    columns = {name: column if isinstance(column, Column) else Column.of(name, column) for name, column in found.items()}
     classes = getattr(dataset, "classes", None)
-    schema = None
-    if len(found) == 1 and isinstance(classes, Sequence) and len(classes) > 1 and all(isinstance(c, str) for c in classes):
-        (label, entries), n = next(iter(found.items())), len(classes)
-        if all(entry is None or (isinstance(entry, int) and 0 <= entry < n) for entry in entries):
-            found = {label: [None if entry is None else classes[entry] for entry in entries]}
-            schema = Schema([categorical(label, list(classes))])
+    if len(columns) == 1 and isinstance(classes, Sequence) and len(classes) > 1 and all(isinstance(c, str) for c in classes):
+        columns = {label: column.of_classes(classes) for label, column in columns.items()}
     if are_pictures(samples):
-        data = from_images(
+        return from_images(
             samples,
-            found,
+            columns,
             size=size,
             channels=channels,
             crop=crop,
@@ -248,12 +244,7 @@ def from_torch(
             name=name,
             like=like,
         )
-    else:
-        data = from_arrays(samples, found, kinds=kinds, splits=splits, group=group, seed=seed, name=name, like=like)
-    if schema is None or like is not None:
-        return data
-    values, observed = schema.encode(found)
-    return replace(data, schema=schema, values=values, observed=observed)
+    return from_arrays(samples, columns, kinds=kinds, splits=splits, group=group, seed=seed, name=name, like=like)
 
 
 def opened(
@@ -275,7 +266,7 @@ def opened(
         return _grouped(given, group, seed).select(names)
     if type(given).__module__.partition(".")[0] == "anndata":
         return from_anndata(given, names, group=group, seed=seed, like=like, progress=progress)
-    if is_frame(given):
+    if frames.is_frame(given):
         return from_frame(given, names, group=group, seed=seed, like=like)
     if isinstance(given, torch.utils.data.Dataset):
         return from_torch(given, names, group=group, seed=seed, like=like)
@@ -292,78 +283,16 @@ def opened(
 # -- labels -----------------------------------------------------------------------------------------------------------
 
 
-def label_columns(name: str, labels: LabelColumns, n: int) -> dict[str, list[Any]]:
-    """LabelColumns as columns of entries, None where missing.
-
-    A column that has no name is "label"; of several, "label0", "label1", ...
-
-    Args:
-        name: of the data, for messages.
-        labels: as people have them.
-        n: samples.
-
-    Raises:
-        UserError: a column of another length, two of one name, or an array that is neither ``(n,)`` nor ``(n, labels)``.
-    """
-    if labels is None:
-        return {}
-    if is_frame(labels):
-        found = _frame(f"{name}: labels", labels)
-    elif isinstance(labels, Mapping):
-        found = {str(column): _entries(entries) for column, entries in labels.items()}
-    else:
-        found = _unnamed(name, labels)
-    for column, entries in found.items():
-        if len(entries) != n:
-            raise UserError(f"{name}: label {column!r} has {len(entries):,} entries for {n:,} samples; expected one for each")
-    return {str(column): [plain_entry(entry) for entry in entries] for column, entries in found.items()}
-
-
-def _unnamed(name: str, labels: Any) -> dict[str, Sequence[Any]]:
-    """Columns of what has no columns by name: an array, a series, a list of entries or of mappings."""
-    if isinstance(labels, Sequence) and labels and all(isinstance(row, Mapping) for row in labels):
-        keys = dict.fromkeys(str(key) for row in labels for key in row)
-        return {key: [row.get(key) for row in labels] for key in keys}
-    own = getattr(labels, "name", None)
-    try:
-        entries = np.asarray(_plain(labels), object)
-    except ValueError:
-        raise UserError(
-            f"{name}: labels are rows of different lengths; expected one entry, or one row, for each sample"
-        ) from None
-    if entries.ndim == 1:
-        return {str(own) if own is not None else "label": entries.tolist()}
-    if entries.ndim == 2:
-        return {f"label{i}" if entries.shape[1] > 1 else "label": column.tolist() for i, column in enumerate(entries.T)}
-    raise UserError(f"{name}: labels have shape {entries.shape}; expected (n,) or (n, labels)")
-
-
-def plain_entry(entry: Any) -> Any:
-    """An entry as a plain value, None where it is missing."""
-    if isinstance(entry, np.generic):
-        entry = entry.item()
-    if isinstance(entry, torch.Tensor) and entry.numel() == 1:
-        entry = entry.item()
-    if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(entry, float):
-        if np.isnan(entry):
-            return None
-        return int(entry) if entry.is_integer() else entry  # a class is "3", not "3.0"
-    return entry
-
-
 def _read(
-    name: str, found: Mapping[str, Sequence[Any]], n: int, kinds: Mapping[str, str] | None, like: Described | None
-) -> tuple[Schema, np.ndarray, np.ndarray]:
-    for column in kinds or {}:
-        if column not in found:
-            raise UserError(f"{name}: {unknown('label', column, found)}")
+    name: str, found: Mapping[str, Column], n: int, asked: Asked, like: Described | None
+) -> tuple[Schema, np.ndarray, np.ndarray, Reading]:
     try:
+        columns = Columns(found, asked)
         known = None if like is None else like.schema
-        return columns.read(found, n, kinds=kinds, known=known, where=lambda row: f"{name}, row {row + 1}")
+        *labels, readings = read_labels(columns, found, n, known=known, where=lambda row: f"{name}, row {row + 1}")
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+    return *labels, Reading(tuple(readings))  # type: ignore[return-value]
 
 
 # -- samples ----------------------------------------------------------------------------------------------------------
@@ -414,10 +343,10 @@ def _shades(name: str, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _stacked(name: str, x: Any) -> np.ndarray:
-    plain = _plain(x)
+    plain = as_array(x)
     if isinstance(plain, np.ndarray):
         return plain
-    rows = [np.asarray(_plain(row)) for row in plain]
+    rows = [np.asarray(as_array(row)) for row in plain]
     if not rows:
         raise UserError(f"{name}: x is empty")
     odd = next((i for i, row in enumerate(rows) if row.shape != rows[0].shape), None)
@@ -429,16 +358,9 @@ def _stacked(name: str, x: Any) -> np.ndarray:
     return np.stack(rows)
 
 
-def _plain(x: Any) -> Any:
-    """Tensors and series as arrays; everything else as it is."""
-    if isinstance(x, torch.Tensor):
-        return x.detach().cpu().numpy()
-    return x.to_numpy() if hasattr(x, "to_numpy") else x
-
-
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     """An array of objects as numbers, NaN where one is missing. Raises UserError naming the first that is none."""
-    flat = [plain_entry(entry) for entry in array.ravel().tolist()]
+    flat = [plain(entry) for entry in array.ravel().tolist()]
     for place, entry in enumerate(flat):
         if entry is not None and not isinstance(entry, int | float):
             at = np.unravel_index(place, array.shape)
@@ -506,14 +428,14 @@ def as_picture(picture: Picture, called: str) -> Image.Image:
             raise UserError(f"{called}: no such picture") from None
         except images.UNREADABLE as error:
             raise UserError(f"{called} cannot be read as an image: {error}") from None
-    array = np.asarray(_plain(picture))
+    array = np.asarray(as_array(picture))
     if array.ndim == 2:
         array = array[None]
     elif array.ndim == 3 and array.shape[0] > 4:
         array = array.transpose(2, 0, 1)
     if array.ndim != 3 or array.shape[0] not in images.MODES or 0 in array.shape:
         raise UserError(
-            f"{called} has shape {np.asarray(_plain(picture)).shape}; expected (h, w), (h, w, channels) or (channels, h, w) "
+            f"{called} has shape {np.asarray(as_array(picture)).shape}; expected (h, w), (h, w, channels) or (channels, h, w) "
             "with 1, 3 or 4 channels"
         )
     if array.dtype.kind not in "fiub":
@@ -591,7 +513,7 @@ def _taken_apart(name: str, items: list[Any], x: str) -> tuple[list[Any], dict[s
         if odd is not None:
             raise UserError(f"{name}: item {odd} has no {x!r}; item 0 has {keys}")
         rest = dict.fromkeys(key for item in items for key in item if key != x)
-        return [item[x] for item in items], {str(key): [plain_entry(item.get(key)) for item in items] for key in rest}
+        return [item[x] for item in items], {str(key): [plain(item.get(key)) for item in items] for key in rest}
     if not isinstance(first, tuple | list):
         return items, {}
     width = len(first)
@@ -603,12 +525,12 @@ def _taken_apart(name: str, items: list[Any], x: str) -> tuple[list[Any], dict[s
         called = "label" if width == 2 else f"label{place - 1}"
         entries = [item[place] for item in items]
         if isinstance(entries[0], Mapping):
-            found |= {str(key): [plain_entry(entry.get(key)) for entry in entries] for key in entries[0]}
+            found |= {str(key): [plain(entry.get(key)) for entry in entries] for key in entries[0]}
         elif isinstance(entries[0], torch.Tensor | np.ndarray) and entries[0].ndim == 1:
             rows = _stacked(f"{name}: labels", entries)
-            found |= {f"{called}.{i}": [plain_entry(entry) for entry in column] for i, column in enumerate(rows.T)}
+            found |= {f"{called}.{i}": [plain(entry) for entry in column] for i, column in enumerate(rows.T)}
         else:
-            found[called] = [plain_entry(entry) for entry in entries]
+            found[called] = [plain(entry) for entry in entries]
     return [item[0] for item in items], found
 
 
@@ -625,65 +547,8 @@ def _chosen(name: str, found: dict[str, list[Any]], labels: list[str]) -> dict[s
 # -- what they share --------------------------------------------------------------------------------------------------
 
 
-def is_frame(given: Any) -> bool:
-    """Whether something is a frame of any library that narwhals knows."""
-    if not hasattr(given, "columns") or isinstance(given, Mapping | Dataset):
-        return False
-    import narwhals as nw
-
-    try:
-        nw.from_native(given, eager_only=True)
-    except TypeError:
-        return False
-    except Exception as error:
-        if type(error).__module__.startswith("narwhals"):
-            return True  # a frame with something wrong in it, which is said where it is read
-        raise
-    return True
-
-
-def _frame(name: str, frame: Any) -> dict[str, list[Any]]:
-    """Columns of a frame: name -> entries. Raises UserError for what is none, or has two columns of one name."""
-    import narwhals as nw
-    from narwhals.exceptions import DuplicateError
-
-    try:
-        found = nw.from_native(frame, eager_only=True)
-        odd = [column for column in found.columns if not isinstance(column, str)]
-        if odd:
-            raise UserError(f"{name}: column {odd[0]!r} has a name that is no text; rename it (frame.columns = ...)")
-        return frames.as_columns(frame)
-    except DuplicateError:
-        twice = Counter(map(str, frame.columns)).most_common(1)[0][0]
-        raise UserError(f"{name}: two columns are called {twice!r}; rename or drop one") from None
-    except TypeError:
-        raise UserError(f"{name}: expected a frame (pandas, polars, pyarrow, ...), got {type(frame).__name__}") from None
-
-
-def frame_columns(frame: Any) -> list[str]:
-    """The names of a frame's columns."""
-    return [str(column) for column in frame.columns] if not hasattr(frame, "column_names") else list(frame.column_names)
-
-
-def _index(frame: Any) -> list[Any] | None:
-    """The names of a pandas frame's rows where it has any: other than 0, 1, 2, ..., and none twice."""
-    index = getattr(frame, "index", None)
-    if index is None or type(index).__name__ == "RangeIndex" or not getattr(index, "is_unique", False):
-        return None
-    entries = list(index)
-    return None if entries == list(range(len(entries))) else entries
-
-
-def _unusable(entries: Sequence[Any]) -> str:
-    """What a column of a frame holds that is neither numbers nor texts; '' where there is no such thing."""
-    for entry in entries:
-        if isinstance(entry, list | tuple | dict | set | np.ndarray | torch.Tensor | bytes | complex):
-            return f"{type(entry).__name__} values"
-    return ""
-
-
 def _entries(entries: Any) -> list[Any]:
-    plain = _plain(entries)
+    plain = as_array(entries)
     return plain.tolist() if isinstance(plain, np.ndarray) else list(plain)
 
 
@@ -696,7 +561,7 @@ def _splits(name: str, splits: Any, n: int) -> dict[Split, np.ndarray]:
         for split, rows in splits.items():
             if split not in SPLITS:
                 raise UserError(f"{name}: {unknown('split', str(split), SPLITS)}")
-            rows = np.asarray(_plain(rows))
+            rows = np.asarray(as_array(rows))
             rows = np.flatnonzero(rows) if rows.dtype == bool and len(rows) == n else rows.astype(int)
             if len(rows) and not (rows.min() >= 0 and rows.max() < n):
                 raise UserError(f"{name}: split {split!r} has row {int(rows.max())}, and there are {n}, counted from 0")
@@ -728,7 +593,7 @@ def _made(
     like: Described | None,
     **more: Any,
 ) -> Dataset:
-    schema, values, observed = _read(name, label_columns(name, labels, n), n, kinds, like)
+    schema, values, observed, reading = _read(name, label_columns(name, labels, n), n, asked_for(kinds), like)
     if ids is not None:
         ids = np.array([str(entry) for entry in _entries(ids)])
         if len(ids) != n:
@@ -737,7 +602,7 @@ def _made(
             raise UserError(f"{name}: two samples are called {Counter(ids.tolist()).most_common(1)[0][0]!r}")
     keys, together = {}, group if isinstance(group, str) else "group"
     if not isinstance(group, str):
-        entries = [plain_entry(entry) for entry in _entries(group)]
+        entries = [plain(entry) for entry in _entries(group)]
         if len(entries) != n:
             raise UserError(f"{name}: group has {len(entries)} entries for {n} samples; expected one for each")
         keys = {together: np.array(["" if entry is None else str(entry) for entry in entries])}
@@ -747,11 +612,12 @@ def _made(
         values,
         observed,
         schema,
-        _splits(name, splits, n) or random_splits(n, seed),
-        notes=tuple(notes),
+        _splits(name, splits, n) or drawn_splits(schema, values, observed, seed),
+        notes=(*notes, *reading.doubts),
         ids=ids,
         keys=keys,
         seed=seed,
+        reading=reading,
         **more,
     )
     return _grouped(data, together, seed)

@@ -1,30 +1,26 @@
 """Named columns as a data set: some are labels, one may say what belongs together, one names the rows, the others are samples.
 
-A sample column is continuous, categorical or a count (:class:`labelspace.variables.Variable`). Numbers are continuous;
-texts, and numbers that are only 0 and 1, are categorical; counts, and classes that are written as numbers, are what the
-user says. ``x`` is in the units of the file: the table likelihood standardises by what it measures on the training split,
+A sample column is continuous, categorical or a count (:class:`labelspace.variables.Variable`); :mod:`labelspace.data.reading`
+says which. ``x`` is in the units of the file: the table likelihood standardises by what it measures on the training split,
 and is saved with the model.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from labelspace.data import columns
-from labelspace.data.columns import MOST_CLASSES, as_class, is_binary, number, text
-from labelspace.data.dataset import Dataset, Split, random_splits
+from labelspace.data.cells import Column, said_missing, some
+from labelspace.data.dataset import Dataset
+from labelspace.data.reading import Asked, BadCell, ColumnReading, Columns, Reading, copies, read_labels, together
+from labelspace.data.splits import Split, drawn_splits
 from labelspace.errors import UserError, option, unknown
 from labelspace.variables import Described, Variable, table_likelihood
 
-_LARGEST = float(np.finfo(np.float32).max)
 _MOST_LISTED = 40
-_DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([ T]\d.*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
-_COMMA = re.compile(r"[+-]?\d+(,\d+)+")
+_DOUBTS = 6  # among the notes
 
 
 @dataclass(frozen=True)
@@ -33,42 +29,36 @@ class Frame:
 
     Attributes:
         name: the file, for messages.
-        columns: name -> ``n`` entries: texts, numbers, booleans; None, NaN, '' and "NA" are missing.
+        columns: by name.
         n: rows.
         where: what a row is called in messages ("line 3").
         splits: where the source has them.
         names: what the rows are called, where that is not one of the columns.
-        unusable: columns of neither numbers nor texts -> what they hold; they can only be left out.
         notes: what a user should know about how it was read.
+        decimal: the decimal mark that is likely where cells leave both open.
     """
 
     name: str
-    columns: Mapping[str, Sequence[Any]]
+    columns: Mapping[str, Column]
     n: int
     where: Callable[[int], str]
     splits: dict[Split, np.ndarray] | None = None
     names: np.ndarray | None = None
-    unusable: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decimal: str = ""
+
+    def at(self, row: int) -> str:
+        """What a row is called, with the file."""
+        return f"{self.name}, {self.where(row)}"
 
     def place(self, row: int, column: str) -> str:
         """What a cell is called in messages."""
-        return f"{self.name}, {self.where(row)}, column {column!r}"
+        return f"{self.at(row)}, column {column!r}"
 
     def check(self, column: str) -> None:
         """Raises UserError for a column that is not there."""
         if column not in self.columns:
             raise UserError(f"{self.name}: {unknown('column', column, self.columns)}")
-
-    def cells(self, column: str) -> list[str | None]:
-        """Entries as texts, None where they are missing. Raises UserError for a column that is not there, or unusable."""
-        self.check(column)
-        if column in self.unusable:
-            raise UserError(
-                f"{self.name}: column {column!r} holds {self.unusable[column]}, neither numbers nor classes; leave it out "
-                f"with drop={column}"
-            )
-        return [text(entry) for entry in self.columns[column]]
 
 
 def dataset(
@@ -82,7 +72,7 @@ def dataset(
     x: np.ndarray | None = None,
     id: str = "",
     drop: Sequence[str] = (),
-    kinds: Mapping[str, str] | None = None,
+    asked: Asked | None = None,
 ) -> Dataset:
     """Makes a data set of columns.
 
@@ -94,70 +84,131 @@ def dataset(
         group: the column that says which rows belong together.
         like: a trained model that the data are for; its columns are found by their names.
         x: the samples, where they are not columns (images). Labels are then by default all columns that can be.
-        id: the column that names the rows.
+        id: the column that names the rows; by default one that is called "id" and does.
         drop: columns to leave out.
-        kinds: kinds that are not what is inferred: column -> continuous, categorical or count; of labels binary, categorical or
-            continuous.
+        asked: what the user says about the columns.
 
     Raises:
-        UserError: labels that are not named (all columns are listed with their kinds), an unknown column, or a column or cell
-            that cannot be used (file, row and column named).
+        UserError: labels that are not named (all columns are listed with their kinds), an unknown column, or columns or cells
+            that cannot be used: all that is wrong in one message, with file, row and column.
     """
-    said, left_out = dict(kinds or {}), list(drop)
-    for name in [*left_out, *said, *([id] if id else []), *([group] if group else [])]:
+    asked, left_out = asked or Asked(), list(drop)
+    for name in [*left_out, *asked.columns, *([id] if id else []), *([group] if group else [])]:
         frame.check(name)
+    columns = Columns({name: column for name, column in frame.columns.items() if name not in left_out}, asked, frame.decimal)
     if labels is None and like is not None:
-        labels = [name for name in like.schema.names if name in frame.columns and name not in {*left_out, id}]
+        labels = [name for name in like.schema.names if name in columns.columns and name != id]
+    own_id = "" if id or frame.names is not None else _names_itself(columns, labels, group)
+    id = id or own_id
+    readings = {name: ColumnReading(name, "left out", "as asked for") for name in left_out}
     notes = list(frame.notes)
-    candidates = [name for name in frame.columns if name not in {*left_out, id, group}]
+    candidates = [name for name in columns.columns if name not in {id, group}]
     if labels is None and x is not None:
-        labels = [name for name in candidates if _can_be_label(frame, name, said)]
-        if others := [name for name in candidates if name not in labels]:
-            notes.append(f"columns that cannot be labels are left out: {_some(others)}")
+        labels = [name for name in candidates if _can_be_label(columns, name)]
+        for name in candidates:
+            if name not in labels:
+                readings[name] = columns.read_as(name, "left out", "no label", doubts=[f"{option('labels', name)} says why"])
     if labels is None:
-        listed = _listed(frame, candidates, said)
+        listed = _listed(columns, candidates)
         raise UserError(f"{frame.name}: say which columns are labels with {option('labels')}; the columns are {listed}")
     for name in labels:
+        frame.check(name)
         if name in left_out or name == id:
             raise UserError(f"{frame.name}: column {name!r} is named as a label and as {'id' if name == id else 'drop'}")
-    labelled = {name: frame.cells(name) for name in labels}
-    for name, cells in labelled.items():
-        _refuse_commas(frame, name, cells)
+    problems: list[str] = []
     known = None if like is None else like.schema
-    try:
-        schema, values, observed = columns.read(
-            labelled, frame.n, kinds=said, known=known, where=lambda row: f"{frame.name}, {frame.where(row)}"
-        )
-    except UserError as error:
-        raise UserError(str(error) if str(error).startswith(frame.name) else f"{frame.name}: {error}") from None
+    schema, values, observed, read = read_labels(columns, labels, frame.n, known=known, where=frame.at, problems=problems)
+    readings |= {entry.name: entry for entry in read}
     rest = [name for name in candidates if name not in labels]
     variables: Sequence[Variable] = ()
     if x is None and like is not None and like.variables:
-        variables, x = _expected(frame, like.variables)
+        variables = like.variables
+        absent = [variable.name for variable in variables if variable.name not in columns.columns]
+        if absent:
+            problems.append(f"it lacks {len(absent)} of the model's {len(variables)} columns: {some(absent)}")
         wanted = {variable.name for variable in variables}
-        if more := [name for name in rest if name not in wanted]:
-            notes.append(f"columns that the model does not know are left out: {_some(more)}")
+        for name in rest:
+            if name not in wanted:
+                readings[name] = columns.read_as(name, "left out", "the model does not know it")
     elif x is None:
-        variables, x = _found(frame, rest, said, notes)
+        variables = _found(columns, rest, readings, problems, frame)
+    if x is None and not problems:
+        x = _cells(columns, variables, readings, problems, frame)
+    for name in (id, group):
+        if name:
+            readings[name] = columns.read_as(name, "id" if name == id else "group", "names")
+    names = _ids(frame, columns, id, problems) if id else frame.names
+    if problems:
+        raise UserError(_message(frame, problems))
+    if like is None:
+        for name in (variable.name for variable in variables):
+            entry = readings[name]
+            readings[name] = ColumnReading(
+                *(entry.name, entry.use, entry.kind, entry.classes, entry.missing),
+                doubts=(*entry.doubts, *copies(columns, name, labels)),
+            )
+    if own_id:
+        notes.append(f"column {own_id!r} names the rows")
+    reading = Reading(tuple(readings[name] for name in frame.columns if name in readings), tuple(notes))
+    assert x is not None
     return Dataset(
         address,
         x,
         values,
         observed,
         schema,
-        frame.splits or random_splits(frame.n, seed),
-        notes=tuple(notes),
+        frame.splits or drawn_splits(schema, values, observed, seed),
+        notes=(*notes, *_notes(reading)),
         likelihood=table_likelihood(variables) if variables else "",
         variables=tuple(variables),
-        ids=_ids(frame, id) if id else frame.names,
-        keys={group: np.array([cell or "" for cell in frame.cells(group)])} if group else {},
+        ids=names,
+        keys={group: _keys(columns, group)} if group else {},
+        reading=reading,
     )
 
 
-def _can_be_label(frame: Frame, name: str, said: Mapping[str, str]) -> bool:
+def _notes(reading: Reading) -> list[str]:
+    """What was done that a user may not want, shortly; the reading says it column by column."""
+    found = []
+    for why, said in _LEFT_OUT.items():
+        if names := [column.name for column in reading.columns if column.use == "left out" and column.kind == why]:
+            found.append(f"{said}: {some(names)}")
+    marks = {c.name: {text: count for text, count in c.missing.items() if text} for c in reading.columns if c.use != "left out"}
+    if marked := [f"{name} ({said_missing(gone)})" for name, gone in marks.items() if gone]:
+        found.append(f"cells that are missing because of what they hold: {some(marked)}")
+    doubts, more = reading.doubts, len(reading.doubts) - _DOUBTS
+    return found + doubts[:_DOUBTS] + ([f"and {more} more doubts about columns, which the reading lists"] if more > 0 else [])
+
+
+_LEFT_OUT = {
+    "constant": "columns without two different entries are left out",
+    "nothing": "columns without any entry are left out",
+    "no label": "columns that cannot be labels are left out",
+    "the model does not know it": "columns that the model does not know are left out",
+}
+
+
+def _message(frame: Frame, problems: list[str]) -> str:
+    told = together([problem.removeprefix(f"{frame.name}, ") for problem in problems])
+    if len(problems) == 1:
+        return problems[0] if problems[0].startswith(frame.name) else f"{frame.name}: {told}"
+    return f"{frame.name}: {told}"
+
+
+def _names_itself(columns: Columns, labels: Sequence[str] | None, group: str) -> str:
+    """The column called "id" that gives every row a name of its own, if there is one; ""."""
+    for name in columns.columns:
+        if name.lower() == "id" and name not in (labels or ()) and name != group and name not in columns.asked.columns:
+            cells = columns[name]
+            if cells.known == cells.n and len(cells.coded[1]) == cells.n and cells.kind in ("words", "numbers"):
+                return name
+    return ""
+
+
+def _can_be_label(columns: Columns, name: str) -> bool:
     try:
-        columns.infer(name, frame.cells(name), said.get(name, ""))
-    except UserError:
+        columns.label(name)
+    except (UserError, BadCell):
         return False
     return True
 
@@ -167,157 +218,110 @@ def parse_drop(drop: str) -> list[str]:
     return [name for name in drop.split("+") if name]
 
 
-def parse_kinds(kinds: str) -> dict[str, str]:
-    """What an address's ``kinds=A:count+B:categorical`` says. Raises UserError for anything else."""
-    said = {}
-    for part in kinds.split("+") if kinds else []:
-        name, colon, kind = part.rpartition(":")
+def parse_asked(kinds: str = "", missing: str = "", decimal: str = "", classes: str = "") -> Asked:
+    """What an address says of columns.
+
+    Args:
+        kinds: ``A:count+B:categorical``.
+        missing: ``-1+A:none``: texts that are missing, in every column or in one.
+        decimal: the decimal mark.
+        classes: ``A:low|middle|high+B:no|yes``.
+
+    Raises:
+        UserError: anything else.
+    """
+    gone: dict[str, list[str]] = {}
+    for part in missing.split("+") if missing else []:
+        name, _, text = part.rpartition(":")
+        gone.setdefault(name, []).append(text)
+    said = dict(_pairs("kinds", kinds, "COLUMN:KIND"))
+    named = {name: text.split("|") for name, text in _pairs("classes", classes, "COLUMN:CLASS|CLASS")}
+    return Asked(said, gone, decimal, named)
+
+
+def _pairs(option_: str, given: str, form: str) -> list[tuple[str, str]]:
+    found = []
+    for part in given.split("+") if given else []:
+        name, colon, text = part.rpartition(":")
         if not colon:
-            raise UserError(f"kinds={kinds!r} is not of the form COLUMN:KIND+COLUMN:KIND")
-        said[name] = kind
-    return said
+            raise UserError(f"{option_}={given!r} is not of the form {form}+{form}")
+        found.append((name, text))
+    return found
 
 
-def _listed(frame: Frame, names: list[str], said: Mapping[str, str]) -> str:
+def _listed(columns: Columns, names: list[str]) -> str:
     parts = []
     for name in names[:_MOST_LISTED]:
         try:
-            found = _variable(frame, name, frame.cells(name), said.get(name, ""))
-        except UserError as error:
+            found = columns.variable(name)
+        except (UserError, BadCell) as error:
             why = str(error).partition(f"column {name!r} ")[2] or str(error)
             parts.append(f"{name} (cannot be used: {why})")
         else:
-            kind = "the same everywhere" if found is None else found.kind
-            parts.append(f"{name} ({kind}{f', {len(found.classes)} classes' if found and found.classes else ''})")
+            kind = {"constant": "the same everywhere"}.get(found, found) if isinstance(found, str) else found.kind
+            many = f", {len(found.classes)} classes" if isinstance(found, Variable) and found.classes else ""
+            parts.append(f"{name} ({kind}{many})")
     more = len(names) - _MOST_LISTED
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _keys(columns: Columns, name: str) -> np.ndarray:
+    codes, words = columns[name].coded
+    return np.array([*words, ""])[codes]
 
 
-def _ids(frame: Frame, column: str) -> np.ndarray:
-    seen: dict[str, int] = {}
-    for row, cell in enumerate(frame.cells(column)):
-        if cell is None:
-            raise UserError(f"{frame.place(row, column)}: the row has no name")
-        if cell in seen:
-            raise UserError(f"{frame.place(row, column)}: {cell!r} is already in {frame.where(seen[cell])}")
-        seen[cell] = row
-    return np.array(list(seen))
+def _ids(frame: Frame, columns: Columns, name: str, problems: list[str]) -> np.ndarray:
+    codes, words = columns[name].coded
+    blank = np.flatnonzero(codes < 0)
+    if len(blank):
+        problems.append(f"{frame.place(int(blank[0]), name)}: the row has no name")
+    elif len(words) < frame.n:
+        first: dict[int, int] = {}
+        for row, code in enumerate(codes.tolist()):
+            if code in first:
+                problems.append(f"{frame.place(row, name)}: {words[code]!r} is already in {frame.where(first[code])}")
+                break
+            first[code] = row
+    return np.array([*words, ""])[codes]
 
 
-def _found(frame: Frame, names: list[str], said: Mapping[str, str], notes: list[str]) -> tuple[list[Variable], np.ndarray]:
-    """Variables as the columns look, and their cells ``(n, d)``; columns that say nothing are left out with a note."""
-    variables, cells, constant = [], [], []
+def _found(
+    columns: Columns, names: list[str], readings: dict[str, ColumnReading], problems: list[str], frame: Frame
+) -> list[Variable]:
+    """Variables as the columns look; columns that say nothing are left out, which their readings say."""
+    variables = []
     for name in names:
-        column = frame.cells(name)
-        variable = _variable(frame, name, column, said.get(name, ""))
-        if variable is None:
-            constant.append(name)
+        try:
+            variable = columns.variable(name)
+        except BadCell as error:
+            problems.append(f"{frame.place(error.row, name)}: {error}")
             continue
-        variables.append(variable)
-        cells.append(_encoded(frame, variable, column))
-        if variable.kind == "continuous":
-            _check_precision(frame, name, column)
-    if constant:
-        notes.append(f"columns without two different entries are left out: {_some(constant)}")
-    if not variables:
-        raise UserError(f"{frame.name}: no column is left for samples; every one is a label, left out, or always the same")
-    return variables, np.stack(cells, 1)
-
-
-def _expected(frame: Frame, variables: Sequence[Variable]) -> tuple[Sequence[Variable], np.ndarray]:
-    """The cells of a trained model's variables, ``(n, d)``."""
-    absent = [variable.name for variable in variables if variable.name not in frame.columns]
-    if absent:
-        raise UserError(f"{frame.name} lacks {len(absent)} of the model's {len(variables)} columns: {_some(absent)}")
-    return variables, np.stack([_encoded(frame, variable, frame.cells(variable.name)) for variable in variables], 1)
-
-
-def _variable(frame: Frame, name: str, cells: list[str | None], kind: str) -> Variable | None:
-    """What a column of samples looks like; None where there are no two different entries in it.
-
-    Raises:
-        UserError: dates, free text, numbers with a decimal comma, or another kind than the user says.
-    """
-    if kind and kind not in ("continuous", "categorical", "count"):
-        raise UserError(f"{frame.name}: {unknown(f'kind of column {name!r}:', kind, ('continuous', 'categorical', 'count'))}")
-    seen = sorted({cell for cell in cells if cell is not None})
-    numbers = [number(cell) for cell in seen]
-    numeric = None not in numbers
-    classes = [as_class(value) for value in sorted(set(numbers))] if numeric else seen  # type: ignore[type-var, arg-type]
-    if len(classes) < 2:
-        return None
-    if kind in ("continuous", "count"):
-        return Variable(name, kind)
-    if not kind and numeric and not all(is_binary(cell) for cell in seen):
-        return Variable(name)
-    if not numeric:
-        _refuse_commas(frame, name, cells)
-        if all(_DATE.fullmatch(cell) for cell in seen):
-            raise UserError(f"{frame.name}: column {name!r} holds dates or times ({seen[0]!r}); leave it out with drop={name}")
-    if len(classes) > MOST_CLASSES:
-        wrong = [cell for cell, value in zip(seen, numbers, strict=True) if value is None]
-        if 2 * len(wrong) < len(seen) and not kind:
-            row = cells.index(wrong[0])
-            raise UserError(
-                f"{frame.place(row, name)}: {wrong[0]!r} is not a number, but most of the column is; correct it, or leave "
-                "the cell empty if it is missing"
-            )
-        raise UserError(
-            f"{frame.name}: column {name!r} holds {len(classes)} different {'numbers' if numeric else 'texts'}, too many for "
-            f"classes (at most {MOST_CLASSES}); leave it out with drop={name}"
-        )
-    return Variable(name, "categorical", tuple(classes))
-
-
-def _refuse_commas(frame: Frame, name: str, cells: list[str | None]) -> None:
-    for row, cell in enumerate(cells):
-        if cell is not None and _COMMA.fullmatch(cell):
-            raise UserError(
-                f"{frame.place(row, name)}: {cell!r} has a comma; numbers are written with a decimal point, and without "
-                "separators of thousands"
-            )
-
-
-def _encoded(frame: Frame, variable: Variable, cells: list[str | None]) -> np.ndarray:
-    """A column as floats ``(n,)``, NaN where it is missing. Raises UserError naming the first cell that does not fit."""
-    if variable.kind == "categorical":
-        index = {name: i for i, name in enumerate(variable.classes)}
-        return np.array([_class(frame, variable, index, row, cell) for row, cell in enumerate(cells)], np.float32)
-    column = np.full(len(cells), np.nan)
-    for row, cell in enumerate(cells):
-        if cell is None:
+        except UserError as error:
+            problems.append(str(error))
             continue
-        value = number(cell)
-        if value is None or abs(value) > _LARGEST:
-            _refuse_commas(frame, variable.name, cells[row : row + 1])
-            raise UserError(f"{frame.place(row, variable.name)}: {cell!r} is not a number that can be used")
-        if variable.kind == "count" and (value < 0 or not value.is_integer()):
-            raise UserError(f"{frame.place(row, variable.name)}: {cell!r} is not a count, a whole number >= 0")
-        column[row] = value
-    return column.astype(np.float32)
+        if isinstance(variable, str):
+            readings[name] = columns.read_as(name, "left out", variable)
+        else:
+            variables.append(variable)
+    if not variables and not problems:
+        problems.append("no column is left for samples; every one is a label, left out, or always the same")
+    return variables
 
 
-def _check_precision(frame: Frame, name: str, cells: list[str | None]) -> None:
-    """Raises UserError where the numbers of a column would all be the same in float32, or nearly so."""
-    numbers = [float(cell) for cell in cells if cell is not None]
-    centre, spread = np.mean(numbers), np.std(numbers)
-    if 0 < spread < 1e-6 * abs(centre):
-        raise UserError(
-            f"{frame.name}: column {name!r} varies by {spread:.2g} around {centre:.9g}, less than single precision can hold; "
-            f"subtract what is common, or leave it out with drop={name}"
-        )
-
-
-def _class(frame: Frame, variable: Variable, index: Mapping[str, int], row: int, cell: str | None) -> float:
-    if cell is None:
-        return np.nan
-    if cell in index:
-        return index[cell]
-    value = number(cell)
-    if value is not None and as_class(value) in index:
-        return index[as_class(value)]
-    raise UserError(f"{frame.place(row, variable.name)}: {unknown('class', cell, index)}")
+def _cells(
+    columns: Columns,
+    variables: Sequence[Variable],
+    readings: dict[str, ColumnReading],
+    problems: list[str],
+    frame: Frame,
+) -> np.ndarray:
+    """The cells of variables, ``(n, d)`` float32."""
+    x = np.empty((frame.n, len(variables)), np.float32)
+    for i, variable in enumerate(variables):
+        try:
+            x[:, i] = columns.values(variable.name, variable)
+        except BadCell as error:
+            problems.append(f"{frame.place(error.row, variable.name)}: {error}")
+            continue
+        readings[variable.name] = columns.read_as(variable.name, "x", variable.kind, variable.classes)
+    return x

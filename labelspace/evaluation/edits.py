@@ -14,7 +14,8 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.errors import UserError
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation import probing

@@ -26,7 +26,8 @@ from scipy import stats
 
 from labelspace import interventions
 from labelspace.data import frames
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.data.store import Progress
 from labelspace.errors import UserError
 from labelspace.likelihoods import NegativeBinomial

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.data.store import Progress, cache_directory
 from labelspace.errors import UserError
 from labelspace.evaluation.probing import chunks

@@ -39,7 +39,8 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.blocks import Block, Latents
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.data.store import cache_directory
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.distributions import Point
 from labelspace.errors import UserError
 from labelspace.evaluation import edits, prediction

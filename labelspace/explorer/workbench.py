@@ -14,7 +14,8 @@ from torch import Tensor
 
 from labelspace import maps
 from labelspace.blocks import Latents, modes
-from labelspace.data.dataset import SPLITS, Dataset
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 from labelspace.evaluation import probing
 from labelspace.explorer.charts import Chart, chart

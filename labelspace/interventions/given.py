@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from labelspace.data import images, memory
+from labelspace.data import frames, images, memory
+from labelspace.data.cells import plain
 from labelspace.data.dataset import Dataset, as_float
 from labelspace.data.views import Sample, as_pil
 from labelspace.errors import UserError
@@ -92,8 +93,8 @@ class Given:
         if type(x).__module__.partition(".")[0] == "anndata":
             data = memory.from_anndata(x, None, like=_described(model, x))  # type: ignore[arg-type]
             return cls._data(model, data, x)
-        if memory.is_frame(x):
-            names = [name for name in model.schema.names if name in memory.frame_columns(x)]
+        if frames.is_frame(x):
+            names = [name for name in model.schema.names if name in frames.names(x)]
             return cls._data(model, memory.from_frame(x, names, like=_described(model, x)), x)  # type: ignore[arg-type]
         if isinstance(x, list | tuple) and len(x):
             if isinstance(x[0], Sample):
@@ -180,7 +181,7 @@ def _channels_first(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _described(model: Model, x: Any) -> Model:
     if not model.variables:
-        kind = "frame" if memory.is_frame(x) else type(x).__name__
+        kind = "frame" if frames.is_frame(x) else type(x).__name__
         raise UserError(f"the model does not know names for its columns, so a {kind} cannot be read; give an array instead")
     return model
 
@@ -201,7 +202,7 @@ def labels_of(model: Model, given: LabelsGiven | None, n: int) -> Labels | None:
         if len(column) != n:
             raise UserError(f"label {name!r} has {len(column)} values for {n} samples; expected one for all, or one for each")
         for row, entry in enumerate(column):
-            value = label.parse(memory.plain_entry(entry))
+            value = label.parse(plain(entry))
             if not np.isnan(value):
                 values[row, i], observed[row, i] = value, True
     return values, observed

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace.blocks import concatenate
-from labelspace.data import frames, memory
+from labelspace.data import frames
 from labelspace.data.views import as_pil, thumbnail
 from labelspace.errors import UserError
 from labelspace.interventions.given import laid_over, names_of
@@ -112,7 +112,7 @@ def frame(done: Intervention[Any]) -> IntoDataFrame:
         raise UserError("the samples are pictures; images() has them")
     edited, labels = columns(model, flat), _labels(done, len(flat))
     original = None if done.given is None else done.given.original
-    if original is None or not memory.is_frame(original):
+    if original is None or not frames.is_frame(original):
         names = names_of(done.given, len(flat))
         taken = {f"label.{name}" if name in edited else name: entries for name, entries in labels.items()}
         return frames.make({"id": names, **edited, **taken})

@@ -9,14 +9,15 @@ A kind is one file that fulfils the contract of :class:`Label`; :class:`Schema` 
 all kinds side by side.
 """
 
-from labelspace.labels.binary import binary
+from labelspace.labels.binary import BOOLEANS, binary
 from labelspace.labels.categorical import categorical
-from labelspace.labels.continuous import continuous
+from labelspace.labels.continuous import continuous, origin_of
 from labelspace.labels.distribution import LabelDistribution
 from labelspace.labels.label import Kind, Label
 from labelspace.labels.schema import Schema, frequencies, parse_assignments
 
 __all__ = [
+    "BOOLEANS",
     "Kind",
     "Label",
     "LabelDistribution",
@@ -25,5 +26,6 @@ __all__ = [
     "categorical",
     "continuous",
     "frequencies",
+    "origin_of",
     "parse_assignments",
 ]

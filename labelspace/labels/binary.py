@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,26 +14,53 @@ from torch import Tensor
 from labelspace.errors import UserError
 from labelspace.labels.label import Label
 
-_TRUE = {"1", "1.0", "true", "yes", "on", "y", "t"}
-_FALSE = {"0", "0.0", "false", "no", "off", "n", "f"}
+BOOLEANS = (("0", "1"), ("false", "true"), ("no", "yes"), ("off", "on"), ("n", "y"), ("f", "t"))
+"""How off and on are written, in pairs."""
+_OFF, _ON = ({pair[i] for pair in BOOLEANS} for i in (0, 1))
 
 
 @dataclass(frozen=True)
 class Binary(Label):
-    """A label that is off (0) or on (1); its feature is its value."""
+    """A label that is off (0) or on (1); its feature is its value.
 
+    Attributes:
+        off, on: how the data write it.
+    """
+
+    off: str = "0"
+    on: str = "1"
     kind = "binary"
-    values = ("0", "1")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.off or not self.on or self.off == self.on:
+            raise UserError(f"binary label {self.name!r} needs two different words, got {self.off!r} and {self.on!r}")
+
+    @property
+    def values(self) -> tuple[str, str]:
+        return self.off, self.on
+
+    def to_row(self) -> dict[str, Any]:
+        words = {} if self.values == ("0", "1") else {"values": [self.off, self.on]}
+        return super().to_row() | words
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Binary:
+        off, on = row.get("values", ("0", "1"))
+        return cls(str(row["name"]), str(off), str(on))
 
     def _parse(self, given: Any, text: str) -> float:
-        if text.lower() in _TRUE:
+        if text in (self.off, self.on):
+            return float(text == self.on)
+        word = str(int(float(text))) if text in ("0.0", "1.0") else text.lower()
+        if word in _ON:
             return 1.0
-        if text.lower() in _FALSE:
+        if word in _OFF:
             return 0.0
-        raise UserError(f"label {self.name!r} is binary and cannot be {text!r}; expected 0 or 1")
+        raise UserError(f"label {self.name!r} is binary and cannot be {text!r}; expected {self.off} or {self.on}")
 
-    def _format(self, value: float) -> int:
-        return int(value)
+    def _format(self, value: float) -> int | str:
+        return int(value) if self.values == ("0", "1") else self.values[int(value)]
 
     def to_features(self, values: Tensor) -> Tensor:
         return values[..., None]
@@ -55,6 +82,6 @@ class Binary(Label):
         return log_p[:, 1:] - log_p[:, :1]
 
 
-def binary(name: str) -> Binary:
-    """A label that is off (0) or on (1)."""
-    return Binary(name)
+def binary(name: str, off: str = "0", on: str = "1") -> Binary:
+    """A label that is off (0) or on (1), and how the data write that."""
+    return Binary(name, off, on)

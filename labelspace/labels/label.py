@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labelspace.errors import UserError
+from labelspace.labels.marks import is_missing
 
 Kind = Literal["binary", "categorical", "continuous"]
-
-_MISSING = {"", "nan", "na", "n/a", "none", "null", "?"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Label:
         if given is None or (isinstance(given, float) and math.isnan(given)):
             return math.nan
         text = str(given).strip()
-        if text.lower() in _MISSING and text not in self.classes:
+        if is_missing(text, self.values):
             return math.nan
         return self._parse(given, text)
 

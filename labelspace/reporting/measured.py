@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelspace import saving
 from labelspace.data import frames
-from labelspace.data.dataset import Split
+from labelspace.data.splits import Split
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
 from labelspace.evaluation import whole

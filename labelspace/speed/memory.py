@@ -66,7 +66,8 @@ def measure(n: int) -> dict[str, Any]:
     import torch
 
     from labelspace.data import store
-    from labelspace.data.dataset import Dataset, random_splits
+    from labelspace.data.dataset import Dataset
+    from labelspace.data.splits import random_splits
     from labelspace.labels import Schema, binary
     from labelspace.models import build
     from labelspace.models.networks import Network

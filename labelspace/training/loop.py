@@ -16,7 +16,8 @@ from torch import Tensor
 from labelspace import saving
 from labelspace.data import frames
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory, option
 from labelspace.models.base import Model
 from labelspace.storage import tensorfiles

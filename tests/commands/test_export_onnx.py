@@ -13,7 +13,8 @@ from torch import Tensor
 import labelspace as ls
 from labelspace.blocks import Latents
 from labelspace.cli import main
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.export import onnx as exporting
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelspace.data.batches import Batch, Batches
-from labelspace.data.dataset import Dataset, Split, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split, random_splits
 from labelspace.labels import Schema, binary, continuous
 
 SCHEMA = Schema([binary("on"), continuous("level")])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import labelspace
-from labelspace.data.dataset import SPLITS
 from labelspace.data.sources.celeba import CCVAE
+from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 
 N = 40

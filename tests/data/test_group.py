@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelspace.data.dataset import Dataset, Split, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split, random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical
 

@@ -9,7 +9,8 @@ import pytest
 
 import labelspace
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.evaluation import judge
 from labelspace.labels import Schema, binary
 

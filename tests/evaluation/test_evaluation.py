@@ -94,7 +94,8 @@ def test_the_judge_reads_vectors() -> None:
 
 
 def test_a_judge_reads_tables_with_missing_cells():
-    from labelspace.data.dataset import Dataset, random_splits
+    from labelspace.data.dataset import Dataset
+    from labelspace.data.splits import random_splits
     from labelspace.labels import Schema, binary
 
     rng = np.random.default_rng(0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.evaluation import probing
 from labelspace.evaluation.probing import best_probe, probes
 from labelspace.labels import Schema, binary, continuous

@@ -13,7 +13,8 @@ from torch import Tensor
 
 import labelspace as ls
 from labelspace.blocks import Block, Blocks, Latents
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.data.truth import Cause, Equations
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.evaluation import judge, scorecard

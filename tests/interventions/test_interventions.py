@@ -11,7 +11,8 @@ import torch
 import labelspace as ls
 from labelspace import interventions as iv
 from labelspace.data.batches import Batches
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical
 from labelspace.models.base import Model

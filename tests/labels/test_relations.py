@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelspace.data.dataset import Dataset, Split
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import Split
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.labels.relations import relations

@@ -13,7 +13,8 @@ import labelspace as ls
 from labelspace import saving
 from labelspace.blocks import Latents, sample
 from labelspace.data.batches import Batch, Batches
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class

@@ -9,7 +9,8 @@ import torch
 import labelspace as ls
 from labelspace import interventions
 from labelspace.data.batches import Batch
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.base import Head

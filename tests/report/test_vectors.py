@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.labels import Schema, binary
 from labelspace.reporting.figures import maps
 from labelspace.reporting.views_vectors import Plane

@@ -89,7 +89,8 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(cells: Path, tmp_path:
 def test_embed_writes_into_the_file_that_data_are_read_from(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import labelspace as ls
     from labelspace.data import sources
-    from labelspace.data.dataset import Dataset, random_splits
+    from labelspace.data.dataset import Dataset
+    from labelspace.data.splits import random_splits
     from labelspace.labels import Schema, binary
     from labelspace.models.networks import Network
 

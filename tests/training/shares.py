@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import labelspace as ls
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, categorical
 from labelspace.models import MODELS

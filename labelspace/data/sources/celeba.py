@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from labelspace.data import lists, paths, stored
-from labelspace.data.dataset import SPLITS, Dataset, Split
+from labelspace.data.dataset import Dataset
 from labelspace.data.images import Crop
+from labelspace.data.splits import SPLITS, Split
 from labelspace.errors import UserError
 from labelspace.labels import Schema, binary
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import drawn_splits
 from labelspace.data.truth import Equations
 from labelspace.variables import Variable
 
@@ -36,7 +37,7 @@ def compute(
         values,
         observed,
         truth.schema,
-        random_splits(len(x), seed),
+        drawn_splits(truth.schema, values, observed, seed),
         truth=truth,
         factors=factors,
         likelihood=likelihood,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.labels import Schema, categorical
 
 

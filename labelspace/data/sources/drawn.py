@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from labelspace.data import store
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import drawn_splits
 from labelspace.data.truth import FactorGrid
 from labelspace.errors import UserError
 
@@ -43,6 +44,5 @@ def draw(
         raise UserError(refusal(failure))
     values, observed = grid.labels(factors)
     note = (f"drawn in {built.seconds:.0f} s, {built.drawn / built.seconds:,.0f} {kind} a second",) if built.seconds else ()
-    return Dataset(
-        address, built.x, values, observed, grid.schema, random_splits(n, seed), truth=grid, factors=factors, notes=note
-    )
+    splits = drawn_splits(grid.schema, values, observed, seed)
+    return Dataset(address, built.x, values, observed, grid.schema, splits, truth=grid, factors=factors, notes=note)

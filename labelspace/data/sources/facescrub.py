@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from labelspace.data import images, paths, stored
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
 from labelspace.data.images import Crop
+from labelspace.data.splits import random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, categorical
 

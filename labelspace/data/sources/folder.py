@@ -10,8 +10,9 @@ from typing import Annotated
 import numpy as np
 
 from labelspace.data import columns, images, lists, paths, stored
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
 from labelspace.data.images import Crop
+from labelspace.data.splits import random_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, categorical
 

@@ -16,8 +16,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from labelspace.data import columns, paths
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data import frames, paths
+from labelspace.data.cells import Column, look, some
+from labelspace.data.dataset import Dataset
+from labelspace.data.reading import Asked, BadCell, Columns, Reading, read_labels
+from labelspace.data.splits import drawn_splits
+from labelspace.data.tabular import parse_asked
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
 from labelspace.variables import Described, Variable
@@ -38,6 +42,9 @@ def open(
     raw: bool = False,
     counts: Literal["auto", "true", "false"] = "auto",
     genes: Annotated[int, "N"] = 0,
+    kinds: Annotated[str, "A:categorical"] = "",
+    missing: Annotated[str, "A:none"] = "",
+    classes: Annotated[str, "A:low|high"] = "",
 ) -> Dataset:
     """Reads cells and their labels.
 
@@ -51,6 +58,7 @@ def open(
         counts: whether entries are counts: "true", "false", or "auto" (whether all are whole numbers >= 0).
         genes: keep so many genes, those whose values vary most over the training cells; 0 keeps all. Of counts compared are the
             variances of log(1 + 10,000 count / total of the cell), of other entries those of the entries themselves.
+        kinds, missing, classes: of columns of obs, as of ``table``.
 
     Raises:
         UserError: not such a file, an unknown layer, gene or column of obs, entries that are not what ``counts`` says, or a
@@ -73,6 +81,7 @@ def open(
             raw=raw,
             counts=counts,
             genes=genes,
+            asked=parse_asked(kinds, missing, "", classes),
         )
     finally:
         cells.file.close()
@@ -99,6 +108,7 @@ def dataset(
     raw: bool = False,
     counts: Literal["auto", "true", "false"] = "auto",
     genes: int = 0,
+    asked: Asked | None = None,
 ) -> Dataset:
     """Makes a data set of an AnnData object, in memory or backed by a file.
 
@@ -108,13 +118,15 @@ def dataset(
         address: kept with the data.
         seed: of the splits.
         labels, group, like, progress, layer, raw, counts, genes: as in :func:`open`.
+        asked: what the user says about columns of obs.
 
     Raises:
         UserError: as :func:`open`.
     """
     _check_options(layer, raw, genes)
     matrix, var_names = _matrix(file, cells, layer, raw)
-    schema, values, observed, notes = _labels(file, cells, labels, group, like)
+    schema, values, observed, reading = _labels(file, cells, labels, group, like, asked or Asked())
+    notes = [*reading.notes, *reading.doubts]
     ids = _unique(cells.obs_names, "cells", notes)
     names = _unique(var_names, "genes", notes)
     n = len(ids)
@@ -124,10 +136,11 @@ def dataset(
         values,
         observed,
         schema,
-        random_splits(n, seed),
+        drawn_splits(schema, values, observed, seed),
         notes=tuple(notes),
         ids=ids,
-        keys={group: np.array([entry or "" for entry in _entries(file, cells, group)])} if group else {},
+        keys={group: _keys(file, cells, group)} if group else {},
+        reading=reading,
     )
     if group and like is None:
         data = data.group(group, seed)  # genes are chosen on the training cells
@@ -202,43 +215,59 @@ def _pieces(matrix: Any) -> Iterator[tuple[int, Any]]:
         yield start, (piece if scipy.sparse.issparse(piece) else np.asarray(piece)).astype(np.float32)
 
 
-def _entries(file: Path | str, cells: Any, name: str) -> list[str | None]:
+def _column(file: Path | str, cells: Any, name: str) -> Column:
     if name not in cells.obs.columns:
         raise UserError(f"{file}: {unknown('column of obs', name, cells.obs.columns)}")
-    column = cells.obs[name].astype(object)
-    return [columns.text(None if missing else entry) for entry, missing in zip(column, column.isna(), strict=True)]
+    found = frames.series(name, cells.obs[name])
+    return Column.of(name, cells.obs[name].tolist()) if found is None else found
+
+
+def _keys(file: Path | str, cells: Any, name: str) -> np.ndarray:
+    codes, words = look(_column(file, cells, name)).coded
+    return np.array([*words, ""])[codes]
 
 
 def _labels(
-    file: Path | str, cells: Any, labels: Sequence[str] | None, group: str, like: Described | None
-) -> tuple[Schema, np.ndarray, np.ndarray, list[str]]:
-    notes: list[str] = []
-    if labels is None and like is not None:
-        labels = [name for name in like.schema.names if name in cells.obs.columns]
-    elif labels is None:
-        labels, others = [], []
-        for name in map(str, cells.obs.columns):
-            if name == group:
-                continue
-            try:
-                fits = cells.obs[name].dtype.kind in "bO" and columns.infer(name, _entries(file, cells, name)).discrete
-            except UserError:
-                fits = False
-            (labels if fits else others).append(name)
-        if others:
-            notes.append(f"columns of obs that are not taken for labels unless they are named: {', '.join(others)}")
-    known = None if like is None else like.schema
-    found = {name: _entries(file, cells, name) for name in labels}
-    for name in labels:
-        if words := sorted({str(entry) for entry in cells.obs[name].dropna().unique() if columns.text(entry) is None}):
-            notes.append(
-                f"in column {name!r} of obs, {', '.join(map(repr, words))} is read as missing; rename it if it is a class"
-            )
-    names = cells.obs_names
+    file: Path | str, cells: Any, labels: Sequence[str] | None, group: str, like: Described | None, asked: Asked
+) -> tuple[Schema, np.ndarray, np.ndarray, Reading]:
+    """Labels of columns of obs; by default those that hold classes or truth values, but for what is always the same."""
+    names, known = cells.obs_names, None if like is None else like.schema
+    found = labels is None and known is None
+    if labels is None:
+        wanted = map(str, cells.obs.columns) if known is None else known.names
+        labels = [name for name in wanted if name in cells.obs.columns and name != group]
+    aside: dict[str, str] = {}
     try:
-        return *columns.read(found, len(names), known=known, where=lambda row: f"{file}, cell {names[row]}"), notes
+        columns = Columns({name: _column(file, cells, name) for name in labels}, asked)
+        if found:
+            aside = {name: why for name in labels if name not in asked.kinds and (why := _no_label(columns, cells, name))}
+        kept = [name for name in labels if name not in aside]
+        schema, values, observed, readings = read_labels(
+            columns, kept, len(names), known=known, where=lambda row: f"{file}, cell {names[row]}"
+        )
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(str(file)) else f"{file}: {error}") from None
+    readings += [columns.read_as(name, "left out", why) for name, why in aside.items()]
+    set_aside = some((f"{name} ({why})" for name, why in aside.items()), 20)
+    notes = (f"columns of obs that are not taken for labels unless they are named: {set_aside}",) if aside else ()
+    return schema, values, observed, Reading(tuple(readings), notes)
+
+
+def _no_label(columns: Columns, cells: Any, name: str) -> str:
+    """Why a column of obs is not taken for a label; "" where it is."""
+    if cells.obs[name].dtype.kind not in "bO":
+        return "numbers"
+    try:
+        label, values = columns.label(name)
+    except BadCell:
+        return "numbers and texts"
+    except UserError:
+        words = columns[name].coded[1]
+        return "no entry" if not words else f"always {words[0]}" if len(words) == 1 else f"{len(words):,} texts"
+    if not label.discrete:
+        return "numbers"
+    known = values[~np.isnan(values)]
+    return "" if len(np.unique(known)) > 1 else f"always {label.format(float(known[0]))}"
 
 
 def _unique(names: Any, what: str, notes: list[str]) -> np.ndarray:

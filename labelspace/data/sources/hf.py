@@ -14,15 +14,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
 import numpy as np
 
-from labelspace.data import images
-from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
-from labelspace.data.sources.table import arrow_columns
-from labelspace.data.tabular import Frame, dataset, parse_drop, parse_kinds
+from labelspace.data import frames, images
+from labelspace.data.cells import Column
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import SPLITS, Split, random_splits
+from labelspace.data.tabular import Frame, dataset, parse_asked, parse_drop
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
 
@@ -52,6 +53,9 @@ def open(
     id: Annotated[str, "COLUMN"] = "",
     drop: Annotated[str, "A+B"] = "",
     kinds: Annotated[str, "A:count+B:categorical"] = "",
+    missing: Annotated[str, "-1+A:none"] = "",
+    decimal: Literal["", ",", "."] = "",
+    classes: Annotated[str, "A:low|high"] = "",
 ) -> Dataset:
     """Reads a data set with its own splits; what it lacks of validation and test samples is drawn from the training split.
 
@@ -65,7 +69,7 @@ def open(
         config: which of the data set's configurations.
         image: the column of images, where there are several.
         size, channels: as of ``folder``; 0 takes the images' own, which must then be one and the same.
-        id, drop, kinds: see :func:`labelspace.data.tabular.dataset`.
+        id, drop, kinds, missing, decimal, classes: as of ``table``.
 
     Raises:
         UserError: no such data set, the hub cannot be reached, or columns, cells or images that cannot be used.
@@ -92,9 +96,8 @@ def open(
             others = ", ".join(name for name in rest if name not in labels)
             note = f"columns that are not taken for labels unless they are named: {others}"
             frame = replace(frame, notes=(*frame.notes, note))
-    return dataset(
-        frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=parse_drop(drop), kinds=parse_kinds(kinds)
-    )
+    asked = parse_asked(kinds, missing, decimal, classes)
+    return dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=parse_drop(drop), asked=asked)
 
 
 def _load(path: str, config: str) -> Any:
@@ -192,14 +195,15 @@ def _holds_classes(feature: Any) -> bool:
 def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str], seed: int, notes: tuple[str, ...]) -> Frame:
     """The columns of all splits, one split after the other, without images."""
     rest = [name for name in features if name not in pictures]
-    found = [arrow_columns(part.with_format("arrow")[:].select(rest)) for part in parts.values()]
-    for (columns_, _), part in zip(found, parts.values(), strict=True):
-        for name, feature in part.features.items():  # the same class may have another number in another split
-            if type(feature).__name__ == "ClassLabel":
-                columns_[name] = [None if e is None or e < 0 else feature.names[e] for e in columns_[name]]
-    unusable = {name: kind for _, kinds in found for name, kind in kinds.items()}
-    names = [name for name in found[0][0] if all(name in columns_ for columns_, _ in found)]
-    merged: dict[str, Sequence] = {name: [e for columns_, _ in found for e in columns_[name]] for name in names}
+    found = [
+        {
+            name: _named(column, part.features.get(name))
+            for name, column in frames.of_table(part.with_format("arrow")[:].select(rest)).items()
+        }
+        for part in parts.values()
+    ]
+    names = [name for name in found[0] if all(name in columns for columns in found)]
+    merged = {name: _joined([columns[name] for columns in found]) for name in names}
     ends = np.cumsum([len(part) for part in parts.values()]).tolist()
     starts = dict(zip(parts, [0, *ends], strict=False))
     splits: dict[Split, np.ndarray] = {}
@@ -210,7 +214,32 @@ def _frame(path: str, parts: dict[Split, Any], features: Any, pictures: list[str
         split, start = [(name, start) for name, start in starts.items() if start <= row][-1]
         return f"{split} row {row - start + 1}"
 
-    return Frame(path, merged, ends[-1], where, splits=_completed(splits, seed), unusable=unusable, notes=notes)
+    return Frame(path, merged, ends[-1], where, splits=_completed(splits, seed), notes=notes)
+
+
+def _columns(part: Any, names: list[str]) -> dict[str, Column]:
+    return frames.of_table(part.with_format("arrow")[:].select(names))
+
+
+def _named(column: Column, feature: Any) -> Column:
+    """A column of class numbers as one of the classes' names; the same class may have another number in another split."""
+    return column.of_classes(feature.names) if type(feature).__name__ == "ClassLabel" else column
+
+
+def _joined(columns: list[Column]) -> Column:
+    """A column of all splits."""
+    import pyarrow as pa
+
+    first = columns[0]
+    unusable = next((column.unusable for column in columns if column.unusable), "")
+    cells = [column.cells for column in columns]
+    pieces = [piece for one in cells for piece in (one.chunks if isinstance(one, pa.ChunkedArray) else [one])]
+    if len({piece.type for piece in pieces}) > 1:
+        pieces = [piece.cast(pa.string()) for piece in pieces]
+    whole = pa.chunked_array(pieces, pieces[0].type)
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.unify_dictionaries()
+    return Column(first.name, whole, unusable)
 
 
 def _completed(splits: dict[Split, np.ndarray], seed: int) -> dict[Split, np.ndarray]:

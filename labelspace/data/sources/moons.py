@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.errors import UserError
 from labelspace.labels import Schema, categorical
 

@@ -11,11 +11,15 @@ import numpy as np
 import torch
 
 from labelspace import variables
-from labelspace.data import columns, paths
-from labelspace.data.dataset import SPLITS, Dataset, Split, random_splits
+from labelspace.data import paths
+from labelspace.data.cells import Column
+from labelspace.data.dataset import Dataset
+from labelspace.data.reading import Columns, Reading, read_labels
+from labelspace.data.splits import SPLITS, Split, drawn_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
-from labelspace.likelihoods import Column, Table
+from labelspace.likelihoods import Column as Described
+from labelspace.likelihoods import Table
 from labelspace.storage import files
 
 _GROUP = "group."
@@ -64,16 +68,18 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     for name, column in {**arrays, **{_GROUP + name: column for name, column in keys.items()}}.items():
         if column.shape != (len(x),):
             raise UserError(f"{file}: label {name!r} has shape {column.shape}; expected one entry for each of {len(x)} rows")
-    entries = {name: column.tolist() for name, column in arrays.items()}
-    if known is None or not entries:
-        schema, values, observed = columns.read(entries, len(x))
-    else:
-        try:
+    reading = None
+    try:
+        if known is None or not arrays:
+            columns = Columns({name: Column.of(name, column.tolist()) for name, column in arrays.items()})
+            schema, values, observed, found = read_labels(columns, arrays, len(x), where=lambda row: f"row {row + 1}")
+            reading = Reading(tuple(found))
+        else:
             schema = Schema.from_json(known)
-            values, observed = schema.encode(entries)
-        except UserError as error:
-            raise UserError(f"{file}: {error}") from None
-    splits: dict[Split, np.ndarray] = random_splits(len(x), seed)
+            values, observed = schema.encode({name: column.tolist() for name, column in arrays.items()})
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    splits: dict[Split, np.ndarray] = drawn_splits(schema, values, observed, seed)
     if split is not None:
         if split.shape != (len(x),) or not set(np.unique(split)) <= set(SPLITS):
             raise UserError(f"{file}: split must hold train, val or test for each of {len(x)} rows")
@@ -92,6 +98,8 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         ids=names,
         keys=keys,
         variables=described,
+        notes=() if reading is None else tuple(reading.doubts),
+        reading=reading,
     )
 
 
@@ -154,7 +162,7 @@ def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:
     if x.ndim != 2 or kinds.shape != (x.shape[1],):
         raise UserError(
             f"{file}: columns has shape {kinds.shape} and x {x.shape}; a table needs x of shape (n, d) and one of "
-            f"{', '.join(Column.KINDS)} for each of its d columns"
+            f"{', '.join(Described.KINDS)} for each of its d columns"
         )
     columns = []
     for i, entry in enumerate(kinds.tolist()):
@@ -162,12 +170,12 @@ def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:
         classes = 0
         if ":" in kind:
             try:
-                columns.append(Column.parse(kind))
+                columns.append(Described.parse(kind))
             except UserError as error:
                 raise UserError(f"{file}, column {i + 1} of x: {error}") from None
             continue
-        if kind not in Column.KINDS:
-            raise UserError(f"{file}, column {i + 1} of x: {unknown('kind of column', kind, Column.KINDS)}")
+        if kind not in Described.KINDS:
+            raise UserError(f"{file}, column {i + 1} of x: {unknown('kind of column', kind, Described.KINDS)}")
         if kind == "categorical":
             cells = x[:, i][np.isfinite(x[:, i])]
             classes = int(cells.max()) + 1 if len(cells) else 0
@@ -178,7 +186,7 @@ def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:
                     f"{file}: column {i + 1} of x is categorical with class indices up to {classes - 1} in {len(x)} rows; "
                     "number its classes 0, 1, 2, ..."
                 )
-        columns.append(Column(kind, classes))
+        columns.append(Described(kind, classes))
     try:
         Table(x.shape[1:], columns).check(torch.from_numpy(x))
     except UserError as error:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.data.truth import Cause, Equations
 from labelspace.errors import UserError
 from labelspace.labels import binary

@@ -11,7 +11,8 @@ import torch
 
 import labelspace as ls
 from labelspace.data.batches import Batch
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.evaluation.readers import Codes, read
