@@ -56,7 +56,7 @@ class Column:
     @classmethod
     def of(cls, name: str, entries: Iterable[Any]) -> Column:
         """A column of Python objects: numbers, texts, booleans, None."""
-        found = [plain(entry) for entry in entries]
+        found = [_decoded(plain(entry)) for entry in entries]
         kinds = {type(entry) for entry in found if entry is not None}
         if odd := [kind for kind in kinds if issubclass(kind, list | tuple | dict | set | np.ndarray | bytes | complex)]:
             return cls(name, pa.nulls(len(found)), f"{odd[0].__name__} values")
@@ -77,6 +77,16 @@ class Column:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+
+def _decoded(entry: Any) -> Any:
+    """Bytes as text where they are UTF-8."""
+    if not isinstance(entry, bytes):
+        return entry
+    try:
+        return entry.decode()
+    except UnicodeDecodeError:
+        return entry
 
 
 def plain(entry: Any) -> Any:

@@ -732,6 +732,12 @@ class Dataset:
             if label.discrete:
                 counts = np.bincount(values[observed[:, i], i].astype(int), minlength=len(label.values))
                 few = [f"{label.format(float(value))!r} ({counts[value]})" for value in np.flatnonzero(counts < _FEW)]
+                for split in ("val", "test"):
+                    rows = self.splits.get(split, np.zeros(0, int))
+                    there = np.unique(self.values[rows[self.observed[rows, i]], i]).astype(int)
+                    gone = [repr(label.format(float(v))) for v in np.flatnonzero(counts) if v not in there]
+                    if gone and len(rows):
+                        notes.append(f"label {label.name!r}: no sample in the {split} split is of {_some(gone)}")
                 if few:
                     notes.append(
                         f"label {label.name!r} has too few training samples to learn what these look like: {_some(few)}; merge "

@@ -58,10 +58,14 @@ def read(file: Path) -> Text:
     raw, notes = _decoded(file)
     start, header, separator = _header(file, raw)
     lines = _Lines(raw, separator)
+    if _suspicious(raw, separator) and (why := _broken(raw, separator)):
+        raise UserError(f"{file}, {why}")
+    if not raw[start:].strip():
+        raise UserError(f"{file} needs a line that names the columns and at least one row")
     try:
         table, ends_open = _parsed(file, raw[start:], len(header), separator, lines)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{file}: {_broken(file, raw, separator) or ' '.join(str(error).split())}") from None
+        raise UserError(f"{file}: {_broken(raw, separator) or ' '.join(str(error).split())}") from None
     if not table.num_rows:
         raise UserError(f"{file} needs a line that names the columns and at least one row")
     header = [" ".join(name.split()) for name in header]
@@ -232,7 +236,15 @@ def _width(body: bytes, separator: str) -> int:
         return 0
 
 
-def _broken(file: Path, raw: bytes, separator: str) -> str:
+def _suspicious(raw: bytes, separator: str) -> bool:
+    """Whether quotes may not be in pairs, or stand within a cell."""
+    if b'"' not in raw:
+        return False
+    ends = re.escape(separator.encode()) + rb'\r\n"'
+    return raw.count(b'"') % 2 == 1 or re.search(rb'[^%b]"[^%b]' % (ends, ends), raw) is not None
+
+
+def _broken(raw: bytes, separator: str) -> str:
     """What a strict reader finds wrong, with the line."""
     reader = csv.reader(_endless(raw), delimiter=separator, strict=True)
     try:

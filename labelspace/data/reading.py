@@ -229,7 +229,7 @@ class Columns:
             try:
                 values[i] = label.parse(_canonical(label, word))
             except UserError as error:
-                raise BadCell(int(np.flatnonzero(codes == i)[0]), str(error)) from None
+                raise BadCell(_row_of(cells, word), str(error)) from None
         return values[codes]
 
     def _missing(self, name: str) -> list[str]:
@@ -259,7 +259,7 @@ class Columns:
             codes, words = cells.coded
             for i, word in enumerate(words):
                 if number(word) is None and not is_missing(word):
-                    raise BadCell(int(np.flatnonzero(codes == i)[0]), f"{word!r} is not a number that can be used")
+                    raise BadCell(_row_of(cells, word), f"{word!r} is not a number that can be used")
             numbers = np.array([*(np.nan if is_missing(word) else float(word) for word in words), np.nan])[codes]
         else:
             numbers = cells.numbers
@@ -276,6 +276,8 @@ class Columns:
     def _indices(self, name: str, variable: Variable) -> np.ndarray:
         cells = self.found[name]
         index = {word: i for i, word in enumerate(variable.classes)}
+        if cells.boolean and cells.numbers is not None:
+            index = {str(value): index[word] for value, word in enumerate(("False", "True")) if word in index} or index
         codes, words = cells.coded
         if any(word not in index for word in words) or any(text in index for text in cells.missing):
             cells = look(self.columns[name], classes=True, missing=self._missing(name))
@@ -288,7 +290,7 @@ class Columns:
             elif value is not None and as_class(value) in index:
                 places[i] = index[as_class(value)]
             elif not is_missing(word):
-                raise BadCell(int(np.flatnonzero(codes == i)[0]), str(unknown("class", word, index)))
+                raise BadCell(_row_of(cells, word), str(unknown("class", word, index)))
         return places[codes]
 
     # -- the record ----------------------------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ def _label(cells: Cells, kind: str, classes: Sequence[str]) -> Label:
     if kind == "continuous":
         if cells.numbers is None:
             wrong = next((word for word in words if number(word) is None), words[0])
-            raise UserError(f"label {name!r} is said to be continuous, but {wrong!r} is not a number")
+            raise BadCell(_row_of(cells, wrong), f"it is said to be continuous, but {wrong!r} is not a number")
         return _number(cells)
     if kind == "binary" or (not kind and not cells.strange):
         pair = cells.pair()
@@ -340,8 +342,10 @@ def _label(cells: Cells, kind: str, classes: Sequence[str]) -> Label:
             plainly = cells.boolean or {word.lower() for word in pair} == {"0", "1"}
             return binary(name) if plainly else binary(name, *pair)
         if kind:
-            raise UserError(
-                f"label {name!r} is said to be binary, but holds {some(map(repr, words))}; expected 0 and 1, or no and yes"
+            odd = next((word for word in words if not _reads_as_binary(word)), words[0])
+            raise BadCell(
+                _row_of(cells, odd),
+                f"it is said to be binary, but holds {some(map(repr, words))}; expected 0 and 1, or no and yes",
             )
     if not kind and not cells.classes:
         if cells.kind == "dates":
@@ -362,6 +366,19 @@ def _label(cells: Cells, kind: str, classes: Sequence[str]) -> Label:
     if len(called) < 2:
         raise UserError(f"label {name!r} is always {called[0]!r}, so nothing can be learnt about it; leave it out")
     return categorical(name, called)
+
+
+def _row_of(cells: Cells, word: str) -> int:
+    """The first row that holds a word."""
+    codes, words = cells.coded
+    return int(np.flatnonzero(codes == words.index(word))[0])
+
+
+def _reads_as_binary(word: str) -> bool:
+    try:
+        return not np.isnan(binary("probe").parse(word))
+    except UserError:
+        return False
 
 
 def _sorted(words: Sequence[str], *, as_numbers: bool) -> list[str]:
@@ -400,7 +417,7 @@ def _label_values(cells: Cells, label: Label) -> np.ndarray:
         try:
             values[i] = label.parse(_canonical(label, word))
         except UserError as error:
-            raise BadCell(int(np.flatnonzero(codes == i)[0]), str(error)) from None
+            raise BadCell(_row_of(cells, word), str(error)) from None
     return values[codes]
 
 
@@ -416,7 +433,7 @@ def _refuse_strange(cells: Cells) -> None:
     shown = some(f"{word!r} ({count:,})" for word, count in cells.strange.items())
     first = next(iter(cells.strange))
     raise BadCell(
-        int(np.flatnonzero(cells.coded[0] == cells.coded[1].index(first))[0]),
+        _row_of(cells, first),
         f"{first!r} is not a number, but most of the column is; correct it, leave it empty, or say "
         f"missing={cells.name}:{first} (texts among the numbers: {shown})",
     )
@@ -483,7 +500,7 @@ def _variable(cells: Cells, kind: str, classes: Sequence[str]) -> Variable | str
                 )
             cells.doubts += _minus_one(cells, known)
             return _quantity(cells, "continuous")
-        return Variable(name, "categorical", ("0", "1"))
+        return Variable(name, "categorical", ("False", "True") if cells.boolean else ("0", "1"))
     words = cells.coded[1]
     if len(words) < 2:
         return "constant"

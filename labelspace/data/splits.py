@@ -30,10 +30,10 @@ def random_splits(n: int, seed: int, fractions: tuple[float, float] = (0.1, 0.1)
 
 
 def drawn_splits(schema: Schema, values: np.ndarray, observed: np.ndarray, seed: int) -> dict[Split, np.ndarray]:
-    """Random splits in each of which every class that has enough samples has one.
+    """Random splits in each of which every class has a sample, where it has three and the split has room.
 
-    Where a split has none of a class with three samples or more, it gets one of the split that has most of them, in exchange
-    for a sample whose classes it has more of, where there is such a one. Else they are those of :func:`random_splits`.
+    Where a split has none of such a class, it gets one of the split that has most of them, in exchange for a sample whose
+    classes it has more of. Else they are those of :func:`random_splits`.
 
     Args:
         schema: the labels.
@@ -61,9 +61,8 @@ def drawn_splits(schema: Schema, values: np.ndarray, observed: np.ndarray, seed:
             source = int(counts.argmax())
             taken = int(rng.choice(rows[home[rows] == source]))
             spare = _spare(members, home, place, taken)
-            home[taken], moved = place, True
             if len(spare):
-                home[int(rng.choice(spare))] = source
+                home[taken], home[int(rng.choice(spare))], moved = place, source, True
     return {split: np.flatnonzero(home == place) for place, split in enumerate(SPLITS)} if moved else splits
 
 

@@ -170,8 +170,8 @@ def dataset(
 def _notes(reading: Reading) -> list[str]:
     """What was done that a user may not want, shortly; the reading says it column by column."""
     found = []
-    for why, said in _LEFT_OUT.items():
-        if names := [column.name for column in reading.columns if column.use == "left out" and column.kind == why]:
+    for whys, said in _LEFT_OUT.items():
+        if names := [column.name for column in reading.columns if column.use == "left out" and column.kind in whys]:
             found.append(f"{said}: {some(names)}")
     marks = {c.name: {text: count for text, count in c.missing.items() if text} for c in reading.columns if c.use != "left out"}
     if marked := [f"{name} ({said_missing(gone)})" for name, gone in marks.items() if gone]:
@@ -181,10 +181,9 @@ def _notes(reading: Reading) -> list[str]:
 
 
 _LEFT_OUT = {
-    "constant": "columns without two different entries are left out",
-    "nothing": "columns without any entry are left out",
-    "no label": "columns that cannot be labels are left out",
-    "the model does not know it": "columns that the model does not know are left out",
+    ("constant", "nothing"): "columns without two different entries are left out",
+    ("no label",): "columns that cannot be labels are left out",
+    ("the model does not know it",): "columns that the model does not know are left out",
 }
 
 

@@ -102,7 +102,7 @@ def test_labels_are_classes_and_booleans_and_the_rest_is_noted(tmp_path: Path):
         ("treated", "binary"),
         ("donor", "categorical"),
     ]
-    assert any("depth, barcode" in note for note in data.notes)
+    assert any("depth (numbers), barcode" in note for note in data.notes)
     assert labelspace.open(f"h5ad:{file}", ["depth"]).schema["depth"].kind == "continuous"
     refused(f"h5ad:{file}", "c.h5ad", "'barcode'", "60 different texts", labels=["barcode"])
     refused(f"h5ad:{file}", "did you mean 'type'", labels=["typ"])
@@ -207,4 +207,4 @@ def test_a_new_file_is_read_with_the_genes_of_the_model(tmp_path: Path, capfd: p
     assert "not counts" in capfd.readouterr().err
     other = cells(tmp_path / "type.h5ad", obs={"type": pd.Categorical(["B", "mast"] * (CELLS // 2))})
     assert main(["embed", str(run), f"h5ad:{other}", "--out", str(tmp_path / "x.npz")]) == 2
-    assert "cell cell1: unknown class of label 'type': 'mast'" in capfd.readouterr().err
+    assert "cell cell1, column 'type': unknown class of label 'type': 'mast'" in capfd.readouterr().err

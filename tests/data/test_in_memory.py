@@ -59,8 +59,8 @@ def test_a_frame_is_read_by_its_columns() -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [lambda f: pa.Table.from_pandas(f, preserve_index=False), lambda f: pl.from_pandas(f)],
-    ids=["pyarrow", "polars"],
+    [lambda f: pa.Table.from_pandas(f, preserve_index=False), lambda f: pl.from_pandas(f), lambda f: pl.from_pandas(f).lazy()],
+    ids=["pyarrow", "polars", "polars, lazy"],
 )
 def test_frames_of_other_libraries_are_the_same(make: Callable[[pd.DataFrame], Any]) -> None:
     there, here = ls.open(make(frame()), ["treated"]), ls.open(frame(), ["treated"])

@@ -123,7 +123,7 @@ def test_kinds_of_labels_and_columns_are_what_the_user_says(trees: Path):
     refused(f"table:{trees},kinds=leaf", "kinds='leaf'", "COLUMN:KIND", labels=["kind"])
     refused(f"table:{trees},kinds=lef:count", "did you mean 'leaf'", labels=["kind"])
     refused(f"table:{trees},kinds=kind:binary", "line 2", "'oak'", labels=["kind"])
-    refused(f"table:{trees},kinds=kind:continuous", "'elm'", labels=["kind"])
+    refused(f"table:{trees},kinds=kind:continuous", "line 2", "'oak'", labels=["kind"])
 
 
 def test_rows_are_named_by_a_column_or_by_a_first_one_without_a_name(tmp_path: Path):
@@ -154,13 +154,9 @@ def test_columns_that_say_nothing_are_left_out_with_a_note(tmp_path: Path):
 @pytest.mark.parametrize(
     ("column", "parts"),
     [
-        ([f"2024-03-{i % 28 + 1:02}" for i in range(ROWS)], ("dates", "drop=new")),
-        ([f"{i % 28 + 1}.3.2024 12:00" for i in range(ROWS)], ("dates", "drop=new")),
-        ([f"12:{i:02}" for i in range(ROWS)], ("dates", "drop=new")),
-        ([f"{i},5" for i in range(ROWS)], ("line 2, column 'new'", "'0,5'", "decimal point")),
-        (["1,234", *range(ROWS - 1)], ("line 2, column 'new'", "comma")),
-        (["1e39", *range(ROWS - 1)], ("line 2, column 'new'", "1e39")),
-        ([1e8 + i / 10 for i in range(ROWS)], ("'new'", "precision")),
+        (["1e39", *range(ROWS - 1)], ("line 2, column 'new'", "1e+39")),
+        ([f"{10**15 + i / 10:.1f}" for i in range(ROWS)], ("'new'", "double precision")),
+        ([["low", 1.5, 2.5, 3.5][i % 4 if i > 1 else 0] for i in range(ROWS)], ("line 2, column 'new'", "'low'", "missing=new:low")),
     ],
 )
 def test_columns_that_cannot_be_used_are_refused_by_name(tmp_path: Path, column: list[Any], parts: tuple[str, ...]):
@@ -172,15 +168,17 @@ def test_columns_that_cannot_be_used_are_refused_by_name(tmp_path: Path, column:
 
 def test_free_text_and_single_wrong_numbers_are_told_apart(tmp_path: Path):
     n = 80
-    columns = {"y": [i % 2 for i in range(n)], "a": [i / 3 for i in range(n)], "new": [f"said {i}" for i in range(n)]}
-    refused(f"table:{written(tmp_path / 't.csv', columns)}", "'new'", "80 different texts", "drop=new", labels=["y"])
+    columns = {"y": [i % 2 for i in range(n)], "a": [i / 3 for i in range(n)], "new": [f"said {i or 1}" for i in range(n)]}
+    refused(f"table:{written(tmp_path / 't.csv', columns)}", "'new'", "79 different texts", "drop=new", labels=["y"])
     columns["new"] = ["12.O" if i == 41 else i / 7 for i in range(n)]
     refused(f"table:{written(tmp_path / 't.csv', columns)}", "line 43, column 'new'", "'12.O'", labels=["y"])
 
 
-def test_a_label_with_decimal_commas_is_refused(tmp_path: Path):
-    columns = {**COLUMNS, "new": [f"{i},5" for i in range(ROWS)]}
-    refused(f"table:{written(tmp_path / 'd.csv', columns, ';')}", "line 2, column 'new'", "comma", labels=["new"])
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path):
+    texts = [f"said {i or 1}" for i in range(60)]
+    columns = {"y": [0, 1] * 30, "a": texts, "b": ["x", *map(str, range(59))], "c": [{}] * 60, "d": [1.5, 2.5] * 30}
+    message = refused(f"table:{written(tmp_path / 'd.csv', columns)}", "2 problems: (1)", "'a'", "(2)", "'b'", labels=["y"])
+    assert message.count("drop=a") == 1
 
 
 @pytest.mark.parametrize(
@@ -193,8 +191,7 @@ def test_a_label_with_decimal_commas_is_refused(tmp_path: Path):
         (b"y,a\n1,2\n\n1,2,3\n", ("line 4", "3 cells", "expected 2")),
         (b"y,a,a\n1,2,3\n", ("line 1", "'a'", "same name")),
         (b"y,,a\n1,2,3\n", ("line 1", "column 2 of 3")),
-        (b"y,a\n1,\xff\n", ("line 2", "UTF-8")),
-        ("y,a\n1,2\n".encode("utf-16"), ("UTF-16",)),
+        (b"y,a\n1,\x00\x00\x01\n", ("bytes of 0",)),
         (b'y,a\n1,"2\n1,3\n', ("line 3", "unexpected end")),
         (b'y,a\n1,"2"x\n1,3\n', ("line 2", "expected after")),
         (b"y\n1\n0\n", ("no column is left",)),
@@ -241,8 +238,8 @@ def test_parquet_is_read_as_csv_is(trees: Path, tmp_path: Path):
 
     odd = {"y": [0, 1, 0], "when": [datetime.date(2024, 1, d) for d in (1, 2, 3)], "map": [{"a": 1}] * 3, "n": [1.5, 2.5, None]}
     parquet.write_table(arrow.table(odd), tmp_path / "odd.parquet")
-    refused(f"table:{tmp_path / 'odd.parquet'}", "'when'", "dates", labels=["y"])
-    refused(f"table:{tmp_path / 'odd.parquet'},drop=when", "'map'", "struct", "drop=map", labels=["y"])
+    refused(f"table:{tmp_path / 'odd.parquet'}", "'map'", "struct", "drop=map", labels=["y"])
+    assert labelspace.open(f"table:{tmp_path / 'odd.parquet'},drop=map", ["y"]).reading["when"].kind == "dates"
     assert "map (cannot be used: holds struct" in refused(f"table:{tmp_path / 'odd.parquet'}")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
     refused(f"table:{tmp_path / 'bad.parquet'}", "bad.parquet", "Parquet", labels=["y"])
