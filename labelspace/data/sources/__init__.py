@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from labelspace import plugins
-from labelspace.data import memory
+from labelspace.data import memory, paths
 from labelspace.data.dataset import Dataset
+from labelspace.data.images import MODES
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
 
@@ -133,7 +134,7 @@ _LISTED = (
     Source(
         "folder",
         "labelspace.data.sources.folder",
-        "images: one directory a class, or images beside a labels.csv whose first column is the file name",
+        "images: one directory a class, or images beside a labels.csv with a column of file names",
         "DIR",
     ),
     Source(
@@ -230,7 +231,7 @@ def source(name: str) -> Source:
 
 def _address_of(path: str | PathLike[str]) -> str:
     """The address of a file or directory by what it is; '' where it is none that a source reads."""
-    place = Path(path).expanduser()
+    place = paths.own(path)
     if not place.exists():
         return ""
     endings = {".csv": "table", ".tsv": "table", ".parquet": "table", ".pq": "table", ".npz": "npz", ".h5ad": "h5ad"}
@@ -320,6 +321,7 @@ def _addressed(
         if key not in known:
             raise unknown(f"option of address {name!r}:", key, known)
         arguments[key] = known[key].read(f"{name}:{key}", text)
+    arguments = {**{key: value for key, value in _pictured(like).items() if key in known}, **arguments}
     if found.path:
         arguments["path"] = path
     given = {"address": address, "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
@@ -330,11 +332,22 @@ def _addressed(
     return data.group(group, seed) if group else data
 
 
+def _pictured(like: Any) -> dict[str, Any]:
+    """Options of sources of pictures such that they are as a trained model's; none where it takes no pictures."""
+    shape, framing = getattr(like, "shape", ()), getattr(like, "framing", None)
+    if len(shape) != 3 or framing is None:
+        return {}
+    side = {"size": shape[1]} if shape[1] == shape[2] else {}
+    channels = {"channels": shape[0]} if shape[0] in MODES else {}
+    return {**side, **channels, "crop": framing.crop, "background": framing.background}
+
+
 def parts(address: str) -> tuple[str, str, dict[str, str]]:
     """Name, path and options of an address."""
     name, _, rest = str(address).partition(":")
     name, *early = name.split(",")
-    return name, *_split(rest, early)
+    path, options = _split(rest, early)
+    return name, os.path.expanduser(path), options
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

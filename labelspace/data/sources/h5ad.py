@@ -56,7 +56,7 @@ def open(
         UserError: not such a file, an unknown layer, gene or column of obs, entries that are not what ``counts`` says, or a
             matrix that does not fit into memory.
     """
-    file = Path(path)
+    file = paths.own(path)
     _check_options(layer, raw, genes)
     cells = _read(file)
     try:
