@@ -159,6 +159,7 @@ class Look:
     @classmethod
     def at(cls, image: Image.Image) -> Look:
         """Of an opened picture. Pixels are decoded only where they have more than 8 bits."""
+        coarse = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # what loading forgets
         turned = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
         mode = image.mode.partition(";")[0]
         grey = mode in ("1", "L", "LA", "La", "I", "F")
@@ -168,7 +169,7 @@ class Look:
             1 if grey else 3,
             is_transparent(image),
             bool(getattr(image, "is_animated", False)) and image.format != "MPO",  # whose other frames are previews
-            top is None and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())),
+            coarse and top is None,
             int(top) if top is not None and mode == "I" else None,
             float(top) if top is not None and mode == "F" else None,
         )
@@ -350,6 +351,17 @@ class Survey:
             if not (framing.white_real == 1 and self.largest_real == 1):
                 notes.append(f"floating-point pixels go up to {self.largest_real:g}: {framing.white_real:g} is white")
         return framing, notes
+
+
+def options_like(like: Any) -> dict[str, Any]:
+    """Options (size, channels, crop, background) by which pictures become as a trained model needs them; none where it takes no
+    pictures."""
+    shape, framing = tuple(getattr(like, "shape", ())), getattr(like, "framing", None)
+    if len(shape) != 3 or framing is None:
+        return {}
+    side = {"size": shape[1]} if shape[1] == shape[2] else {}
+    channels = {"channels": shape[0]} if shape[0] in MODES else {}
+    return {**side, **channels, "crop": framing.crop, "background": framing.background}
 
 
 @dataclass(frozen=True)

@@ -284,9 +284,9 @@ def opened(
     if is_frame(given):
         return from_frame(given, names, group=group, seed=seed, like=like)
     if isinstance(given, torch.utils.data.Dataset):
-        return from_torch(given, names, group=group, seed=seed, like=like)
+        return from_torch(given, names, group=group, seed=seed, like=like, **images.options_like(like))
     if isinstance(given, Mapping) or (isinstance(given, list | tuple) and are_pictures(given)):
-        return from_images(given, names, group=group, seed=seed, like=like)
+        return from_images(given, names, group=group, seed=seed, like=like, **images.options_like(like))
     if isinstance(given, np.ndarray | torch.Tensor | list | tuple):
         return from_arrays(given, names, group=group, seed=seed, like=like)
     raise UserError(

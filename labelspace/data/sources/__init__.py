@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 from labelspace import plugins
 from labelspace.data import memory, paths
 from labelspace.data.dataset import Dataset
-from labelspace.data.images import MODES
+from labelspace.data.images import options_like
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
 
@@ -321,7 +321,7 @@ def _addressed(
         if key not in known:
             raise unknown(f"option of address {name!r}:", key, known)
         arguments[key] = known[key].read(f"{name}:{key}", text)
-    arguments = {**{key: value for key, value in _pictured(like).items() if key in known}, **arguments}
+    arguments = {**{key: value for key, value in options_like(like).items() if key in known}, **arguments}
     if found.path:
         arguments["path"] = path
     given = {"address": address, "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
@@ -330,16 +330,6 @@ def _addressed(
         raise UserError(f"data source {name!r} must return a labelspace.Dataset, got {type(data).__name__}")
     data = replace(data, address=address, seed=seed)
     return data.group(group, seed) if group else data
-
-
-def _pictured(like: Any) -> dict[str, Any]:
-    """Options of sources of pictures such that they are as a trained model's; none where it takes no pictures."""
-    shape, framing = getattr(like, "shape", ()), getattr(like, "framing", None)
-    if len(shape) != 3 or framing is None:
-        return {}
-    side = {"size": shape[1]} if shape[1] == shape[2] else {}
-    channels = {"channels": shape[0]} if shape[0] in MODES else {}
-    return {**side, **channels, "crop": framing.crop, "background": framing.background}
 
 
 def parts(address: str) -> tuple[str, str, dict[str, str]]:

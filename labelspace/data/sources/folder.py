@@ -122,14 +122,14 @@ def _from_csv(
     place = header.index(file) if file else _column_of_files(there, [row for _, row in rows])
     named = header[place]
     if place and not file:
-        notes.append(f"{table.name}: column {named!r} names the files; file={header[0]} would take the first")
+        notes.append(f"{table.name}: column {named!r} names the files; file= chooses another")
     rest = [name for name in header if name != named]
     for name in labels or []:
         if name not in rest:
             raise unknown(f"label in {table}:", name, rest)
     if group and group not in rest:
         raise unknown(f"group in {table}:", group, rest)
-    if labels is None and place and (not header[0] or header[0].startswith("Unnamed:")) and header[0] != group:
+    if labels is None and place and (not header[0] or header[0].startswith("Unnamed:")) and header[0] != (group or None):
         notes.append(f"{table.name}: its first column has no name, numbers the rows, and is no label")
         rest.remove(header[0])
     lines = [line for line, _ in rows]
