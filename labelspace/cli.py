@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
         command.add_argument(
             "--plugin",
+            type=expanduser,
             action="append",
             default=[],
             metavar="FILE|MODULE",

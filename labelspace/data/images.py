@@ -323,7 +323,7 @@ class Survey:
                 notes.append(f"{counted(self.grey, 'picture')} grey, and read as RGB like the others; channels= chooses")
         if self.transparent and channels != 4:
             notes.append(
-                f"{counted(self.transparent, 'picture')} transparent in places, and put on {background}; "
+                f"{self.transparent:,} of {self.n:,} pictures have transparency and are put on {background}; "
                 "background= chooses: white, black, or keep for a fourth channel"
             )
         if self.paged:

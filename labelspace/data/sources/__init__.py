@@ -321,7 +321,8 @@ def _addressed(
         if key not in known:
             raise unknown(f"option of address {name!r}:", key, known)
         arguments[key] = known[key].read(f"{name}:{key}", text)
-    arguments = {**{key: value for key, value in options_like(like).items() if key in known}, **arguments}
+    if name in SOURCES:  # options of one's own sources may mean something else
+        arguments = {**{key: value for key, value in options_like(like).items() if key in known}, **arguments}
     if found.path:
         arguments["path"] = path
     given = {"address": address, "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
