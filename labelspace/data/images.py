@@ -160,7 +160,7 @@ class Look:
     def at(cls, image: Image.Image) -> Look:
         """Of an opened picture. Pixels are decoded only where they have more than 8 bits."""
         coarse = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # what loading forgets
-        turned = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
+        turned = image.size[::-1] if _lies_on_its_side(image) else image.size
         mode = image.mode.partition(";")[0]
         grey = mode in ("1", "L", "LA", "La", "I", "F")
         top = _largest(np.asarray(image)) if mode in ("I", "F") else None
@@ -199,6 +199,28 @@ def look(files: Iterable[str | Path]) -> dict[str | Path, Look | str]:
         except UNREADABLE as error:
             found[file] = str(error)
     return found
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether the EXIF data of an opened picture say so. Pillow decodes a PNG to find them behind its pixels; few have any there."""
+    decoded = image.format != "PNG" or "exif" in image.info or _goes_on_after_pixels(getattr(image, "fp", None))
+    exif = image.getexif() if decoded else Image.Image.getexif(image)
+    return exif.get(0x0112, 1) >= 5
+
+
+def _goes_on_after_pixels(file: BinaryIO | None) -> bool:
+    """Whether a PNG has chunks between its pixels and its end. The file stays where it is read."""
+    if file is None:  # was decoded
+        return True
+    place, seen = file.tell(), False
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+        if seen and head[4:] not in (b"IDAT", b"fcTL", b"fdAT"):
+            break
+        seen = seen or head[4:] == b"IDAT"
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(place)
+    return len(head) == 8 and head[4:] != b"IEND"
 
 
 def is_transparent(image: Image.Image) -> bool:

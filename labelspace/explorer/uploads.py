@@ -61,7 +61,7 @@ def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Frami
     except Image.UnidentifiedImageError:
         raise UserError(f"the file is not a picture (by its content); expected one of {', '.join(FORMATS)}") from None
     except UNREADABLE as error:
-        raise UserError(f"the picture is damaged and cannot be read: {error}") from None
+        raise UserError(f"the picture cannot be read, or is damaged: {error}") from None
 
 
 def safe_name(name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -537,13 +539,34 @@ def test_a_framing_is_what_it_was_when_it_is_read_again(framing: Framing):
     assert Framing.read(framing.to_dict()) == framing
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_png_may_say_before_or_after_its_pixels_that_it_was_turned(tmp_path: Path, late: bool):
+    buffer = io.BytesIO()
+    solid(9, size=(20, 12)).save(buffer, "PNG")
+    raw, exif = buffer.getvalue(), Image.Exif()
+    exif[0x0112] = 6
+    place = raw.index(b"IEND" if late else b"IDAT") - 4
+    (tmp_path / "x.png").write_bytes(raw[:place] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + raw[place:])
+    solid(9, size=(20, 12)).save(tmp_path / "y.png")
+    assert images.look(sorted(tmp_path.iterdir())) == {
+        tmp_path / "x.png": Look((20, 12), 3),
+        tmp_path / "y.png": Look((12, 20), 3),
+    }
+    assert images.read(tmp_path / "x.png", 3).shape == (3, 20, 12)
+
+
+def test_sixteen_bit_grey_can_have_a_transparent_value(tmp_path: Path):
+    deep = np.full((16, 16), 3000, np.uint16)
+    deep[:8] = 7
+    Image.fromarray(deep).save(tmp_path / "x.png", transparency=7)
+    assert images.read(tmp_path / "x.png", 1)[0, ::8, 0].tolist() == [255, 3000 >> 4]
+
+
 def test_colours_of_sixteen_bits_are_noted(tmp_path: Path):
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     rows = b"".join(b"\0" + struct.pack(">48H", *[4000] * 48) for _ in range(16))
     head = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
     raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
