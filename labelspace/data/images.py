@@ -202,7 +202,7 @@ def look(files: Iterable[str | Path]) -> dict[str | Path, Look | str]:
 
 
 def _lies_on_its_side(image: Image.Image) -> bool:
-    """Whether the EXIF data of an opened picture say so. Pillow decodes a PNG to find them behind its pixels; few have any there."""
+    """Whether the EXIF data of an opened picture say so. Pillow decodes a PNG to find those behind its pixels; few have any."""
     decoded = image.format != "PNG" or "exif" in image.info or _goes_on_after_pixels(getattr(image, "fp", None))
     exif = image.getexif() if decoded else Image.Image.getexif(image)
     return exif.get(0x0112, 1) >= 5
