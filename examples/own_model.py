@@ -28,7 +28,8 @@ from torch import Tensor, nn
 import labelspace as ls
 from labelspace.blocks import Block, Blocks, Latents, sample
 from labelspace.data.batches import Batch
-from labelspace.data.dataset import Dataset, random_splits
+from labelspace.data.dataset import Dataset
+from labelspace.data.splits import random_splits
 from labelspace.distributions import DiagonalGaussian
 from labelspace.evaluation.whole import evaluate
 from labelspace.labels import Schema, categorical

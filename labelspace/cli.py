@@ -8,6 +8,7 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import NoReturn
 
@@ -56,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
         command.add_argument(
             "--plugin",
+            type=expanduser,
             action="append",
             default=[],
             metavar="FILE|MODULE",
@@ -65,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
     def edits(command: argparse.ArgumentParser) -> None:
         command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
-        command.add_argument("--out", help="file to write (image; .npz or .csv for vectors)")
+        command.add_argument("--out", type=expanduser, help="file to write (image; .npz or .csv for vectors)")
         command.add_argument(
             "--full-size",
             action=argparse.BooleanOptionalAction,
@@ -85,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     sample = "an image file, or SPLIT:INDEX of the run's data (test:0)"
 
     c = add("demo", "draw faces, train an LSVAE, edit faces, and print what was achieved", "demo:demo")
-    c.add_argument("--out", default="demo", help="run directory (default: demo)")
+    c.add_argument("--out", type=expanduser, default="demo", help="run directory (default: demo)")
     c.add_argument("--seed", type=int, default=0)
     c.add_argument("--quick", action="store_true", help="a small fraction of the training, to see that it runs")
     c.add_argument("--resume", action="store_true", help="go on with an interrupted demo, or only measure a finished one")
@@ -94,17 +96,19 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("data", nargs="?", help="data address; labelspace data list prints all")
     c.add_argument("--model", help="model name; labelspace models prints all (default: lsvae)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all)")
-    c.add_argument("--out", help="run directory (default: runs/MODEL-DATA)")
+    c.add_argument("--out", type=expanduser, help="run directory (default: runs/MODEL-DATA)")
     c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled, which is 0)")
     c.add_argument("--steps", type=int, help="the most steps; without --epochs training may be over before")
     c.add_argument("--minutes", type=float, help="the most minutes; without --epochs training may be over before")
     c.add_argument("--seed", type=int)
-    c.add_argument("--config", help="config.yaml of another run to take everything from")
+    c.add_argument("--config", type=expanduser, help="config.yaml of another run to take everything from")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
     c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
     c.add_argument("--label-noise", type=float, metavar="FRACTION", help="make this fraction of the labels wrong, as a test")
     c.add_argument("--group", metavar="NAME", help="keep samples that share this (a person, a patient) in one split")
-    c.add_argument("--init-from", metavar="RUN", help="a run or saved model to take every tensor from that fits")
+    c.add_argument(
+        "--init-from", type=expanduser, metavar="RUN", help="a run or saved model to take every tensor from that fits"
+    )
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
     c.add_argument("--devices", type=int, metavar="N", help="processes on each machine, one a device (default: 1)")
     c.add_argument("--nodes", type=int, metavar="N", help="machines, started by torchrun or srun (default: 1)")
@@ -117,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--no-report", action="store_true", help="do not write report.html into the run")
 
     c = add("edit", "set labels of a sample", "edit:edit")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("--set", action="append", default=[], required=True, metavar="LABEL=VALUE")
     c.add_argument("--point", default="typical", choices=["typical", "prior", "draw"], help="where in the label's block")
@@ -127,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     many(c)
 
     c = add("transfer", "give a sample a donor's way of having a label", "edit:transfer")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("donor", metavar="DONOR", nargs="?", help=sample)
     c.add_argument("--label", required=True)
@@ -138,14 +142,14 @@ def parser() -> argparse.ArgumentParser:
     many(c)
 
     c = add("move", "put latent blocks at points", "edit:move")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", nargs="?", help=sample)
     c.add_argument("--to", action="append", default=[], metavar="BLOCK=X,Y,...", help="a block and all of its coordinates")
     edits(c)
     many(c)
 
     c = add("traverse", "walk through a label's latent block", "edit:traverse")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", nargs="?", default="test:0", help=sample + " (default: test:0)")
     c.add_argument("--label", required=True)
     c.add_argument(
@@ -157,15 +161,15 @@ def parser() -> argparse.ArgumentParser:
     edits(c)
 
     c = add("inpaint", "fill a hole in a picture", "edit:inpaint")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", help=sample)
     c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
     c.add_argument("--rounds", type=int, default=1, help="passes; after the first the filled picture is encoded (default: 1)")
     data(c)
-    c.add_argument("--out", help="file to write (image)")
+    c.add_argument("--out", type=expanduser, help="file to write (image)")
 
     c = add("generate", "new samples under labels", "edit:generate")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
     c.add_argument("-n", type=int, default=16)
     c.add_argument(
@@ -173,22 +177,26 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--seed", type=int, default=0)
     c.add_argument(
-        "--out", help="a sheet of pictures; or a directory of them, .npz, .csv or .parquet (vectors) with the labels"
+        "--out",
+        type=expanduser,
+        help="a sheet of pictures; or a directory of them, .npz, .csv or .parquet (vectors) with the labels",
     )
     c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     c = add("embed", "write the codes of a data set, block by block", "arrays:embed")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
-    c.add_argument("--out", required=True, help="file to write: .npz, .parquet, .csv, or .h5ad for cells of h5ad:FILE")
+    c.add_argument(
+        "--out", type=expanduser, required=True, help="file to write: .npz, .parquet, .csv, or .h5ad for cells of h5ad:FILE"
+    )
     c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
     c.add_argument("--draw", action="store_true", help="draws of codes, as the decoder gets them, instead of their means")
     c.add_argument("--seed", type=int, default=0, help="of the draws")
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
-    c.add_argument("--out", help=".csv or .parquet file to write (default: CSV on standard output)")
+    c.add_argument("--out", type=expanduser, help=".csv or .parquet file to write (default: CSV on standard output)")
 
     c = add("data", "list, inspect or build data sets", "data:data")
     c.add_argument("action", choices=["list", "inspect", "build"])
@@ -205,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
         "measure everything on a run: edits, leaks, codes, predictions, samples, and a diagnosis",
         "evaluate:evaluate",
     )
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("--data", metavar="ADDRESS", help="other data with the same labels (default: the run's)")
     c.add_argument("--split", default="test", choices=["train", "val", "test"], help="which samples (default: test)")
     c.add_argument("--most", type=int, default=10_000, help="at most so many samples (default: 10,000)")
@@ -216,8 +224,8 @@ def parser() -> argparse.ArgumentParser:
         "one page of a run: what was trained, curves, edits, maps, measurements; or several side by side",
         "report:report",
     )
-    c.add_argument("run_directories", metavar="RUN", nargs="+", help="a run; several are put side by side")
-    c.add_argument("--out", help="file to write (default: report.html in the run; of several runs, here)")
+    c.add_argument("run_directories", type=expanduser, metavar="RUN", nargs="+", help="a run; several are put side by side")
+    c.add_argument("--out", type=expanduser, help="file to write (default: report.html in the run; of several runs, here)")
     c.add_argument("--quick", action="store_true", help="do not measure what edits do to every label")
     data(c)
 
@@ -231,14 +239,19 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
     c.add_argument(
-        "--out", default="compared", help="directory of runs and results; finished runs are kept (default: compared)"
+        "--out",
+        type=expanduser,
+        default="compared",
+        help="directory of runs and results; finished runs are kept (default: compared)",
     )
 
     c = add("bench", "measure how fast training and use are here, beside hand-written loops and pythae", "bench:bench")
     c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
     c.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
-    c.add_argument("--out", help="directory of bench.json and bench.md; with --only, others measured there alike are kept")
+    c.add_argument(
+        "--out", type=expanduser, help="directory of bench.json and bench.md; with --only, others measured there alike are kept"
+    )
 
     c = add(
         "reproduce", "run a published claim as a recipe; without a name, list them and their results", "reproduce:reproduce"
@@ -246,16 +259,23 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("recipe", nargs="?", metavar="NAME", help="a recipe, or all")
     c.add_argument("--scale", default="cpu", choices=["smoke", "cpu", "paper"], help="seconds; an hour; or the published size")
     c.add_argument("--data", metavar="ADDRESS", help="other data than the recipe's own, or data that it needs (mnist:DIR)")
-    c.add_argument("--out", default="reproduced", help="directory of results (default: reproduced)")
-    c.add_argument("--runs", default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)")
+    c.add_argument("--out", type=expanduser, default="reproduced", help="directory of results (default: reproduced)")
+    c.add_argument(
+        "--runs", type=expanduser, default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)"
+    )
     c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
     c.add_argument("--only", default="", metavar="WORDS", help="do only runs described by these words: 'csvae seed 0'")
     c.add_argument(
-        "--known", action="append", default=[], metavar="FILE", help="a results.json: its runs count and are not made again"
+        "--known",
+        type=expanduser,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a results.json: its runs count and are not made again",
     )
 
     c = add("explore", "explore a run in the browser", "explore:explore")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     data(c)
     c.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's own need --token")
     c.add_argument("--port", type=int, help="port to listen on (default: the first that is free from 8080 on)")
@@ -263,9 +283,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
     c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")
-    c.add_argument("run_directory", metavar="RUN")
+    c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("--to", required=True, choices=["hub", "onnx"])
-    c.add_argument("--out", required=True, metavar="DIR", help="directory to write")
+    c.add_argument("--out", type=expanduser, required=True, metavar="DIR", help="directory to write")
     c.add_argument("--license", default="", help="of the weights, for the model card (hub)")
     c.add_argument("--push", default="", metavar="OWNER/NAME", help="also upload the folder to the Hugging Face hub (hub)")
     c.add_argument("--private", action="store_true", help="make what is uploaded private (hub)")

@@ -16,8 +16,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from labelspace import variables
-from labelspace.data.images import CROPS
-from labelspace.errors import UserError, unknown
+from labelspace.data import paths
+from labelspace.data.images import Framing
+from labelspace.errors import UserError
 from labelspace.labels import Schema
 from labelspace.models import MODELS, legacy, model_class, name_of, origin_of
 from labelspace.models.base import Model
@@ -33,13 +34,13 @@ def configuration(model: Model) -> dict[str, Any]:
     arguments = {name: value for name, value in model.arguments.items() if name != "schema"}
     plain = {name: dataclasses.asdict(v) if isinstance(v, Network) else v for name, v in arguments.items()}
     origin = {"class": origin_of(model)} if origin_of(model) else {}
-    crop = {"crop": model.crop} if len(model.shape) == 3 else {}
-    return {"format": FORMAT, "model": name_of(model), **origin, **crop, "arguments": json.loads(json.dumps(plain))}
+    framing = {"framing": model.framing.to_dict()} if len(model.shape) == 3 else {}
+    return {"format": FORMAT, "model": name_of(model), **origin, **framing, "arguments": json.loads(json.dumps(plain))}
 
 
 def save(model: Model, directory: str | Path) -> Path:
     """Writes a model into a directory (each file whole or not at all) and returns the directory."""
-    home, config = Path(directory), configuration(model)
+    home, config = paths.own(directory), configuration(model)
     tensorfiles.write(home / "model.safetensors", model.state_dict())
     files.write(home / "schema.json", model.schema.to_json() + "\n")
     if model.variables:
@@ -56,7 +57,7 @@ def fingerprint(directory: str | Path) -> str:
     Raises:
         UserError: the directory holds no weights.
     """
-    path = Path(directory) / "model.safetensors"
+    path = paths.own(directory) / "model.safetensors"
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -175,7 +176,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     Raises:
         UserError: the directory holds no model, or nothing of it fits.
     """
-    home = Path(directory)
+    home = paths.own(directory)
     if not (home / "model.safetensors").exists():
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs = _tensors(home, files.read_json(home / "config.json"))
@@ -206,12 +207,27 @@ def _size(tensor: torch.Tensor) -> str:
     return "x".join(str(side) for side in tensor.shape) or "one number"
 
 
+@dataclasses.dataclass(frozen=True)
+class _OfPictures(variables.Description):
+    """Of a model of pictures, with what they are read by."""
+
+    shape: tuple[int, ...]
+    framing: Framing
+
+
 def description(directory: str | Path) -> variables.Description | None:
-    """Labels and variables of a saved model, for reading data as it needs them; None where its data have no names."""
-    home = Path(directory)
-    if not (home / "variables.json").exists() or not (home / "schema.json").exists():
+    """What data are read by so that they fit a saved model: its labels, with the variables of vectors or the shape and framing
+    of pictures; None where it is of vectors without names."""
+    home = paths.own(directory)
+    if not (home / "schema.json").exists():
         return None
-    return variables.Description(_schema(home), _variables(home))
+    if (home / "variables.json").exists():
+        return variables.Description(_schema(home), _variables(home))
+    config = files.read_json(home / "config.json") if (home / "config.json").exists() else {}
+    shape = config.get("arguments", {}).get("shape") if isinstance(config, dict) else None
+    if not isinstance(shape, list) or len(shape) != 3 or not all(isinstance(side, int) for side in shape):
+        return None
+    return _OfPictures(_schema(home), (), tuple(shape), _framing(config, home / "config.json"))
 
 
 def _schema(home: Path) -> Schema:
@@ -239,6 +255,13 @@ def _variables(home: Path, shape: tuple[int, ...] | None = None) -> tuple[variab
     return found
 
 
+def _framing(config: dict[str, Any], path: Path) -> Framing:
+    try:
+        return Framing.read(config.get("framing", config.get("crop", "centre")))
+    except UserError as error:
+        raise _named(error, path) from None
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -258,7 +281,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
         UserError: a file is absent, truncated, foreign or of a newer format; the model is of a class that is not known here; or
             the hub cannot be reached.
     """
-    home = hub.fetch(str(directory)) if str(directory).startswith(hub.SCHEME) else Path(directory)
+    home = hub.fetch(str(directory)) if str(directory).startswith(hub.SCHEME) else paths.own(directory)
     if not home.is_dir():
         raise UserError(f"no such directory: {home}")
     if not (home / "config.json").exists():
@@ -269,7 +292,5 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     model = _construct_for(tensors, config, schema, home / "config.json", models)
     tensorfiles.load_strictly(model, tensors, home / "model.safetensors")
     model.variables = _variables(home, model.shape)
-    if (crop := config.get("crop", "centre")) not in CROPS:
-        raise _named(unknown("crop", str(crop), CROPS), home / "config.json")
-    model.crop = crop
+    model.framing = _framing(config, home / "config.json")
     return model.eval()

@@ -52,7 +52,7 @@ def _one(given: argparse.Namespace, name: str, recipe: Recipe, address: str) -> 
     began = time.monotonic()
     scale: Scale = given.scale
     out = Path(given.out)
-    known = grid.known_results(recipe, name, scale, [Path(file).expanduser() for file in given.known])
+    known = grid.known_results(recipe, name, scale, [Path(file) for file in given.known])
     with terminal.share(name) as report:
         results = grid.run(
             name,

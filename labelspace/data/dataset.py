@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.data import store, views
-from labelspace.data.images import Crop
+from labelspace.data import paths, store, views
+from labelspace.data.images import Background, Crop, Framing
 from labelspace.data.splits import SPLITS, Split
 from labelspace.data.truth import Truth
 from labelspace.data.views import Sample, TorchView
@@ -71,7 +71,7 @@ class Dataset:
         seed: what it was opened with.
         supervision: fraction of the samples whose labels are used (see :meth:`hide`).
         label_noise: fraction of the labels that were made wrong (see :meth:`with_label_noise`).
-        crop: how pictures were fitted to their size; later pictures are fitted alike.
+        framing: how pictures were read: later ones are read alike.
         reading: what columns were read as, where the source has columns; None elsewhere.
     """
 
@@ -92,7 +92,7 @@ class Dataset:
     seed: int = 0
     supervision: float = 1.0
     label_noise: float = 0.0
-    crop: Crop = "centre"
+    framing: Framing = field(default_factory=Framing)
     reading: Reading | None = None
 
     # -- from memory --------------------------------------------------------------------------------------------------
@@ -115,7 +115,8 @@ class Dataset:
 
         Args:
             x: ``(n, d)`` numbers, where NaN and None are missing cells; or pictures, ``(n, h, w)``, ``(n, h, w, channels)`` or
-                ``(n, channels, h, w)``, uint8 or in [0, 1].
+                ``(n, channels, h, w)``: uint8, in [0, 1], or larger whole numbers, which are scaled by the range
+                of all.
             labels: columns by name (a mapping or a frame), one column, or an array ``(n, labels)``; None, NaN and blanks are
                 missing.
             names: what the columns of vectors are called.
@@ -204,6 +205,7 @@ class Dataset:
         size: int = 0,
         channels: int = 0,
         crop: Crop = "centre",
+        background: Background = "white",
         ids: Sequence[Any] | np.ndarray | None = None,
         kinds: Mapping[str, str] | None = None,
         splits: Splits = None,
@@ -218,8 +220,10 @@ class Dataset:
             labels, ids, kinds, splits, group, seed, name: as in :meth:`from_arrays`.
             size: side of the square that they are fitted to; 0 keeps their size where it is the same and models take it, else
                 it is 64.
-            channels: 1 (grey), 3 or 4; 0 is the pictures' own where it is the same, else 3.
+            channels: 1 (grey), 3 or 4; 0 is 1 where all are grey, else 3 (4 with ``background="keep"`` where some are
+                transparent).
             crop: how they are fitted, see :data:`labelspace.data.images.CROPS`.
+            background: what transparent pictures are put on: "white" or "black"; or "keep", for a fourth channel.
 
         Raises:
             UserError: a picture that cannot be read, by its place.
@@ -236,6 +240,7 @@ class Dataset:
             size=size,
             channels=channels,
             crop=crop,
+            background=background,
             ids=ids,
             kinds=kinds,
             splits=splits,
@@ -301,6 +306,7 @@ class Dataset:
         size: int = 0,
         channels: int = 0,
         crop: Crop = "centre",
+        background: Background = "white",
         kinds: Mapping[str, str] | None = None,
         splits: Splits = None,
         group: str | Array = "",
@@ -317,7 +323,7 @@ class Dataset:
             labels: names for the items' other entries, in their order (of mappings: which keys); or labels as in
                 :meth:`from_arrays`.
             x: which key of mappings is the sample.
-            size, channels, crop: of pictures, as in :meth:`from_images`.
+            size, channels, crop, background: of pictures, as in :meth:`from_images`.
             kinds, splits, group, seed, name: as in :meth:`from_arrays`.
 
         Raises:
@@ -336,6 +342,7 @@ class Dataset:
             size=size,
             channels=channels,
             crop=crop,
+            background=background,
             kinds=kinds,
             splits=splits,
             group=group,
@@ -423,7 +430,7 @@ class Dataset:
         """
         from labelspace.data.sources import npz
 
-        return npz.write(Path(path), self)
+        return npz.write(paths.own(path), self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ is wrong with the data is a :class:`~labelspace.errors.UserError` of one line th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from labelspace.data import frames, images, tabular
+from labelspace.data import frames, images, paths, tabular
 from labelspace.data.cells import Column, plain
 from labelspace.data.dataset import Dataset
 from labelspace.data.reading import Asked, Columns, Reading, asked_for, read_labels
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
 
 Picture: TypeAlias = "str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
-"""A picture: a file, a PIL image, or an array ``(h, w)``, ``(h, w, channels)`` or ``(channels, h, w)``, uint8 or in [0, 1]."""
+"""A picture: a file, a PIL image, or an array ``(h, w)``, ``(h, w, channels)`` or ``(channels, h, w)``: uint8, in [0, 1], or
+other numbers that are not negative, whose range is that of all pictures that are read together."""
 
 Splits: TypeAlias = "Mapping[str, Sequence[int]] | Sequence[str] | np.ndarray | None"
 """Rows of "train", "val" and "test", or one of these words for each sample; by default a tenth each is held back."""
 
-_SIDE = 64  # of pictures that have no size in common
 _SCHEME = "memory"
 
 
@@ -65,7 +66,7 @@ def from_arrays(
     """See :meth:`Dataset.from_arrays`."""
     if frames.is_frame(x):
         raise UserError(f"{name}: x is a frame; labelspace.Dataset.from_frame reads its columns by name and kind")
-    samples, notes = _samples(name, x)
+    samples, notes, framing = _samples(name, x)
     n = len(samples)
     variables, likelihood = _variables(name, samples, names)
     if variables and bool(np.isnan(samples).any()):
@@ -73,7 +74,20 @@ def from_arrays(
             f"{int(np.isnan(samples).sum()):,} cells of x are NaN and read as missing: the columns are those of a table"
         )
     return _made(
-        name, samples, labels, n, ids, kinds, splits, group, seed, notes, like, variables=variables, likelihood=likelihood
+        name,
+        samples,
+        labels,
+        n,
+        ids,
+        kinds,
+        splits,
+        group,
+        seed,
+        notes,
+        like,
+        variables=variables,
+        likelihood=likelihood,
+        framing=framing,
     )
 
 
@@ -128,6 +142,7 @@ def from_images(
     size: int = 0,
     channels: int = 0,
     crop: images.Crop = "centre",
+    background: images.Background = "white",
     ids: Sequence[Any] | np.ndarray | None = None,
     kinds: Mapping[str, str] | None = None,
     splits: Splits = None,
@@ -137,7 +152,6 @@ def from_images(
     like: Described | None = None,
 ) -> Dataset:
     """See :meth:`Dataset.from_images`."""
-    images.check(size, channels, crop)
     if isinstance(pictures, Mapping):
         ids = list(pictures) if ids is None else ids
         pictures = pictures.values()
@@ -145,23 +159,13 @@ def from_images(
     if not given:
         raise UserError(f"{name}: there is no picture")
     called_ = [called(i, picture) for i, picture in enumerate(given)]
-    notes: list[str] = []
-    looked = [_look(called_[i], picture) for i, picture in enumerate(given)]
-    sizes, bands = Counter(found[0] for found in looked), Counter(found[1] for found in looked)
-    if not size and len(sizes) > 1:
-        notes.append(f"pictures of {len(sizes)} sizes are fitted to {_SIDE} x {_SIDE} (crop {crop!r}); size= chooses another")
-    if not channels and len(bands) > 1:
-        notes.append(f"pictures of {' and '.join(map(str, sorted(bands)))} channels are all read as RGB; channels= chooses")
-    height, width = (size, size) if size else next(iter(sizes)) if len(sizes) == 1 else (_SIDE, _SIDE)
-    if not (8 <= height <= 256 and 8 <= width <= 256):
-        notes.append(f"pictures of {height} x {width} are fitted to {_SIDE} x {_SIDE} (crop {crop!r}); size= chooses another")
-        height = width = _SIDE
-    channels = channels or (next(iter(bands)) if len(bands) == 1 else 3)
-    x = np.stack([pixels(picture, called_[i], channels, (height, width), crop) for i, picture in enumerate(given)])
+    reading = survey(given, called_).read_as(size, channels, crop, background, like)
+    x = np.stack([pixels(picture, called_[i], reading.shape, reading.framing) for i, picture in enumerate(given)])
     if ids is None and all(isinstance(picture, str | PathLike) for picture in given):
-        paths = [str(Path(picture)) for picture in given]  # type: ignore[arg-type]
-        ids = paths if len(set(paths)) == len(paths) else None
-    return _made(name, x, labels, len(x), ids, kinds, splits, group, seed, notes, like, crop=crop)
+        files = [str(Path(picture)) for picture in given]  # type: ignore[arg-type]
+        ids = files if len(set(files)) == len(files) else None
+    notes = list(reading.notes)
+    return _made(name, x, labels, len(x), ids, kinds, splits, group, seed, notes, like, framing=reading.framing)
 
 
 def from_anndata(
@@ -210,6 +214,7 @@ def from_torch(
     size: int = 0,
     channels: int = 0,
     crop: images.Crop = "centre",
+    background: images.Background = "white",
     kinds: Mapping[str, str] | None = None,
     splits: Splits = None,
     group: str | Array = "",
@@ -237,6 +242,7 @@ def from_torch(
             size=size,
             channels=channels,
             crop=crop,
+            background=background,
             kinds=kinds,
             splits=splits,
             group=group,
@@ -269,9 +275,9 @@ def opened(
     if frames.is_frame(given):
         return from_frame(given, names, group=group, seed=seed, like=like)
     if isinstance(given, torch.utils.data.Dataset):
-        return from_torch(given, names, group=group, seed=seed, like=like)
+        return from_torch(given, names, group=group, seed=seed, like=like, **images.options_like(like))
     if isinstance(given, Mapping) or (isinstance(given, list | tuple) and are_pictures(given)):
-        return from_images(given, names, group=group, seed=seed, like=like)
+        return from_images(given, names, group=group, seed=seed, like=like, **images.options_like(like))
     if isinstance(given, np.ndarray | torch.Tensor | list | tuple):
         return from_arrays(given, names, group=group, seed=seed, like=like)
     raise UserError(
@@ -298,8 +304,9 @@ def _read(
 # -- samples ----------------------------------------------------------------------------------------------------------
 
 
-def _samples(name: str, x: Any) -> tuple[np.ndarray, list[str]]:
-    """Samples as a data set holds them: ``(n, d)`` float32, or ``(n, channels, height, width)``; and notes."""
+def _samples(name: str, x: Any) -> tuple[np.ndarray, list[str], images.Framing]:
+    """Samples as a data set holds them: ``(n, d)`` float32, or ``(n, channels, height, width)``; notes, and how pictures were
+    read."""
     array = _stacked(name, x)
     if array.dtype.kind == "O":
         array = _numbers(name, array)
@@ -310,7 +317,7 @@ def _samples(name: str, x: Any) -> tuple[np.ndarray, list[str]]:
     if array.ndim == 2:
         _check_precision(name, array)
         with np.errstate(over="ignore"):
-            return np.ascontiguousarray(array, np.float32), []
+            return np.ascontiguousarray(array, np.float32), [], images.Framing()
     if array.ndim not in (3, 4):
         raise UserError(
             f"{name}: x has shape {array.shape}; expected (n, d) numbers, or pictures (n, h, w), (n, h, w, channels) or "
@@ -322,20 +329,20 @@ def _samples(name: str, x: Any) -> tuple[np.ndarray, list[str]]:
     return _shades(name, array)
 
 
-def _shades(name: str, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Pictures as uint8, or as float32 in [0, 1]."""
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array), []
+def _shades(name: str, array: np.ndarray) -> tuple[np.ndarray, list[str], images.Framing]:
+    """Pictures as uint8, or as float32 in [0, 1]; notes, and how they were read."""
+    framing = images.Framing()
+    if array.dtype == np.uint8 or array.dtype == bool:
+        return np.ascontiguousarray(images.shades(array)), [], framing
     low, high = float(array.min()), float(array.max())
-    if array.dtype == bool:
-        return np.ascontiguousarray(array.astype(np.uint8) * 255), []
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int((~np.isfinite(array)).any(axis=(1, 2, 3)).argmax())
         raise UserError(f"{name}: picture {bad} holds NaN or infinity, which a picture cannot")
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
-        return np.ascontiguousarray(array, np.float32), []
-    if array.dtype.kind in "iu" and low >= 0 and high <= 255:
-        return np.ascontiguousarray(array.astype(np.uint8)), [f"whole numbers up to {high:.0f} are read as shades of 0 to 255"]
+        return np.ascontiguousarray(array, np.float32), [], framing
+    if array.dtype.kind in "iu" and low >= 0:
+        framing, notes = images.Survey.of([images.Look.of(array)]).depth(framing)
+        return np.ascontiguousarray(images.shades(array, framing)), notes, framing
     hint = "divide them by 255" if low >= 0 and high <= 255 else "put them between 0 and 1"
     raise UserError(
         f"{name}: pictures hold {array.dtype} from {low:g} to {high:g}; expected uint8, or numbers in [0, 1]: {hint}"
@@ -414,20 +421,60 @@ def _variables(name: str, x: np.ndarray, names: Sequence[str]) -> tuple[tuple[Va
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def as_picture(picture: Picture, called: str) -> Image.Image:
-    """A picture as PIL has it. Raises UserError naming it where it cannot be read."""
+def survey(pictures: Sequence[Picture], called: Sequence[str]) -> images.Survey:
+    """What is in pictures. Raises UserError naming the first that cannot be read."""
+    return images.Survey.of([_look(picture, name) for picture, name in zip(pictures, called, strict=True)])
+
+
+def upright(picture: Picture, called: str, channels: int, framing: images.Framing) -> Image.Image:
+    """A picture as :func:`labelspace.data.images.upright` has it. Raises UserError naming it where it cannot be read."""
+    with _readable(called):
+        if isinstance(picture, str | PathLike):
+            with images.opened(paths.own(picture)) as opened:
+                return images.upright(opened, channels, framing)
+        return images.upright(_image(picture, called, framing), channels, framing)
+
+
+def pixels(picture: Picture, called: str, shape: tuple[int, ...], framing: images.Framing) -> np.ndarray:
+    """A picture as uint8 of a shape (channels, height, width). Raises UserError naming it where it cannot be read."""
+    with _readable(called):
+        if isinstance(picture, str | PathLike):
+            return images.read(paths.own(picture), shape[0], (shape[1], shape[2]), framing)
+        return images.pixels(_image(picture, called, framing), shape[0], (shape[1], shape[2]), framing)
+
+
+@contextmanager
+def _readable(called: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{called}: no such picture") from None
+    except images.UNREADABLE as error:
+        raise UserError(f"{called} cannot be read as an image: {error}") from None
+
+
+def _image(picture: Image.Image | np.ndarray | torch.Tensor, called: str, framing: images.Framing) -> Image.Image:
+    """A picture that is no file, as PIL has it."""
     if isinstance(picture, Image.Image):
         return picture
-    if isinstance(picture, str | PathLike):
-        path = Path(picture).expanduser()
-        try:
-            opened = Image.open(path)
-            opened.load()
-            return opened
-        except FileNotFoundError:
-            raise UserError(f"{called}: no such picture") from None
-        except images.UNREADABLE as error:
-            raise UserError(f"{called} cannot be read as an image: {error}") from None
+    grey = images.shades(_channels_first(picture, called), framing)
+    return Image.fromarray(grey[0] if len(grey) == 1 else np.ascontiguousarray(grey.transpose(1, 2, 0)))
+
+
+def _look(picture: Picture, called: str) -> images.Look:
+    with _readable(called):
+        if isinstance(picture, str | PathLike):
+            with images.opened(paths.own(picture)) as opened:
+                return images.Look.at(opened)
+        if isinstance(picture, Image.Image):
+            return images.Look.at(picture)
+        return images.Look.of(_channels_first(picture, called))
+
+
+def _channels_first(picture: np.ndarray | torch.Tensor, called: str) -> np.ndarray:
+    """An array as ``(channels, height, width)``. Raises UserError where it is no picture."""
     array = np.asarray(as_array(picture))
     if array.ndim == 2:
         array = array[None]
@@ -440,33 +487,7 @@ def as_picture(picture: Picture, called: str) -> Image.Image:
         )
     if array.dtype.kind not in "fiub":
         raise UserError(f"{called} holds {array.dtype}, not numbers")
-    shades, _ = _shades(called, array[None])
-    grey = shades[0] if shades.dtype == np.uint8 else np.round(shades[0] * 255).astype(np.uint8)
-    return Image.fromarray(grey[0] if len(grey) == 1 else np.ascontiguousarray(grey.transpose(1, 2, 0)))
-
-
-def pixels(picture: Picture, called: str, channels: int, size: tuple[int, int], crop: str) -> np.ndarray:
-    """A picture as ``(channels, height, width)`` uint8. Raises UserError naming it where it cannot be read."""
-    try:
-        return images.pixels(as_picture(picture, called), channels, size, crop)
-    except UserError:
-        raise
-    except images.UNREADABLE as error:
-        raise UserError(f"{called} cannot be read as an image: {error}") from None
-
-
-def _look(called: str, picture: Picture) -> tuple[tuple[int, int], int]:
-    """Height, width and channels of a picture."""
-    if isinstance(picture, str | PathLike):
-        path = Path(picture).expanduser()
-        if path.exists():
-            found = images.look([path])[path]
-            if isinstance(found, str):
-                raise UserError(f"{called} cannot be read as an image: {found}")
-            return found
-    found = as_picture(picture, called)
-    turned = found.size if found.getexif().get(0x0112, 1) < 5 else found.size[::-1]
-    return (turned[1], turned[0]), images.bands(found)
+    return array
 
 
 def called(i: int, picture: Picture) -> str:
@@ -613,7 +634,7 @@ def _made(
         observed,
         schema,
         _splits(name, splits, n) or drawn_splits(schema, values, observed, seed),
-        notes=(*notes, *reading.doubts),
+        notes=(*notes, *reading.summary()),
         ids=ids,
         keys=keys,
         seed=seed,

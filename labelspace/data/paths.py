@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from os import PathLike
 from pathlib import Path
 
 from labelspace.errors import UserError
 
 
-def directory(path: str | Path) -> Path:
+def own(path: str | PathLike[str]) -> Path:
+    """A path with ``~`` and ``~name`` for home directories; where there is no such home, as it is written."""
+    return Path(os.path.expanduser(path))
+
+
+def directory(path: str | PathLike[str]) -> Path:
     """A directory's path. Raises UserError where there is none."""
-    if not Path(path).is_dir():
+    if not (found := own(path)).is_dir():
         raise UserError(f"no such directory: {path}")
-    return Path(path)
+    return found
 
 
-def file(path: str | Path) -> Path:
+def file(path: str | PathLike[str]) -> Path:
     """A file's path. Raises UserError where there is none."""
-    if not Path(path).is_file():
+    if not (found := own(path)).is_file():
         raise UserError(f"no such file: {path}")
-    return Path(path)
+    return found

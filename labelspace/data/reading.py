@@ -25,6 +25,12 @@ LABEL_KINDS = ("binary", "categorical", "continuous")
 VARIABLE_KINDS = ("continuous", "categorical", "count")
 _LARGEST = float(np.finfo(np.float32).max)
 _ROW_NAMES = re.compile(r"(unnamed:? ?\d*|index|rows?|row ?(names?|numbers?|ids?)|id|nr\.?|no\.?|#)?", re.IGNORECASE)
+_DOUBTS = 6  # in a summary
+_LEFT_OUT = {
+    ("constant", "nothing"): "columns without two different entries are left out",
+    ("no label",): "columns that cannot be labels are left out",
+    ("the model does not know it",): "columns that the model does not know are left out",
+}
 _FEW = 10  # different whole numbers that may well be codes of classes
 
 
@@ -109,6 +115,22 @@ class Reading:
     def doubts(self) -> list[str]:
         """All that may be meant otherwise, by column."""
         return [f"column {column.name!r}: {doubt}" for column in self.columns for doubt in column.doubts]
+
+    def summary(self) -> list[str]:
+        """What was done that a user may not want, shortly."""
+        found = []
+        for whys, said in _LEFT_OUT.items():
+            if names := [column.name for column in self.columns if column.use == "left out" and column.kind in whys]:
+                found.append(f"{said}: {some(names)}")
+        marks = {
+            c.name: {text: count for text, count in c.missing.items() if text} for c in self.columns if c.use != "left out"
+        }
+        if marked := [f"{name} ({said_missing(gone)})" for name, gone in marks.items() if gone]:
+            found.append(f"cells that are missing because of what they hold: {some(marked)}")
+        doubts, more = self.doubts, len(self.doubts) - _DOUBTS
+        return (
+            found + doubts[:_DOUBTS] + ([f"and {more} more doubts about columns, which the reading lists"] if more > 0 else [])
+        )
 
     def rows(self) -> list[list[str]]:
         """The table: column, use, kind, missing, doubtful."""
@@ -257,7 +279,7 @@ class Columns:
             cells = look(self.columns[name], missing=self._missing(name), decimal=self.asked.decimal)
         if cells.numbers is None:
             codes, words = cells.coded
-            for i, word in enumerate(words):
+            for word in words:
                 if number(word) is None and not is_missing(word):
                     raise BadCell(_row_of(cells, word), f"{word!r} is not a number that can be used")
             numbers = np.array([*(np.nan if is_missing(word) else float(word) for word in words), np.nan])[codes]

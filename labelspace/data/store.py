@@ -33,8 +33,9 @@ from typing import Any
 
 import numpy as np
 
+from labelspace.data import paths
 from labelspace.errors import UserError, option
-from labelspace.storage import locks
+from labelspace.storage import files, locks
 
 FORMAT = 1
 _CHUNK = 64  # rows that a worker draws between two looks at the clock
@@ -57,7 +58,7 @@ Progress = Callable[[int, int], None]
 def cache_directory() -> Path:
     """Where stores are kept: ``$LABELSPACE_CACHE``, else ``labelspace`` in the user's cache directory."""
     if given := os.environ.get("LABELSPACE_CACHE"):
-        return Path(given)
+        return paths.own(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelspace"
 
 
@@ -147,6 +148,22 @@ def build(
     built = _open(home, (len(rows), *shape), time.monotonic() - began if drawn else 0.0, drawn)
     found.append(built)
     return built
+
+
+def remembered(what: str, make: Callable[[], tuple[dict[str, Any], bool]]) -> dict[str, Any]:
+    """Plain data that take long to find out, from the cache where they were found out before.
+
+    Args:
+        what: everything that determines them.
+        make: finds them out, and says whether they may be kept.
+    """
+    file = cache_directory() / "surveys" / f"{hashlib.sha256(what.encode(errors='surrogateescape')).hexdigest()[:20]}.json"
+    with suppress(UserError):  # absent, or damaged
+        return files.read_json(file)
+    found, keep = make()
+    if keep:
+        files.write(file, json.dumps(found))
+    return found
 
 
 def discard(built: Built) -> None:

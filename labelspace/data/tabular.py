@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelspace.data.cells import Column, said_missing, some
+from labelspace.data.cells import Column, some
 from labelspace.data.dataset import Dataset
 from labelspace.data.reading import Asked, BadCell, ColumnReading, Columns, Reading, copies, read_labels, together
 from labelspace.data.splits import Split, drawn_splits
@@ -20,7 +20,6 @@ from labelspace.errors import UserError, option, unknown
 from labelspace.variables import Described, Variable, table_likelihood
 
 _MOST_LISTED = 40
-_DOUBTS = 6  # among the notes
 
 
 @dataclass(frozen=True)
@@ -158,33 +157,13 @@ def dataset(
         observed,
         schema,
         frame.splits or drawn_splits(schema, values, observed, seed),
-        notes=(*notes, *_notes(reading)),
+        notes=(*notes, *reading.summary()),
         likelihood=table_likelihood(variables) if variables else "",
         variables=tuple(variables),
         ids=names,
         keys={group: _keys(columns, group)} if group else {},
         reading=reading,
     )
-
-
-def _notes(reading: Reading) -> list[str]:
-    """What was done that a user may not want, shortly; the reading says it column by column."""
-    found = []
-    for whys, said in _LEFT_OUT.items():
-        if names := [column.name for column in reading.columns if column.use == "left out" and column.kind in whys]:
-            found.append(f"{said}: {some(names)}")
-    marks = {c.name: {text: count for text, count in c.missing.items() if text} for c in reading.columns if c.use != "left out"}
-    if marked := [f"{name} ({said_missing(gone)})" for name, gone in marks.items() if gone]:
-        found.append(f"cells that are missing because of what they hold: {some(marked)}")
-    doubts, more = reading.doubts, len(reading.doubts) - _DOUBTS
-    return found + doubts[:_DOUBTS] + ([f"and {more} more doubts about columns, which the reading lists"] if more > 0 else [])
-
-
-_LEFT_OUT = {
-    ("constant", "nothing"): "columns without two different entries are left out",
-    ("no label",): "columns that cannot be labels are left out",
-    ("the model does not know it",): "columns that the model does not know are left out",
-}
 
 
 def _message(frame: Frame, problems: list[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from labelspace import config
-from labelspace.data import frames, sources
+from labelspace.data import frames, paths, sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError, unknown
 from labelspace.evaluation import classifier, judge
@@ -189,7 +189,8 @@ def compare(
         tuple(f"{name}={value}" for name, value in (settings or {}).items()),
         edit=edits,
     )
-    return Comparison(run(plan, Path(out), tell=tell, callback=callback), Path(out))
+    home = paths.own(out)
+    return Comparison(run(plan, home, tell=tell, callback=callback), home)
 
 
 def _whole(plan: Plan, shown: dict, results: list, skipped: dict) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from labelspace.data import sources
+from labelspace.data import paths, sources
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.training.loop import Fitted
@@ -73,7 +73,7 @@ def explore(run: str | Path | Fitted, data: Any = None, *, port: int | None = No
     Raises:
         UserError: no such run, data that do not fit, or the explorer's extra is not installed.
     """
-    home = run.home if isinstance(run, Fitted) else Path(run)
+    home = run.home if isinstance(run, Fitted) else paths.own(run)
     if home is None:
         raise UserError("this training wrote no run directory, and the explorer shows one: fit(..., out=DIR)")
     command = [sys.executable, "-m", "labelspace", "explore", str(home), "--no-browser", "--json"]

@@ -124,7 +124,7 @@ class Samples:
         bench = self.hub.bench
         content = await event.file.read()
         try:
-            x = await run.io_bound(uploads.read_upload, content, tuple(bench.model.shape), bench.model.crop)
+            x = await run.io_bound(uploads.read_upload, content, tuple(bench.model.shape), bench.model.framing)
         except UserError as error:
             self.hub.warn(error)
             return

@@ -1,7 +1,7 @@
 """Pictures that a user uploads: small enough, really pictures, and fitted to the model. They stay in memory.
 
-What a file is called and what the browser says it is are not looked at: its first bytes decide, only formats that are listed
-here are tried, and the size that the header announces is checked before any pixel is decoded.
+What a file is called and what the browser says it is are not looked at: its first bytes decide, only the formats of
+:data:`labelspace.data.images.FORMATS` are tried, and the size that the header announces is checked before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace.data.dataset import as_float
-from labelspace.data.images import MODES, UNREADABLE, read
+from labelspace.data.images import FORMATS, MODES, UNREADABLE, Framing, opened, read
 from labelspace.errors import UserError
 
 MOST_BYTES = 10_000_000
 MOST_PIXELS = 25_000_000
 _ONE_AT_A_TIME = threading.Lock()  # how warnings are treated belongs to the process; and so is memory for one picture enough
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 
 
-def read_upload(content: bytes, shape: tuple[int, ...], crop: str = "centre") -> Tensor:
-    """A picture fitted to a model's shape, the way commands fit picture files.
+def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Framing()) -> Tensor:
+    """A picture fitted to a model's shape, as commands read picture files.
 
     Args:
         content: the file.
         shape: channels, height and width.
+        framing: how the pictures that the model was trained on were read.
 
     Returns:
         ``shape`` float32 in [0, 1].
@@ -47,13 +47,13 @@ def read_upload(content: bytes, shape: tuple[int, ...], crop: str = "centre") ->
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged fields that are not needed; the check of size below is stricter
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with opened(io.BytesIO(content)) as image:
                 width, height = image.size
             if width * height > MOST_PIXELS:
                 raise UserError(
                     f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
                 )
-            return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), FORMATS, crop)))
+            return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), framing)))
     except UserError:
         raise
     except Image.DecompressionBombError:
@@ -61,7 +61,7 @@ def read_upload(content: bytes, shape: tuple[int, ...], crop: str = "centre") ->
     except Image.UnidentifiedImageError:
         raise UserError(f"the file is not a picture (by its content); expected one of {', '.join(FORMATS)}") from None
     except UNREADABLE as error:
-        raise UserError(f"the picture is damaged and cannot be read: {error}") from None
+        raise UserError(f"the picture cannot be read, or is damaged: {error}") from None
 
 
 def safe_name(name: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from labelspace import maps
 from labelspace.blocks import Latents, modes
+from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
@@ -64,7 +65,7 @@ class Workbench:
     """
 
     def __init__(self, home: str | Path, model: Model, data: Dataset) -> None:
-        self.home, self.model, self.data = Path(home), model.eval(), data
+        self.home, self.model, self.data = paths.own(home), model.eval(), data
         # Held-back samples first: they say more about edits of new samples than those that were learnt.
         held = [data.rows(split) for split in reversed(SPLITS) if split in data.splits and split != "train"]
         rows = np.concatenate([*held, data.rows("train")])
@@ -87,9 +88,9 @@ class Workbench:
             home: the run directory.
             data: the data, where the run cannot open them itself; see :func:`labelspace.open_run`.
         """
-        if not Path(home).is_dir():
+        if not paths.own(home).is_dir():
             raise UserError(f"no such directory: {home}")
-        if not (Path(home) / "config.yaml").exists():
+        if not (paths.own(home) / "config.yaml").exists():
             raise UserError(f"{home} is not a run directory (no config.yaml); labelspace train makes one")
         model, data = open_run(home, data)
         if tuple(model.shape) != data.shape:

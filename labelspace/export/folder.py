@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from labelspace import __version__, saving
+from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.evaluation.diagnosis import diagnose
@@ -40,7 +41,7 @@ def export(home: str | Path, out: str | Path, *, name: str = "", license: str = 
     Raises:
         UserError: ``home`` holds no model, or the folder cannot be written.
     """
-    home, out = Path(home), Path(out)
+    home, out = paths.own(home), paths.own(out)
     model = saving.load(home)
     text = card(home, model, name or out.resolve().name, license)
     with files.filling(out, _ours, overwrite) as folder:

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from labelspace import __version__
 from labelspace.blocks import Latents, sample
+from labelspace.data import paths
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.models import name_of
@@ -177,7 +178,7 @@ def export(
         **json.loads(model.schema.to_json()),
         "graphs": {},
     }
-    with files.filling(Path(out), _ours, overwrite) as home:
+    with files.filling(paths.own(out), _ours, overwrite) as home:
         for graph in graphs(model):
             tell(graph.name)
             samples = _inputs(model, graph, x)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, overload
 
@@ -64,7 +64,7 @@ class Given:
         original: what was given.
         pictures: the pictures at their own size, where such were given.
         single: whether one sample was given.
-        crop: how the pictures were fitted.
+        framing: how the pictures were read.
     """
 
     x: Tensor
@@ -72,7 +72,7 @@ class Given:
     original: Any = None
     pictures: tuple[Image.Image, ...] = ()
     single: bool = False
-    crop: str = "centre"
+    framing: images.Framing = field(default_factory=images.Framing)
 
     @classmethod
     def of(cls, model: Model, x: Samples) -> Given:
@@ -113,8 +113,8 @@ class Given:
     def _array(cls, model: Model, x: Tensor | np.ndarray) -> Given:
         tensor = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x
         shape = model.shape
-        if tensor.dtype not in (torch.uint8, torch.bool) and not tensor.dtype.is_floating_point:
-            tensor = tensor.float() if len(shape) == 1 else tensor
+        if len(shape) == 1 and tensor.dtype not in (torch.uint8, torch.bool) and not tensor.dtype.is_floating_point:
+            tensor = tensor.float()
         if len(shape) == 3:
             tensor = _channels_first(tensor, shape)
             if tuple(tensor.shape[-3:]) != shape and isinstance(x, np.ndarray):  # pictures of another size
@@ -122,23 +122,29 @@ class Given:
                 return cls._pictures(model, each, x, single=len(each) == 1 and np.ndim(x) <= 3)
         if tuple(tensor.shape[-len(shape) :]) != shape:
             raise UserError(f"samples have shape {tuple(tensor.shape)}, the model takes {shape} or (n, ...) of it")
+        if len(shape) == 3 and not tensor.dtype.is_floating_point:
+            try:
+                tensor = torch.from_numpy(images.shades(tensor.cpu().numpy(), model.framing)).to(tensor.device)
+            except ValueError as error:
+                raise UserError(f"these samples cannot be read as pictures: {error}") from None
         return cls(as_float(tensor), None, x, single=tuple(tensor.shape) == shape)
 
     @classmethod
     def _pictures(cls, model: Model, pictures: list[Any], original: Any, *, single: bool = False) -> Given:
         if len(model.shape) != 3:
             raise UserError(f"the model takes vectors of {model.shape[0]}, not pictures")
-        channels, height, width = model.shape
+        channels = model.shape[0]
         if channels not in images.MODES:
             raise UserError(f"pictures have 1, 3 or 4 channels, the model takes {channels}; give tensors instead")
         one = single and isinstance(pictures[0], str | PathLike)
         called = [str(pictures[0])] if one else [memory.called(i, picture) for i, picture in enumerate(pictures)]
-        own = tuple(images.upright(memory.as_picture(picture, name)) for picture, name in zip(pictures, called, strict=True))
+        framing, _ = memory.survey(pictures, called).depth(model.framing)
+        own = [memory.upright(picture, name, channels, framing) for picture, name in zip(pictures, called, strict=True)]
         x = np.stack(
-            [memory.pixels(p, name, channels, (height, width), model.crop) for p, name in zip(own, called, strict=True)]
+            [memory.pixels(picture, name, model.shape, framing) for picture, name in zip(pictures, called, strict=True)]
         )
         batch = as_float(torch.from_numpy(x))
-        return cls(batch[0] if single else batch, None, original, own, single, model.crop)
+        return cls(batch[0] if single else batch, None, original, tuple(own), single, framing)
 
     @classmethod
     def _data(cls, model: Model, data: Dataset | None, original: Any) -> Given:

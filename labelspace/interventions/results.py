@@ -78,7 +78,7 @@ def image(done: Intervention[Any], i: int) -> Image.Image:
     before = model.decode(codes).mean_like(x[start : start + 1])[0]
     after = model.decode(done.codes.rows([place])).mean_like(x[start : start + 1])[0]
     return laid_over(
-        given.pictures[start], before, after, given.crop, float(torch.as_tensor(model.likelihood.resolution).max())
+        given.pictures[start], before, after, given.framing.crop, float(torch.as_tensor(model.likelihood.resolution).max())
     )
 
 

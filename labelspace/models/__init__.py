@@ -162,7 +162,7 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
             raise unknown(f"argument of model {name!r}:", key, cls.own_arguments())
     given = {**defaults(cls, data.shape, len(data.schema), data.likelihood), **arguments}
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
-    model.variables, model.crop = data.variables, data.crop
+    model.variables, model.framing = data.variables, data.framing
     most = _IMAGES if data.is_image else _CHUNK
     for rows in np.array_split(np.arange(len(data)), -(-len(data) // most)):
         model.likelihood.check(data.samples(rows))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from labelspace.blocks import Blocks, Latents, concatenate, modes, sample
 from labelspace.data.batches import Batch
 from labelspace.data.dataset import Dataset
-from labelspace.data.images import Crop
+from labelspace.data.images import Framing
 from labelspace.data.store import Progress
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError, option, unknown
@@ -206,7 +206,7 @@ class Model(nn.Module):
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
         self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
-        self.crop: Crop = "centre"  # how pictures were fitted to the shape; saved, so that later ones are fitted alike
+        self.framing = Framing()  # how pictures were read; saved, so that later ones are read alike
         self.started_from = ""  # the directory of a model whose tensors this one took before training
         # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
         self.epoch, self.progress = 0.0, 1.0

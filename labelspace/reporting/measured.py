@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelspace import saving
-from labelspace.data import frames
+from labelspace.data import frames, paths
 from labelspace.data.splits import Split
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
@@ -183,7 +183,7 @@ def report(
         raise UserError("the same run is given twice; a comparison needs different runs")
     subjects = [runs.read(home, quick=quick, data=data, progress=progress, tell=tell) for home in homes]
     runs.distinct(subjects)
-    path = Path(out) if out else homes[0] / "report.html" if len(homes) == 1 else Path("report.html")
+    path = paths.own(out) if out else homes[0] / "report.html" if len(homes) == 1 else Path("report.html")
     text, sections = page.write(subjects[0], tell) if len(subjects) == 1 else comparison.write(subjects, tell)
     files.write(path, text)
     about: dict[str, Any] = {
@@ -200,4 +200,4 @@ def _home(run: str | Path | Fitted) -> Path:
         if run.home is None:
             raise UserError("this training wrote no run directory, and a report is of one: fit(..., out=DIR)")
         return run.home
-    return Path(run)
+    return paths.own(run)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
+from labelspace.data import paths
 from labelspace.errors import UserError
 from labelspace.storage import files
 from labelspace.variables import Variable
@@ -54,7 +55,7 @@ def write(path: str | Path, x: Tensor, record: dict[str, Any] | None = None, var
     Raises:
         UserError: an ending that is none of these, or a file that cannot be written.
     """
-    path = Path(path)
+    path = paths.own(path)
     ending = path.suffix.lower()
     is_image = x.ndim >= 3
     if is_image and ending in _WRITABLE:
@@ -85,7 +86,7 @@ def write_picture(path: str | Path, picture: Image.Image, record: dict[str, Any]
     Raises:
         UserError: an ending that is none of a picture's, or a file that cannot be written.
     """
-    path = Path(path)
+    path = paths.own(path)
     if path.suffix.lower() not in _WRITABLE:
         raise UserError(f"{path}: files of this kind cannot be written; use one of {', '.join([*_WRITABLE, '.npz'])}")
     pixels = np.asarray(picture)

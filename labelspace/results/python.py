@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from labelspace import __version__
-from labelspace.data import sources
+from labelspace.data import paths, sources
 from labelspace.data.dataset import Dataset
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
@@ -51,7 +51,7 @@ def embed(
     Raises:
         UserError: data that the model cannot read, or a file of another kind.
     """
-    path = None if out is None else Path(out)
+    path = None if out is None else paths.own(out)
     if path is not None and path.suffix.lower() not in ENDINGS:
         raise UserError(f"{option('out', str(out))} must end in .npz, .parquet, .csv or .h5ad")
     of_file = isinstance(data, str) and sources.parts(data)[0] == "h5ad"

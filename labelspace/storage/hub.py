@@ -5,6 +5,7 @@ Only the files of a model are fetched, JSON and safetensors; nothing that is fet
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def fetch(address: str) -> Path:
     """
     name = address.removeprefix(SCHEME)
     if name.startswith((".", "/", "~")):
-        return Path(name).expanduser()
+        return Path(os.path.expanduser(name))
     name, _, revision = name.partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise UserError(f"{address!r} is not hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:./DIRECTORY")

@@ -30,6 +30,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from labelspace.data import paths
 from labelspace.errors import UserError, option
 from labelspace.models import legacy
 from labelspace.storage import files, locks, tensorfiles
@@ -46,7 +47,7 @@ class Run:
     """
 
     def __init__(self, home: str | Path) -> None:
-        self.home = Path(home)
+        self.home = paths.own(home)
         self.checkpoint_file = self.home / "checkpoint" / "last.safetensors"
         self.previous_file = self.home / "checkpoint" / "previous.safetensors"
         self.metrics_file = self.home / "metrics.jsonl"

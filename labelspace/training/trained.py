@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelspace import saving
-from labelspace.data import memory, sources
+from labelspace.data import memory, paths, sources
 from labelspace.data.dataset import Dataset
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
@@ -39,7 +39,7 @@ class Trained:
             return cls(run)
         if isinstance(run, Fitted):
             return cls(run.model, run.home)
-        return cls(saving.load(run), Path(run))
+        return cls(saving.load(run), paths.own(run))
 
     @property
     def name(self) -> str:

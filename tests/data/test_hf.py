@@ -87,10 +87,15 @@ def test_what_a_data_set_lacks_of_splits_is_drawn_from_its_training_samples(tmp_
     assert one.x[:, 0, 0, 0].tolist() == [3 * int(text.rsplit(" ", 1)[1]) for text in order]
 
 
-def test_images_of_different_shapes_or_damaged_are_refused_naming_the_row(tmp_path: Path):
+def test_images_of_different_shapes_are_fitted_and_damaged_ones_refused_naming_the_row(tmp_path: Path):
+    for name, changed, note in (
+        ("size", picture(1, (20, 30)), "2 sizes are fitted to 64 x 64"),
+        ("mode", picture(1, mode="L"), "1 picture is grey"),
+    ):
+        images = [changed if i == 5 else picture(i) for i in range(20)]
+        pictured(20, image=images).save_to_disk(tmp_path / name)
+        assert any(note in said for said in labelspace.open(f"hf:{tmp_path / name}").notes)
     for name, changed, parts in (
-        ("size", picture(1, (20, 30)), ("train row 6", "(30, 20)", "size=64")),
-        ("mode", picture(1, mode="L"), ("train row 6", "1", "channels=3")),
         ("damaged", {"bytes": b"no picture", "path": None}, ("train row 6, column 'image'", "cannot be read")),
         ("none", None, ("train row 6, column 'image'", "no image")),
     ):

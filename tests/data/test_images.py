@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from labelspace.data.images import decode, look, read, read_for
+from labelspace.data import memory
+from labelspace.data.images import Framing, Look, decode, look, read
 from labelspace.errors import UserError
 
 FORMATS = {"PNG": "RGB", "JPEG": "RGB", "BMP": "RGB", "GIF": "P", "WEBP": "RGB", "TIFF": "RGB"}
@@ -53,10 +54,10 @@ def test_look_tells_the_upright_size_and_channels(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 8
     made = {
-        "grey.png": ("L", {}, ((10, 14), 1)),
-        "turned.png": ("RGB", {"exif": exif}, ((14, 10), 3)),
-        "alpha.png": ("RGBA", {}, ((10, 14), 4)),
-        "print.jpg": ("CMYK", {}, ((10, 14), 3)),
+        "grey.png": ("L", {}, Look((10, 14), 1)),
+        "turned.png": ("RGB", {"exif": exif}, Look((14, 10), 3)),
+        "alpha.png": ("RGBA", {}, Look((10, 14), 3, transparent=True)),
+        "print.jpg": ("CMYK", {}, Look((10, 14), 3)),
     }
     for name, (mode, options, _) in made.items():
         Image.fromarray(NOISE).convert(mode).save(tmp_path / name, **options)
@@ -73,25 +74,20 @@ def test_sixteen_bit_grey_of_either_byte_order_has_one_channel_and_keeps_its_hig
     level = np.arange(140, dtype=np.uint16).reshape(10, 14) * 400
     raw = level.astype(">u2" if mode.endswith("B") else "<u2").tobytes()
     Image.frombytes(mode, (14, 10), raw).save(tmp_path / "deep.tif")
-    assert look([tmp_path / "deep.tif"])[tmp_path / "deep.tif"] == ((10, 14), 1)
+    assert look([tmp_path / "deep.tif"])[tmp_path / "deep.tif"] == Look((10, 14), 1, deep=139 * 400)
     assert np.array_equal(read(tmp_path / "deep.tif", 1)[0], (level >> 8).astype(np.uint8))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_an_image_is_fitted_to_a_model(colours: Path, channels: int):
-    assert read_for((channels, 16, 24), colours).shape == (channels, 16, 24)
-
-
-def test_an_image_for_a_model_of_two_channels_is_refused(colours: Path):
-    with pytest.raises(UserError, match="2"):
-        read_for((2, 16, 16), colours)
+    assert memory.pixels(colours, "c", (channels, 16, 24), Framing()).shape == (channels, 16, 24)
 
 
 def test_an_image_that_cannot_be_read_for_a_model_is_refused(tmp_path: Path):
     (tmp_path / "bad.png").write_bytes(b"junk")
     for name in ("bad.png", "ghost.png", "."):
         with pytest.raises(UserError) as caught:
-            read_for((3, 16, 16), tmp_path / name)
+            memory.pixels(tmp_path / name, str(tmp_path / name), (3, 16, 16), Framing())
         assert str(tmp_path / name) in str(caught.value)
         assert "\n" not in str(caught.value)
 

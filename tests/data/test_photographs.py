@@ -254,23 +254,24 @@ def test_photographs_as_cameras_and_programs_write_them(tmp_path: Path):
     grey.convert("LA").save(home / "la.png")
     grey.convert("RGB").quantize(4).save(home / "palette.GIF")
     palette = grey.convert("RGB").quantize(4)
-    palette.save(home / "clear.PNG", transparency=bytes([255, 0, 255, 255]))
+    palette.save(home / "clear.PNG", transparency=bytes([255, 255, 0]))  # an entry that no pixel has
     Image.fromarray(upright.astype(np.uint16) * 257).save(home / "deep.png")
     Image.fromarray(upright.astype(np.int32) * 257).save(home / "deeper.tif")
     Image.fromarray(upright > 0).save(home / "bit.png")
     for i in range(120):
         picture(tmp_path / "b" / f"{i}.bmp", i, size=(16, 24))
     data = labelspace.open(f"folder:{tmp_path},channels=3")
-    assert data.notes == ()
+    assert [note.partition(" ")[0] for note in data.notes] == ["2", "pixels"]  # are transparent, of more than 8 bits
     assert data.ids is not None
     for name, x in zip(data.ids, data.x, strict=True):
         if name.startswith("a/"):
             wanted = np.where(upright > 0, 255, 0) if "bit" in name else upright
             assert np.abs(x.astype(int) - wanted).max() <= 12, name
     Image.fromarray(upright.astype(np.float32)).save(home / "scientific.tif")
-    note = labelspace.open(f"folder:{tmp_path},channels=3").notes[0]
-    assert "skipped 1 of 129" in note
-    assert "floating-point" in note
+    deeper = labelspace.open(f"folder:{tmp_path},channels=3")
+    assert "floating-point pixels go up to 200: 255 is white" in deeper.notes
+    assert deeper.ids is not None
+    assert (deeper.x[deeper.ids.tolist().index("a/scientific.tif")] == upright).all()
 
 
 def test_images_that_cannot_be_read_are_left_out_of_everything(tmp_path: Path):
@@ -293,10 +294,12 @@ def test_images_that_cannot_be_read_are_left_out_of_everything(tmp_path: Path):
     assert "070.png" in data.notes[0]
 
 
-def test_sides_that_no_model_takes_are_refused_without_a_size(tmp_path: Path):
+def test_sides_that_no_model_takes_are_fitted_without_a_size(tmp_path: Path):
     for i in range(4):
         picture(tmp_path / "ab"[i % 2] / f"{i}.png", size=(300, 200))
-    refused(f"folder:{tmp_path}", "200 x 300", "size=64")
+    data = labelspace.open(f"folder:{tmp_path}")
+    assert data.shape == (3, 64, 64)
+    assert "200 x 300 are fitted to 64 x 64" in data.notes[0]
 
 
 @settings(max_examples=150)

@@ -518,18 +518,22 @@ def test_wrong_options_of_a_folder_are_refused(pets: Path, options: str, part: s
     refused(f"folder:{pets},{options}", part)
 
 
-def test_images_of_different_sizes_are_refused_naming_two_and_cured_by_size(pets: Path):
+def test_images_of_different_sizes_are_fitted_to_64_or_to_a_size(pets: Path):
     picture(pets / "dog" / "large.png", 210, size=(30, 20))
-    refused(f"folder:{pets}", "different sizes", str(pets / "dog" / "large.png"), str(pets / "cat" / "0.png"), "size=")
+    data = labelspace.open(f"folder:{pets}")
+    assert data.x.shape == (21, 3, 64, 64)
+    assert data.notes == ("pictures of 2 sizes are fitted to 64 x 64 (crop 'centre'); size= chooses another",)
     data = labelspace.open(f"folder:{pets},size=16")
     assert data.x.shape == (21, 3, 16, 16)
     assert data.x[:10].max() < 20
     assert data.x[10:].min() >= 200
 
 
-def test_images_of_different_modes_are_refused_naming_two_and_cured_by_channels(pets: Path):
+def test_images_of_different_modes_are_read_as_rgb_or_by_channels(pets: Path):
     picture(pets / "dog" / "grey.png", 210, "L")
-    refused(f"folder:{pets}", "different modes", str(pets / "dog" / "grey.png"), str(pets / "cat" / "0.png"), "channels=")
+    data = labelspace.open(f"folder:{pets}")
+    assert data.shape == (3, 10, 12)
+    assert data.notes == ("1 picture is grey, and read as RGB like the others; channels= chooses",)
     for channels in (1, 3, 4):
         data = labelspace.open(f"folder:{pets},channels={channels}")
         assert data.x.shape == (21, channels, 10, 12)
@@ -543,7 +547,7 @@ def test_images_of_different_modes_are_refused_naming_two_and_cured_by_channels(
         ("x.PNG", "1", 1),
         ("x.png", "P", 3),
         ("x.gif", "P", 3),
-        ("x.png", "RGBA", 4),
+        ("x.png", "RGBA", 3),
         ("x.JPG", "RGB", 3),
         ("x.Jpeg", "CMYK", 3),
         ("x.tif", "CMYK", 3),

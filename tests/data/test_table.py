@@ -156,7 +156,10 @@ def test_columns_that_say_nothing_are_left_out_with_a_note(tmp_path: Path):
     [
         (["1e39", *range(ROWS - 1)], ("line 2, column 'new'", "1e+39")),
         ([f"{10**15 + i / 10:.1f}" for i in range(ROWS)], ("'new'", "double precision")),
-        ([["low", 1.5, 2.5, 3.5][i % 4 if i > 1 else 0] for i in range(ROWS)], ("line 2, column 'new'", "'low'", "missing=new:low")),
+        (
+            [["low", 1.5, 2.5, 3.5][i % 4 if i > 1 else 0] for i in range(ROWS)],
+            ("line 2, column 'new'", "'low'", "missing=new:low"),
+        ),
     ],
 )
 def test_columns_that_cannot_be_used_are_refused_by_name(tmp_path: Path, column: list[Any], parts: tuple[str, ...]):
@@ -239,7 +242,9 @@ def test_parquet_is_read_as_csv_is(trees: Path, tmp_path: Path):
     odd = {"y": [0, 1, 0], "when": [datetime.date(2024, 1, d) for d in (1, 2, 3)], "map": [{"a": 1}] * 3, "n": [1.5, 2.5, None]}
     parquet.write_table(arrow.table(odd), tmp_path / "odd.parquet")
     refused(f"table:{tmp_path / 'odd.parquet'}", "'map'", "struct", "drop=map", labels=["y"])
-    assert labelspace.open(f"table:{tmp_path / 'odd.parquet'},drop=map", ["y"]).reading["when"].kind == "dates"
+    reading = labelspace.open(f"table:{tmp_path / 'odd.parquet'},drop=map", ["y"]).reading
+    assert reading is not None
+    assert reading["when"].kind == "dates"
     assert "map (cannot be used: holds struct" in refused(f"table:{tmp_path / 'odd.parquet'}")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
     refused(f"table:{tmp_path / 'bad.parquet'}", "bad.parquet", "Parquet", labels=["y"])

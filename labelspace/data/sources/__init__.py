@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from labelspace import plugins
-from labelspace.data import memory
+from labelspace.data import memory, paths
 from labelspace.data.dataset import Dataset
+from labelspace.data.images import options_like
 from labelspace.errors import UserError, unknown
 from labelspace.variables import Described
 
@@ -133,7 +134,7 @@ _LISTED = (
     Source(
         "folder",
         "labelspace.data.sources.folder",
-        "images: one directory a class, or images beside a labels.csv whose first column is the file name",
+        "images: one directory a class, or images beside a labels.csv with a column of file names",
         "DIR",
     ),
     Source(
@@ -230,7 +231,7 @@ def source(name: str) -> Source:
 
 def _address_of(path: str | PathLike[str]) -> str:
     """The address of a file or directory by what it is; '' where it is none that a source reads."""
-    place = Path(path).expanduser()
+    place = paths.own(path)
     if not place.exists():
         return ""
     endings = {".csv": "table", ".tsv": "table", ".parquet": "table", ".pq": "table", ".npz": "npz", ".h5ad": "h5ad"}
@@ -320,6 +321,8 @@ def _addressed(
         if key not in known:
             raise unknown(f"option of address {name!r}:", key, known)
         arguments[key] = known[key].read(f"{name}:{key}", text)
+    if name in SOURCES:  # options of one's own sources may mean something else
+        arguments = {**{key: value for key, value in options_like(like).items() if key in known}, **arguments}
     if found.path:
         arguments["path"] = path
     given = {"address": address, "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
@@ -334,7 +337,8 @@ def parts(address: str) -> tuple[str, str, dict[str, str]]:
     """Name, path and options of an address."""
     name, _, rest = str(address).partition(":")
     name, *early = name.split(",")
-    return name, *_split(rest, early)
+    path, options = _split(rest, early)
+    return name, os.path.expanduser(path), options
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

@@ -100,7 +100,7 @@ def open(
         notes=have.notes,
         ids=ids,
         keys={"identity": _identity(identities, names)[rows]} if identities.exists() else {},
-        crop=crop,
+        framing=have.framing,
     )
 
 

@@ -101,7 +101,7 @@ def open(
         ids=np.array(names)[have.kept],
         keys={"patient": patients},
         grouped="patient",
-        crop=crop,
+        framing=have.framing,
     )
 
 

@@ -42,13 +42,14 @@ def open(
         gender: next((home / name for name in names if (home / name).is_dir()), None) for gender, names in _HALVES.items()
     }
     found: list[tuple[str, str, str]] = []  # file, person, gender
+    left: list[Path] = []
     if any(halves.values()):
         for gender, half in halves.items():
             if half is None:
                 raise UserError(f"{home} has faces of one gender only: no directory {_HALVES[gender][0]}")
-            found += [(file, person, gender) for file, person in _persons(home, half)]
+            found += [(file, person, gender) for file, person in _persons(home, half, left)]
     else:
-        found = [(file, person, "") for file, person in _persons(home, home)]
+        found = [(file, person, "") for file, person in _persons(home, home, left)]
     found.sort()
     persons = sorted({person for _, person, _ in found})
     if len(persons) < 2:
@@ -77,19 +78,20 @@ def open(
         np.ones(values.shape, bool),
         Schema(labels),
         random_splits(len(found), seed),
-        notes=have.notes,
+        notes=(*have.notes, *images.left_out(left)),
         ids=np.array([file for file, _, _ in found]),
-        crop=crop,
+        framing=have.framing,
     )
 
 
-def _persons(home: Path, half: Path) -> list[tuple[str, str]]:
-    """Files in the directories of a directory, and the person that each is of."""
+def _persons(home: Path, half: Path, left: list[Path]) -> list[tuple[str, str]]:
+    """Files in the directories of a directory, and the person that each is of; files that are no images go to ``left``."""
     out = []
     for directory in half.iterdir():
         if not directory.is_dir() or directory.name.startswith("."):
             continue
-        files = images.within(directory)
+        files, others = images.within(directory)
+        left += others
         if not files:
             raise UserError(f"{directory} holds no images")
         out += [(str(file.relative_to(home)), directory.name) for file in files]

@@ -64,7 +64,7 @@ def open(
         UserError: not such a file, an unknown layer, gene or column of obs, entries that are not what ``counts`` says, or a
             matrix that does not fit into memory.
     """
-    file = Path(path)
+    file = paths.own(path)
     _check_options(layer, raw, genes)
     cells = _read(file)
     try:
@@ -126,7 +126,7 @@ def dataset(
     _check_options(layer, raw, genes)
     matrix, var_names = _matrix(file, cells, layer, raw)
     schema, values, observed, reading = _labels(file, cells, labels, group, like, asked or Asked())
-    notes = [*reading.notes, *reading.doubts]
+    notes = [*reading.notes, *reading.summary()]
     ids = _unique(cells.obs_names, "cells", notes)
     names = _unique(var_names, "genes", notes)
     n = len(ids)

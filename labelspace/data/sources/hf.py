@@ -7,21 +7,23 @@ hub. Code that comes with a data set is never run. Where the hub cannot be reach
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import socket
 import urllib.request
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 from urllib.parse import urlparse
 
 import numpy as np
 
-from labelspace.data import frames, images
+from labelspace.data import frames, images, paths
 from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
+from labelspace.data.images import Background, Crop, Framing, Look, Reading, Survey
 from labelspace.data.splits import SPLITS, Split, random_splits
 from labelspace.data.tabular import Frame, dataset, parse_asked, parse_drop
 from labelspace.errors import UserError, unknown
@@ -50,6 +52,8 @@ def open(
     image: Annotated[str, "COLUMN"] = "",
     size: Annotated[int, "64"] = 0,
     channels: Annotated[int, "3"] = 0,
+    crop: Crop = "centre",
+    background: Background = "white",
     id: Annotated[str, "COLUMN"] = "",
     drop: Annotated[str, "A+B"] = "",
     kinds: Annotated[str, "A:count+B:categorical"] = "",
@@ -68,13 +72,13 @@ def open(
         like: a trained model that the data are for.
         config: which of the data set's configurations.
         image: the column of images, where there are several.
-        size, channels: as of ``folder``; 0 takes the images' own, which must then be one and the same.
+        size, channels, crop, background: as of ``folder``.
         id, drop, kinds, missing, decimal, classes: as of ``table``.
 
     Raises:
         UserError: no such data set, the hub cannot be reached, or columns, cells or images that cannot be used.
     """
-    images.check(size, channels, "centre")
+    images.check(size, channels, crop, background)
     parts, notes = _splits(path, _load(path, config))
     features = next(iter(parts.values())).features
     for part in parts.values():
@@ -88,7 +92,12 @@ def open(
     if len(pictures) > 1 and not image:
         raise UserError(f"{path} has several columns of images; name one with image=: {', '.join(pictures)}")
     frame = _frame(path, parts, features, pictures, seed, notes)
-    x = _pixels(frame, image or pictures[0], parts, size, channels, progress) if pictures else None
+    x, reading = None, Reading((0, 0, 0), Framing())
+    if pictures:
+        entries = _entries(frame, image or pictures[0], parts)
+        reading = _survey(frame, image or pictures[0], entries).read_as(size, channels, crop, background, like)
+        x = _pixels(frame, image or pictures[0], entries, reading, progress)
+        frame = replace(frame, notes=(*frame.notes, *reading.notes))
     if labels is None and like is None:
         rest = [name for name in features if name not in {*pictures, *drop.split("+"), id, group}]
         labels = [name for name in rest if _holds_classes(features[name])] or None
@@ -97,7 +106,8 @@ def open(
             note = f"columns that are not taken for labels unless they are named: {others}"
             frame = replace(frame, notes=(*frame.notes, note))
     asked = parse_asked(kinds, missing, decimal, classes)
-    return dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=parse_drop(drop), asked=asked)
+    data = dataset(frame, address, seed, labels=labels, group=group, like=like, x=x, id=id, drop=parse_drop(drop), asked=asked)
+    return replace(data, framing=reading.framing)
 
 
 def _load(path: str, config: str) -> Any:
@@ -105,7 +115,7 @@ def _load(path: str, config: str) -> Any:
         import datasets
     except ImportError:
         raise UserError("data sets of the hub need the datasets library: pip install 'labelspace[hub]'") from None
-    home = Path(path)
+    home = paths.own(path)
     if home.is_file():  # or it would be looked for on the hub
         raise UserError(f"{path} is a file; hf reads a directory or a name on the hub, and a table is read by table:{path}")
     with _quietly(datasets), _offline(datasets, not home.exists()) as unreachable:
@@ -257,44 +267,45 @@ def _completed(splits: dict[Split, np.ndarray], seed: int) -> dict[Split, np.nda
     return {name: out[name] for name in SPLITS}
 
 
-def _pixels(frame: Frame, column: str, parts: dict[Split, Any], size: int, channels: int, progress: Any) -> np.ndarray:
-    """The images as ``(n, channels, height, width)`` uint8."""
-    entries = [entry for part in parts.values() for entry in part.with_format("arrow")[:].column(column).to_pylist()]
+def _entries(frame: Frame, column: str, parts: dict[Split, Any]) -> list[Callable[[], BinaryIO | Path]]:
+    """What opens the images of all parts, in their order."""
 
-    def file(row: int) -> Any:
-        entry = entries[row]
+    def file(row: int, entry: Any) -> BinaryIO | Path:
         if entry is None or (entry["bytes"] is None and not entry["path"]):
             raise UserError(f"{frame.place(row, column)}: there is no image")
         return io.BytesIO(entry["bytes"]) if entry["bytes"] is not None else Path(entry["path"])
 
-    shape = (channels, size, size)
-    if not (size and channels):
-        shape = _common(frame, column, [images.look([one])[one] for one in map(file, range(frame.n))], size, channels)
-    x = np.empty((frame.n, *shape), np.uint8)
-    for row in range(frame.n):
-        try:
-            x[row] = images.read(file(row), shape[0], (shape[1], shape[2]))
-        except images.UNREADABLE as error:
-            raise UserError(f"{frame.place(row, column)}: the image cannot be read: {error}") from None
+    found = [entry for part in parts.values() for entry in part.with_format("arrow")[:].column(column).to_pylist()]
+    return [functools.partial(file, row, entry) for row, entry in enumerate(found)]
+
+
+def _survey(frame: Frame, column: str, entries: Sequence[Callable[[], BinaryIO | Path]]) -> Survey:
+    looked: list[Look] = []
+    for row, entry in enumerate(entries):
+        with _readable(frame, column, row), images.opened(entry()) as image:
+            looked.append(Look.at(image))
+    return Survey.of(looked)
+
+
+def _pixels(
+    frame: Frame, column: str, entries: Sequence[Callable[[], BinaryIO | Path]], reading: Reading, progress: Any
+) -> np.ndarray:
+    """The images as ``(n, channels, height, width)`` uint8."""
+    channels, *size = reading.shape
+    x = np.empty((frame.n, *reading.shape), np.uint8)
+    for row, entry in enumerate(entries):
+        with _readable(frame, column, row):
+            x[row] = images.read(entry(), channels, (size[0], size[1]), reading.framing)
         if progress is not None:
             progress(row + 1, frame.n)
     return x
 
 
-def _common(frame: Frame, column: str, looked: list, size: int, channels: int) -> tuple[int, int, int]:
-    """The shape that all images have."""
-    for row, found in enumerate(looked):
-        if isinstance(found, str):
-            raise UserError(f"{frame.place(row, column)}: the image cannot be read: {found}")
-        if not size and found[0] != looked[0][0]:
-            raise UserError(
-                f"images of different sizes: {frame.where(0)} is {looked[0][0]}, {frame.where(row)} is {found[0]} (height, "
-                "width); add size=64"
-            )
-        if not channels and found[1] != looked[0][1]:
-            raise UserError(
-                f"images of different modes: {frame.where(0)} has {looked[0][1]} channels, {frame.where(row)} has {found[1]}; "
-                "add channels=3"
-            )
-    height, width = (size, size) if size else looked[0][0]
-    return channels or looked[0][1], height, width
+@contextlib.contextmanager
+def _readable(frame: Frame, column: str, row: int) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except images.UNREADABLE as error:
+        raise UserError(f"{frame.place(row, column)}: the image cannot be read: {error}") from None

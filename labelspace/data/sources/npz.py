@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ from labelspace import variables
 from labelspace.data import paths
 from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
+from labelspace.data.images import Framing
 from labelspace.data.reading import Columns, Reading, read_labels
 from labelspace.data.splits import SPLITS, Split, drawn_splits
 from labelspace.errors import UserError, unknown
@@ -37,7 +39,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
 
     An array named ``ids`` names the samples. Archives that the library writes also have ``schema``, the labels as JSON, so that
     labels are those of the model whatever their values are here, ``record``, what was done, ``variables``, the columns as JSON,
-    ``likelihood``, as text, and ``group.NAME``, what belongs together.
+    ``likelihood``, as text, ``framing``, how its pictures were read, as JSON, and ``group.NAME``, what belongs together.
 
     Raises:
         UserError: not such an archive, no ``x``, a label of another length, or a table with a column or cell that does not
@@ -62,6 +64,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
     known, named = _text(arrays, "schema"), _text(arrays, "variables")
     likelihood = _text(arrays, "likelihood") or likelihood
     _text(arrays, "record")
+    framed = _text(arrays, "framing")
     keys = {name.removeprefix(_GROUP): arrays.pop(name) for name in list(arrays) if name.startswith(_GROUP)}
     if ids is not None and ids.shape != (len(x),):
         raise UserError(f"{file}: ids has shape {ids.shape}; expected one entry for each of {len(x)} rows")
@@ -98,8 +101,9 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         ids=names,
         keys=keys,
         variables=described,
-        notes=() if reading is None else tuple(reading.doubts),
+        notes=() if reading is None else tuple(reading.summary()),
         reading=reading,
+        framing=_framing(file, framed),
     )
 
 
@@ -125,6 +129,8 @@ def write(path: Path, data: Dataset) -> Path:
         arrays["likelihood"] = np.array(data.likelihood)
     elif data.likelihood:
         arrays["columns"] = np.array(data.likelihood.removeprefix("table(").removesuffix(")").split(","))
+    if data.framing != Framing():
+        arrays["framing"] = np.array(json.dumps(data.framing.to_dict()))
     arrays |= {f"{_GROUP}{name}": column for name, column in data.keys.items()}
     for label, entries in data.schema.decode(data.values, data.observed).items():
         if label in arrays:
@@ -150,6 +156,13 @@ def _variables(file: Path, x: np.ndarray, text: str) -> tuple[variables.Variable
     if x.ndim != 2 or len(found) != x.shape[1]:
         raise UserError(f"{file}: {len(found)} variables for samples of shape {x.shape[1:]}")
     return found
+
+
+def _framing(file: Path, text: str | None) -> Framing:
+    try:
+        return Framing() if text is None else Framing.read(files.from_json(text))
+    except ValueError as error:
+        raise UserError(f"{file}: framing: {error}") from None
 
 
 def _text(arrays: dict[str, np.ndarray], name: str) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelspace.data import matlab
+from labelspace.data import matlab, paths
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import Schema, categorical
@@ -28,7 +28,7 @@ def open(address: str, seed: int, path: str, progress=None, fold: int = 1) -> Da
     Raises:
         UserError: not such a file, or an entry that cannot be (array and row named).
     """
-    file = Path(path)
+    file = paths.own(path)
     arrays = matlab.read(file, _ARRAYS)
     x = arrays["images"]
     if x.ndim != 3 or x.dtype != np.uint8 or not all(8 <= side <= 256 for side in x.shape[1:]) or not len(x):

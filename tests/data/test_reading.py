@@ -10,17 +10,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelspace.data.columns import infer, read
+from labelspace.data.cells import Column
+from labelspace.data.reading import Columns, infer, read_labels
 from labelspace.errors import UserError
-from labelspace.labels import binary, categorical
+from labelspace.labels import Schema, binary, categorical
+
+
+def read(columns: dict[str, list[Any]]) -> tuple[Schema, np.ndarray, np.ndarray]:
+    n = len(next(iter(columns.values())))
+    read = Columns({name: Column.of(name, entries) for name, entries in columns.items()})
+    return read_labels(read, columns, n, where=lambda row: f"row {row + 1}")[:3]
 
 
 @pytest.mark.parametrize(
     "entries",
-    [[0, 1, 0], ["yes", "no"], ["True", "False", ""], [1.0, 0.0, math.nan], [True, False], ["on", "off", None], ["T", "F"]],
+    [[0, 1, 0], [1.0, 0.0, math.nan], [True, False], ["0", "1.0", "NA"], ["1", "0", "#N/A"]],
 )
-def test_off_and_on_are_binary(entries: list[Any]):
+def test_zero_and_one_are_binary(entries: list[Any]):
     assert infer("a", entries) == binary("a")
+
+
+@pytest.mark.parametrize(
+    ("entries", "off", "on"),
+    [
+        (["yes", "no"], "no", "yes"),
+        (["True", "False", ""], "False", "True"),
+        (["on", "off", None], "off", "on"),
+        (["T", "F"], "F", "T"),
+        (["N", "Y", "NA"], "N", "Y"),
+        (["No", "No"], "No", "Yes"),
+    ],
+)
+def test_words_for_off_and_on_are_kept(entries: list[Any], off: str, on: str):
+    label = infer("a", entries)
+    assert label == binary("a", off, on)
+    assert [label.format(value) for value in (0.0, 1.0)] == [off, on]
+    assert label.parse("1") == label.parse("yes") == label.parse(on) == 1
+    assert type(label).from_row(label.to_row()) == label
 
 
 @pytest.mark.parametrize(
@@ -33,6 +59,17 @@ def test_off_and_on_are_binary(entries: list[Any]):
         (["1", "x"], ("1", "x")),
         (["1.5", "x"], ("1.5", "x")),
         (["yes", "no", "unsure"], ("no", "unsure", "yes")),
+        (["N", "F", "T"], ("F", "N", "T")),
+        (["N", "T"], ("N", "T")),
+        (["none", "light", "heavy"], ("heavy", "light", "none")),
+        (["NA", "x", "y"], ("NA", "x", "y")),
+        (["x", "y", "?", "-", ".", "#N/A", "<NA>", "nan"], ("x", "y")),
+        (["+", "-"], ("+", "-")),
+        (["1.1", "1.10", "1.2"], ("1.1", "1.10", "1.2")),
+        (["007", "7", "08"], ("007", "7", "08")),
+        ([f"1234567890123456{i}" for i in range(3)], tuple(f"1234567890123456{i}" for i in range(3))),
+        ([1234567890123456780 + i for i in range(3)], tuple(str(1234567890123456780 + i) for i in range(3))),
+        (["yes", "Yes", "no"], ("Yes", "no", "yes")),
         (list(range(50)), tuple(str(i) for i in range(50))),
     ],
 )
