@@ -28,7 +28,7 @@ def set(
     *,
     point: Literal["typical", "prior", "draw"] = "typical",
     others: Literal["keep", "zero"] = "keep",
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     generator: torch.Generator | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
@@ -43,7 +43,10 @@ def set(
             data; without one, the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
         others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018): the
             first class of a categorical label, the mean of a number.
-        keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little.
+        keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little
+            (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Then a sample that is known to have the value that is set
+            stays as it is, but for a draw. None is what suits the data: the rows of a table keep it, other samples do not
+            (:attr:`labelspace.likelihoods.Likelihood.keeps_detail`).
         generator: for ``point="draw"``.
         after: an earlier edit of the same samples that this one goes on from; ``labels`` are then those of that edit.
 
@@ -69,6 +72,7 @@ def set(
         off = modes(model.prior(means.expand_as(before)))
         codes = codes.replace({b.name: off[b.name] for b in model.blocks if b.label is not None and b.label not in parsed})
     after_values, after_observed = before.clone(), observed.clone()
+    stays = start.keeps(keep_detail) and point != "draw"
     for name, value in parsed.items():
         index = model.schema.index(name)
         if name in blockless and not bool(observed[:, index].all()):
@@ -77,7 +81,9 @@ def set(
                 "name a sample of the run's data (test:0)"
             )
         new = torch.full((len(before),), value, device=before.device)
-        codes = _set_label(model, codes, name, new, before[:, index], point, generator)
+        moved = _set_label(model, codes, name, new, before[:, index], point, generator)
+        has = (observed[:, index] & (before[:, index] == new) & stays)[:, None]
+        codes = moved.replace({block: torch.where(has, codes[block], code) for block, code in moved.items()})
         after_values[:, index], after_observed[:, index] = value, True
     return start.finish(
         "set",
@@ -108,7 +114,7 @@ def move(
     points: Mapping[str, Sequence[float] | Tensor],
     labels: LabelsGiven | None = None,
     *,
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
     """Puts latent blocks at points that are given, and keeps everything else. Without points it is the reconstruction.

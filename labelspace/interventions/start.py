@@ -64,6 +64,10 @@ class Start:
         """With missing labels predicted, where p(codes | y) depends on them."""
         return replace(self, labels=completed(self.model, self.x, self.labels))
 
+    def keeps(self, asked: bool | None) -> bool:
+        """Whether what the model leaves unexplained of the samples is kept: as was asked, else as suits the data."""
+        return self.model.likelihood.keeps_detail if asked is None else asked
+
     def values(self, names: Iterable[str]) -> dict[str, list[Any]]:
         """Label name -> values before the edit, as users write them."""
         return label_values(self.model, self.labels, names)
@@ -73,7 +77,7 @@ class Start:
         kind: str,
         codes: Latents[Tensor],
         options: dict[str, Any],
-        keep_detail: bool,
+        keep_detail: bool | None,
         *,
         source: dict[str, list[Any]],
         target: dict[str, list[Any]],
@@ -92,7 +96,8 @@ class Start:
             walked: blocks that count as changed beside those of earlier edits; by default those whose codes really differ
                 from the samples' own.
         """
-        out = decode(self.model, codes, self.encoded, self.x, keep_detail)
+        keep = self.keeps(keep_detail)
+        out = decode(self.model, codes, self.encoded, self.x, keep)
         if steps:
             out = out.view(-1, *steps, *self.model.shape)
         names = [block.name for block in self.model.blocks]
@@ -106,7 +111,7 @@ class Start:
             tuple(name for name in names if name not in changed),
             source,
             target,
-            {**options, "keep_detail": keep_detail},
+            {**options, "keep_detail": keep},
         )
         if self.after:
             record = with_earlier(record, self.after.record)

@@ -143,6 +143,11 @@ class Model(nn.Module):
         "aggregate.",
         "likelihood.centre",
         "likelihood.unit",
+        "likelihood.sd",
+        "likelihood.low",
+        "likelihood.high",
+        "likelihood.whole",
+        "label_range",
     )  # tensors that training measures: a warm start leaves them as they are
     # Parts that learn for themselves, and whose weights are those of the epoch that is best for them: validation term -> how
     # the names of their tensors begin.
@@ -154,6 +159,7 @@ class Model(nn.Module):
     decoder: nn.Module
     label_features: Tensor
     label_parameters: Tensor
+    label_range: Tensor
     aggregate: AggregatePosterior
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -204,6 +210,9 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
+        # Of every label, the least and the largest value in the training data, (2, labels).
+        unknown_range = torch.tensor([[-math.inf], [math.inf]]).repeat(1, len(schema))
+        self.register_buffer("label_range", unknown_range)
         self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.crop: Crop = "centre"  # how pictures were fitted to the shape; saved, so that later ones are fitted alike
@@ -269,6 +278,10 @@ class Model(nn.Module):
     def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
         """Takes what it needs to know of the data before training, from training samples and their labels."""
         self.likelihood.measure(x)
+        for end, away in ((0, math.inf), (1, -math.inf)):
+            known = torch.where(observed, values, away)
+            found = known.amin(0) if away > 0 else known.amax(0)
+            self.label_range[end] = torch.where(found.isinf(), -away, found)
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 
@@ -564,17 +577,20 @@ class Model(nn.Module):
         observed: Tensor | None = None,
         *,
         source: Source = "codes",
+        mean: bool | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """New samples under labels: the mean of p(x | codes) at :meth:`new_codes`; ``(n, *shape)``.
+        """New samples under labels: of p(x | codes) at :meth:`new_codes` the mean or a draw; ``(n, *shape)``.
 
-        Labels that are not observed are drawn from their frequencies.
+        Labels that are not observed are drawn from their frequencies. ``mean``: see
+        :meth:`labelspace.likelihoods.Likelihood.new`.
         """
         drawn = self.label_marginal(len(values)).sample(generator)
         values = drawn if observed is None and values.numel() == 0 else values
         if observed is not None:
             values = torch.where(observed, values, drawn)
-        return self.decode(self.new_codes(values, source=source, generator=generator)).mean
+        described = self.decode(self.new_codes(values, source=source, generator=generator))
+        return self.likelihood.new(described, mean, generator)
 
 
 def _whole_signature(cls: type) -> inspect.Signature:

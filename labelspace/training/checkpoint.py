@@ -144,7 +144,7 @@ def restore(fabric: Fabric, run: Run, state: State, options: Options, tell: Call
 def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], options: Options, run: Run) -> None:
     model, batches, device = state.model, state.batches, state.generator.device
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    tensorfiles.load_strictly(model, weights, run.checkpoint_file)
+    tensorfiles.load_strictly(model, legacy.completed(model, weights), run.checkpoint_file)
     state.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
     for name, optimizer in _named(state.optimizers):
         optimizer.load_state_dict(optimizer_state(f"optimizer.{name}", tensors, plain["groups"][name]))
