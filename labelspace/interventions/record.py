@@ -73,6 +73,7 @@ class Intervention(Generic[X]):
         labels: the label values that belong to ``codes``, and which of them are known.
         given: the samples that were given; None where there were none.
         model: the model.
+        about: the labels that all edits so far were about; None where they were about blocks of the codes.
     """
 
     x: X
@@ -82,6 +83,7 @@ class Intervention(Generic[X]):
     labels: Labels | None = None
     given: Given | None = None
     model: Model | None = None
+    about: frozenset[str] | None = None
 
     @property
     def tensor(self) -> Tensor:

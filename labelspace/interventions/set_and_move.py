@@ -45,7 +45,8 @@ def set(
             first class of a categorical label, the mean of a number.
         keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little
             (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Then a sample that is known to have the value that is set
-            stays as it is, but for a draw. None is what suits the data: the rows of a table keep it, other samples do not
+            stays as it is, but for a draw, and so do columns of a table that the label has nothing to do with
+            (:meth:`labelspace.models.base.Model.columns_of`). None is what suits the data: the rows of a table keep it, other samples do not
             (:attr:`labelspace.likelihoods.Likelihood.keeps_detail`).
         generator: for ``point="draw"``.
         after: an earlier edit of the same samples that this one goes on from; ``labels`` are then those of that edit.
@@ -93,6 +94,7 @@ def set(
         source=start.values(parsed),
         target={name: [model.schema[name].format(value)] * len(before) for name, value in parsed.items()},
         labels=(after_values, after_observed),
+        about=model.schema.names if others == "zero" else parsed,
     )
 
 
@@ -117,7 +119,9 @@ def move(
     keep_detail: bool | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
-    """Puts latent blocks at points that are given, and keeps everything else. Without points it is the reconstruction.
+    """Puts latent blocks at points that are given, and keeps everything else.
+
+    Without points it is the reconstruction; with ``keep_detail`` the samples themselves.
 
     Args:
         model: a trained model.
@@ -135,7 +139,8 @@ def move(
     start = Start.of(model, x, labels, after)
     fitted = {name: _point(model.blocks.named(name), point, start.x) for name, point in points.items()}
     options = {"points": {name: point.tolist() for name, point in fitted.items()}}
-    return start.finish("move", start.codes.replace(fitted), options, keep_detail, source={}, target={})
+    about = None if fitted else ()
+    return start.finish("move", start.codes.replace(fitted), options, keep_detail, source={}, target={}, about=about)
 
 
 def _point(block: Block, given: Sequence[float] | Tensor, x: Tensor) -> Tensor:

@@ -84,6 +84,7 @@ class Start:
         labels: Labels | None = None,
         steps: Sequence[int] = (),
         walked: Sequence[str] | None = None,
+        about: Iterable[str] | None = None,
     ) -> Intervention:
         """The result of an edit: its codes decoded, and its record.
 
@@ -95,9 +96,12 @@ class Start:
             steps: how the rows of one sample are laid out; none where it has one row.
             walked: blocks that count as changed beside those of earlier edits; by default those whose codes really differ
                 from the samples' own.
+            about: the labels that the edit is about; None where it is about blocks.
         """
         keep = self.keeps(keep_detail)
-        out = decode(self.model, codes, self.encoded, self.x, keep)
+        before = self.after.about if self.after else frozenset()
+        labelled = None if about is None or before is None else before | frozenset(about)
+        out = decode(self.model, codes, self.encoded, self.x, keep, labelled)
         if steps:
             out = out.view(-1, *steps, *self.model.shape)
         names = [block.name for block in self.model.blocks]
@@ -115,4 +119,4 @@ class Start:
         )
         if self.after:
             record = with_earlier(record, self.after.record)
-        return Intervention(out[0] if self.single else out, record, codes, self.encoded, labels or self.labels)
+        return Intervention(out[0] if self.single else out, record, codes, self.encoded, labels or self.labels, about=labelled)

@@ -57,4 +57,5 @@ def transfer(
         source=start.values([label]),
         target=label_values(model, (values, observed), [label]),
         labels=(values, observed),
+        about=[label],
     )

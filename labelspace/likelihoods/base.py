@@ -106,6 +106,11 @@ class Likelihood(nn.Module):
         """Draws ``(n, *shape)`` as data could be: in the range of the training data, and whole where these are."""
         return x
 
+    def responses(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What labels are held against to see which columns of ``x (n, d)`` they have to do with: numbers ``(n, k)``, NaN where
+        missing, and the column that each is of, ``(k,)``; None where every entry may have to do with every label."""
+        return None
+
     def outside(self, x: Tensor) -> dict[int, tuple[float, float]]:
         """Of vectors ``(n, d)``, columns with an entry far outside of the training data, and their range there; where known."""
         return {}

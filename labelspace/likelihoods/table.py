@@ -15,8 +15,6 @@ from labelspace.errors import UserError, unknown
 from labelspace.likelihoods.base import DataDistribution, Likelihood, refuse_cells, refuse_images
 from labelspace.likelihoods.negative_binomial import count_counterfactual, log_negative_binomial, sample_negative_binomial
 
-_RESOLVED = 0.0
-
 
 @dataclass(frozen=True)
 class Column:
@@ -154,16 +152,10 @@ class Table(Likelihood):
     def forward(self, raw: Tensor) -> DataDistribution:
         return TableDistribution(raw, self)
 
-    @property
-    def resolution(self) -> Tensor:
-        """Changes that count, one a column in its own unit: of numbers RESOLUTION"""
-        unit = torch.zeros(self.shape, device=self.sd.device).index_copy(0, self.order[: self.sizes[0]], self.sd * self.scale)
-        return _RESOLVED * unit
-
     def counterfactual(self, x: Tensor, before: DataDistribution, after: DataDistribution) -> Tensor:
         """Column by column what the edit changes, added to the cell: x + (after - before) of numbers, the same in logarithms of
-        counts; a class changes where the most probable one does. What changes by less than :attr:`resolution` stays to the bit,
-        what is missing stays missing, and what changes stays whole where training data are and within their range.
+        counts; a class changes where the most probable one does. What does not change stays to the bit, what is missing stays
+        missing, and what changes stays whole where training data are and within their range.
         """
         start, end = before.mean, after.mean
         own = x[:, self.order].split(self.sizes, 1)
@@ -175,7 +167,7 @@ class Table(Likelihood):
         moved = torch.cat([own[0] + change[:, self.order[: self.sizes[0]]], counts, classes], 1)[:, self.inverse_order]
         moved = torch.where(self.whole, x + (moved - x).round(), moved)
         moved = moved.clamp(torch.minimum(self.low, x), torch.maximum(self.high, x))
-        return torch.where((change.abs() <= self.resolution) | x.isnan(), x, moved)
+        return torch.where((change == 0) | x.isnan(), x, moved)
 
     def possible(self, x: Tensor) -> Tensor:
         """Draws beyond the range are put back into it as far from its end, so that none is more frequent than others."""
@@ -183,6 +175,23 @@ class Table(Likelihood):
         x = torch.where(self.whole, anchor + (x - anchor).round(), x)
         x = torch.where(x < self.low, 2 * self.low - x, x)
         return torch.where(x > self.high, 2 * self.high - x, x).clamp(self.low, self.high)
+
+    def responses(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers and counts by their rank, as quantiles of a normal distribution; every class as an indicator."""
+        found, of = [], []
+        for i, column in enumerate(self.columns):
+            cells = x[:, i].double()
+            seen = ~cells.isnan()
+            if column.kind == "categorical":
+                known = [torch.where(seen, (cells == k).double(), torch.nan) for k in range(column.classes)]
+            else:
+                _, place, times = cells[seen].unique(return_inverse=True, return_counts=True)
+                score = torch.full_like(cells, torch.nan)
+                score[seen] = torch.special.ndtri((times.cumsum(0) - 0.5 * times.double()) / max(1, len(place)))[place]
+                known = [score]
+            found += known
+            of += [i] * len(known)
+        return torch.stack(found, 1), torch.tensor(of)
 
     def outside(self, x: Tensor) -> dict[int, tuple[float, float]]:
         """Farther from the range than the range is wide."""

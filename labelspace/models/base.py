@@ -29,7 +29,7 @@ from labelspace.models import schedules
 from labelspace.models.aggregate import AggregatePosterior
 from labelspace.models.networks import Network
 from labelspace.models.of_data import Codes, Predictions, encoded, predicted
-from labelspace.models.parts import posterior_from_bounds
+from labelspace.models.parts import posterior_from_bounds, related
 from labelspace.variables import Variable
 
 FROM_DATA = ("shape", "schema", "frequencies")
@@ -148,6 +148,7 @@ class Model(nn.Module):
         "likelihood.high",
         "likelihood.whole",
         "label_range",
+        "label_columns",
     )  # tensors that training measures: a warm start leaves them as they are
     # Parts that learn for themselves, and whose weights are those of the epoch that is best for them: validation term -> how
     # the names of their tensors begin.
@@ -160,6 +161,7 @@ class Model(nn.Module):
     label_features: Tensor
     label_parameters: Tensor
     label_range: Tensor
+    label_columns: Tensor
     aggregate: AggregatePosterior
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -213,6 +215,9 @@ class Model(nn.Module):
         # Of every label, the least and the largest value in the training data, (2, labels).
         unknown_range = torch.tensor([[-math.inf], [math.inf]]).repeat(1, len(schema))
         self.register_buffer("label_range", unknown_range)
+        # Which columns of vectors a label has to do with, (labels, d); all where that is not known.
+        columns = self.shape[0] if len(self.shape) == 1 else 1
+        self.register_buffer("label_columns", torch.ones(len(schema), columns, dtype=torch.bool))
         self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.crop: Crop = "centre"  # how pictures were fitted to the shape; saved, so that later ones are fitted alike
@@ -282,6 +287,9 @@ class Model(nn.Module):
             known = torch.where(observed, values, away)
             found = known.amin(0) if away > 0 else known.amax(0)
             self.label_range[end] = torch.where(found.isinf(), -away, found)
+        responses = self.likelihood.responses(x)
+        if responses is not None:
+            self.label_columns.copy_(related(*responses, self.label_columns.shape[1], self.schema, values, observed))
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 
@@ -444,6 +452,12 @@ class Model(nn.Module):
     def weights(self) -> dict[str, float | Tensor]:
         """Term weights at the current time."""
         return {name: schedule(self.epoch) for name, schedule in self.schedules.items()}
+
+    def columns_of(self, labels: Iterable[str]) -> Tensor:
+        """Which columns of vectors any of some labels has to do with, ``(d,)`` bool, by what training data say; all where that
+        is not known. Of pictures one entry for all."""
+        wanted = [self.schema.index(name) for name in labels]
+        return self.label_columns[wanted].any(0)
 
     def only(self, label: str, value: Tensor) -> tuple[Tensor, Tensor]:
         """``values`` and ``observed`` that say one label's values and nothing about the others."""

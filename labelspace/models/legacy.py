@@ -12,7 +12,7 @@ from labelspace.errors import UserError
 OPTIONS = {"matrix_rate": "muon_learning_rate", "reader_rate": "auxiliary_learning_rate"}  # of training
 DATA = {"mislabelled": "label_noise"}  # of a run's data
 _ADDED = {
-    7: ("likelihood.low", "likelihood.high", "likelihood.whole", "label_range")
+    7: ("likelihood.low", "likelihood.high", "likelihood.whole", "label_range", "label_columns")
 }  # what training measures since a format
 _OTHERS_NOW = {"lsvae": 5}  # models whose parts were others before this format
 
