@@ -26,7 +26,9 @@ def as_batch(model: Model, x: Samples) -> tuple[Tensor, bool]:
         raise UserError(f"samples have shape {tuple(x.shape)}, the model takes {model.shape} or (n, ...) of it")
     if len(batch) == 0:
         raise UserError("there is no sample to work on")
-    return batch.to(model.label_parameters.device), single
+    batch = batch.to(model.label_parameters.device)
+    model.note_far(batch)
+    return batch, single
 
 
 def chosen_block(model: Model, intervention: str, label: str | None, block: str | None) -> Block:

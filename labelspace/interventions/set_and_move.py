@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -44,10 +43,10 @@ def set(
         others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018): the
             first class of a categorical label, the mean of a number.
         keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little
-            (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Then a sample that is known to have the value that is set
-            stays as it is, but for a draw, and so do columns of a table that the label has nothing to do with
-            (:meth:`labelspace.models.base.Model.columns_of`). None is what suits the data: the rows of a table keep it, other samples do not
-            (:attr:`labelspace.likelihoods.Likelihood.keeps_detail`).
+            (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Then a sample that is known to have the value that is
+            set stays as it is, but for a draw, and so do columns of a table that the label has nothing to do with
+            (:meth:`labelspace.models.base.Model.columns_of`). None is what suits the data: the rows of a table keep it, other
+            samples do not (:attr:`labelspace.likelihoods.Likelihood.keeps_detail`).
         generator: for ``point="draw"``.
         after: an earlier edit of the same samples that this one goes on from; ``labels`` are then those of that edit.
 
@@ -55,13 +54,12 @@ def set(
         ``x`` shaped like the input.
 
     Raises:
-        UserError: an unknown label, or a value that it cannot take.
+        UserError: an unknown label, or a value that it cannot take. A number outside of the training data is a warning
+            (:class:`labelspace.errors.OutsideData`).
     """
     check_choice("point", point, ("typical", "prior", "draw"))
     check_choice("others", others, ("keep", "zero"))
-    parsed = {name: model.schema[name].parse(value) for name, value in values.items()}
-    if missing := [name for name, value in parsed.items() if math.isnan(value)]:
-        raise UserError(f"label {missing[0]!r} was set to nothing; expected a value")
+    parsed = {name: model.asked(name, value) for name, value in values.items()}
     start = Start.of(model, x, labels, after)
     blockless = [name for name in parsed if not any(b.label == name for b in model.blocks)]
     if blockless:  # these edits move from the label's own value

@@ -41,8 +41,8 @@ class Likelihood(nn.Module):
         additive: whether a difference of two samples is a meaningful change of a third.
         keeps_detail: whether an edit keeps, where nothing is said, what the model leaves unexplained of a sample
             (:meth:`counterfactual`): where each entry is read for itself, as the cells of a table are.
-        drawn: whether a new sample is, where nothing is said, a draw of p(x | codes) and not its mean (:meth:`new`): where a mean
-            is nothing that data could be.
+        drawn: whether a new sample is, where nothing is said, a draw of p(x | codes) and not its mean (:meth:`new`): where a
+            mean is nothing that data could be.
         input_shape: shape of what an encoder reads of one sample.
         output_shape: shape of the raw output of a decoder for one sample.
     """
@@ -92,15 +92,19 @@ class Likelihood(nn.Module):
         # As end + kept * (x - start), but exactly x where nothing changes.
         return (x + (end - start) - (1 - kept) * (x - start)).clamp(low, high)
 
+    def takes_mean(self, asked: bool | None) -> bool:
+        """Whether a new sample is a mean: as was asked, else as :attr:`drawn` says."""
+        return not self.drawn if asked is None else asked
+
     def new(self, described: DataDistribution, mean: bool | None = None, generator: torch.Generator | None = None) -> Tensor:
         """New samples, ``(n, *shape)``, of what ``described`` describes.
 
         Args:
             described: p(x | codes).
-            mean: its mean, or a draw of it; None: as :attr:`drawn` says.
+            mean: its mean, or a draw of it that data could be; None: see :meth:`takes_mean`.
             generator: of the draws.
         """
-        return described.mean if (not self.drawn if mean is None else mean) else self.possible(described.sample(generator))
+        return described.mean if self.takes_mean(mean) else self.possible(described.sample(generator))
 
     def possible(self, x: Tensor) -> Tensor:
         """Draws ``(n, *shape)`` as data could be: in the range of the training data, and whole where these are."""

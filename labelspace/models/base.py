@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypedDict, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.images import Crop
 from labelspace.data.store import Progress
 from labelspace.distributions import DiagonalGaussian, Point
-from labelspace.errors import UserError, option, unknown
+from labelspace.errors import UserError, note, option, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models import schedules
@@ -459,6 +460,34 @@ class Model(nn.Module):
         wanted = [self.schema.index(name) for name in labels]
         return self.label_columns[wanted].any(0)
 
+    def asked(self, label: str, given: Any) -> float:
+        """A label's new value as a user writes it, as a number; a note where it lies outside of the training data.
+
+        Raises:
+            UserError: the label cannot take it, or it is none.
+        """
+        value = self.schema[label].parse(given)
+        if math.isnan(value):
+            raise UserError(f"label {label!r} was set to nothing; expected a value")
+        low, high = self.label_range[:, self.schema.index(label)].tolist()
+        beyond = np.spacing(np.float32(max(abs(low), abs(high)))) if math.isfinite(low) else 0.0  # values are float32
+        if not low - beyond <= value <= high + beyond:
+            said = self.schema[label].format
+            note(
+                f"{label}={said(value)} lies outside of the training data's {_shown(said(low))} to {_shown(said(high))}: what "
+                "the model makes of it is extrapolated"
+            )
+        return value
+
+    def note_far(self, x: Tensor) -> None:
+        """A note for each column of samples ``(n, *shape)`` with values that lie far outside of the training data."""
+        for column, (low, high) in self.likelihood.outside(x).items():
+            name = self.variables[column].name if self.variables else f"x{column + 1}"
+            note(
+                f"column {name!r} has values far outside of the training data's {_shown(low)} to {_shown(high)}: what the "
+                "model makes of such rows is extrapolated"
+            )
+
     def only(self, label: str, value: Tensor) -> tuple[Tensor, Tensor]:
         """``values`` and ``observed`` that say one label's values and nothing about the others."""
         values = value.new_zeros(len(value), len(self.schema))
@@ -605,6 +634,10 @@ class Model(nn.Module):
             values = torch.where(observed, values, drawn)
         described = self.decode(self.new_codes(values, source=source, generator=generator))
         return self.likelihood.new(described, mean, generator)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _whole_signature(cls: type) -> inspect.Signature:

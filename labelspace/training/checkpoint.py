@@ -13,6 +13,7 @@ from torch import Tensor
 from labelspace import saving
 from labelspace.data.batches import Batches
 from labelspace.errors import UserError
+from labelspace.models import legacy
 from labelspace.models.base import Model
 from labelspace.storage import tensorfiles
 from labelspace.training import engine

@@ -74,6 +74,7 @@ __all__ = [
     "needs_numbers",
     "negative_entropy",
     "posterior_from_bounds",
+    "related",
     "richer_when_off",
     "share_of_open",
     "split",

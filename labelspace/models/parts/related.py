@@ -21,10 +21,10 @@ _FEWEST = 10  # rows beyond the number of features, at least
 def related(responses: Tensor, of: Tensor, columns: int, schema: Schema, values: Tensor, observed: Tensor) -> Tensor:
     """Whether a label says anything of a column that the other labels do not.
 
-    An F test per label and response: of least squares on all other labels (numbers up to their cube, and products of pairs where
-    there are few) against the same with the label, and its products with them. A column is related where one of its responses
-    is at a level of 5% over all of the table's (Bonferroni), or where there are too few rows to tell. It is about means: what a
-    label does to the spread of a column alone is not seen.
+    An F test per label and response: of least squares on all other labels (numbers up to their cube, and products of pairs
+    where there are few) against the same with the label, and its products with them. A column is related where one of its
+    responses is at a level of 5% over all of the table's (Bonferroni), or where there are too few rows to tell. It is about
+    means: what a label does to the spread of a column alone is not seen.
 
     Args:
         responses: ``(n, k)`` numbers, NaN where missing.
