@@ -110,6 +110,10 @@ class Likelihood(nn.Module):
         """Draws ``(n, *shape)`` as data could be: in the range of the training data, and whole where these are."""
         return x
 
+    def wholes(self) -> Tensor:
+        """Which columns of vectors hold whole numbers, ``(d,)`` bool."""
+        return torch.full(self.shape, self.drawn)
+
     def responses(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """What labels are held against to see which columns of ``x (n, d)`` they have to do with: numbers ``(n, k)``, NaN where
         missing, and the column that each is of, ``(k,)``; None where every entry may have to do with every label."""

@@ -176,6 +176,9 @@ class Table(Likelihood):
         x = torch.where(x < self.low, 2 * self.low - x, x)
         return torch.where(x > self.high, 2 * self.high - x, x).clamp(self.low, self.high)
 
+    def wholes(self) -> Tensor:
+        return self.whole
+
     def responses(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers and counts by their rank, as quantiles of a normal distribution; every class as an indicator."""
         found, of = [], []
