@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from labelspace.labels import Schema
@@ -92,7 +91,9 @@ class _Design:
         y = y - y.mean()
         product = self.features.T @ y
         before, after = (float(y @ y - np.sum((root.T @ product[: len(root)]) ** 2)) for root in (self.small, self.whole))
-        return float(stats.f.sf((before - after) / added / max(after / left, 1e-300), added, left))
+        from scipy.special import fdtrc  # only training needs it
+
+        return float(fdtrc(added, left, max(before - after, 0.0) / added / max(after / left, 1e-300)))
 
 
 def _root(inner: np.ndarray) -> np.ndarray:
