@@ -74,6 +74,7 @@ class Intervention(Generic[X]):
         given: the samples that were given; None where there were none.
         model: the model.
         about: the labels that all edits so far were about; None where they were about blocks of the codes.
+        told: ``(n, labels)`` bool, which labels were given or set, and not predicted; None where that is not known.
     """
 
     x: X
@@ -84,6 +85,7 @@ class Intervention(Generic[X]):
     given: Given | None = None
     model: Model | None = None
     about: frozenset[str] | None = None
+    told: Tensor | None = None
 
     @property
     def tensor(self) -> Tensor:

@@ -81,7 +81,7 @@ def set(
             )
         new = torch.full((len(before),), value, device=before.device)
         moved = _set_label(model, codes, name, new, before[:, index], point, generator)
-        has = (observed[:, index] & (before[:, index] == new) & stays)[:, None]
+        has = (start.told[:, index] & (before[:, index] == new) & stays)[:, None]
         codes = moved.replace({block: torch.where(has, codes[block], code) for block, code in moved.items()})
         after_values[:, index], after_observed[:, index] = value, True
     return start.finish(

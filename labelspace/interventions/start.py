@@ -12,7 +12,7 @@ from torch import Tensor
 from labelspace.blocks import Latents
 from labelspace.errors import UserError
 from labelspace.interventions.coding import as_batch, completed, decode, encode, label_values
-from labelspace.interventions.given import LabelsGiven
+from labelspace.interventions.given import LabelsGiven, labels_of
 from labelspace.interventions.record import Intervention, Labels, Record, with_earlier
 from labelspace.models.base import Model
 
@@ -29,6 +29,7 @@ class Start:
         codes: the codes that the edit starts from.
         labels: the label values that belong to ``codes``.
         after: the edit before this one.
+        told: ``(n, labels)`` bool, which labels were given or set before, and not predicted.
     """
 
     model: Model
@@ -38,6 +39,7 @@ class Start:
     codes: Latents[Tensor]
     labels: Labels
     after: Intervention | None
+    told: Tensor
 
     @classmethod
     def of(cls, model: Model, x: Tensor, labels: LabelsGiven | None, after: Intervention | None) -> Start:
@@ -45,20 +47,30 @@ class Start:
         batch, single = as_batch(model, x)
         if after is None:
             encoded, known = encode(model, batch, labels)
-            return cls(model, batch, single, encoded, encoded, known, None)
+            given = labels_of(model, labels, len(batch))
+            told = torch.zeros_like(known[1]) if given is None else given[1].to(batch.device)
+            return cls(model, batch, single, encoded, encoded, known, None, told)
         if after.encoded is None or after.labels is None:
             raise UserError(f"nothing can come after {after.record.kind}: it does not say which codes it started from")
         if len(after.labels[0]) != len(batch):
             raise UserError(
                 f"the edit before this one has {len(after.labels[0])} samples, this one {len(batch)}; expected as many"
             )
-        return cls(model, batch, single, after.encoded, after.codes, after.labels, after)
+        told = torch.zeros_like(after.labels[1]) if after.told is None else after.told
+        return cls(model, batch, single, after.encoded, after.codes, after.labels, after, told)
 
     def repeat(self, n: int) -> Start:
         """Every sample ``n`` times, one after the other."""
         rows = torch.arange(len(self.x), device=self.x.device).repeat_interleave(n)
         labels = (self.labels[0][rows], self.labels[1][rows])
-        return replace(self, x=self.x[rows], encoded=self.encoded.rows(rows), codes=self.codes.rows(rows), labels=labels)
+        return replace(
+            self,
+            x=self.x[rows],
+            encoded=self.encoded.rows(rows),
+            codes=self.codes.rows(rows),
+            labels=labels,
+            told=self.told[rows],
+        )
 
     def completed(self) -> Start:
         """With missing labels predicted, where p(codes | y) depends on them."""
@@ -119,4 +131,7 @@ class Start:
         )
         if self.after:
             record = with_earlier(record, self.after.record)
-        return Intervention(out[0] if self.single else out, record, codes, self.encoded, labels or self.labels, about=labelled)
+        told = self.told.clone()
+        told[:, [self.model.schema.index(name) for name in about or ()]] = True
+        result = out[0] if self.single else out
+        return Intervention(result, record, codes, self.encoded, labels or self.labels, about=labelled, told=told)
