@@ -86,20 +86,23 @@ def measure(file: str, seed: int, epochs: int) -> dict[str, Any]:
         codes = model.encode(x, *labels).map(lambda q: q.mode)
         out["before"] = columns(data, model.decode(codes).mean.numpy())
     out["set"] = {
-        name: columns(data, ls.interventions.set(model, x, {"species": name}, labels).x.numpy()) for name in species.values
+        name: columns(data, ls.interventions.set(model, x, {"species": name}, labels, keep_detail=False).x.numpy())
+        for name in species.values
     }
     out["transferred"] = {}
     for i, name in enumerate(species.values):
         donors = np.resize(np.flatnonzero(labels[0][:, 0].numpy() == i), len(x))
-        done = ls.interventions.transfer(model, x, x[donors], "species", labels, (labels[0][donors], labels[1][donors]))
+        done = ls.interventions.transfer(
+            model, x, x[donors], "species", labels, (labels[0][donors], labels[1][donors]), keep_detail=False
+        )
         out["transferred"][name] = columns(data, done.x.numpy())
     generator = torch.Generator().manual_seed(seed)
     out["made"] = {
-        name: columns(data, ls.interventions.generate(model, {"species": name}, 500, generator=generator).x.numpy())
+        name: columns(data, ls.interventions.generate(model, {"species": name}, 500, mean=True, generator=generator).x.numpy())
         for name in species.values
     }
     out["heavier"] = {
-        str(mass): columns(data, ls.interventions.set(model, x, {"body_mass_g": mass}, labels).x.numpy())
+        str(mass): columns(data, ls.interventions.set(model, x, {"body_mass_g": mass}, labels, keep_detail=False).x.numpy())
         for mass in (3500, 5500)
     }
     return out

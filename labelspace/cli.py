@@ -66,7 +66,11 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     def edits(command: argparse.ArgumentParser) -> None:
-        command.add_argument("--keep-detail", action="store_true", help="keep what the model could not reconstruct")
+        command.add_argument(
+            "--keep-detail",
+            action=argparse.BooleanOptionalAction,
+            help="keep what the model could not reconstruct (default: of rows of a table yes, else no)",
+        )
         command.add_argument("--out", type=expanduser, help="file to write (image; .npz or .csv for vectors)")
         command.add_argument(
             "--full-size",
@@ -174,6 +178,12 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("-n", type=int, default=16)
     c.add_argument(
         "--source", default="codes", choices=["codes", "prior"], help="draw where training codes lie (default), or from priors"
+    )
+    c.add_argument(
+        "--mean",
+        action="store_const",
+        const=True,
+        help="means of what samples with the codes would be; else rows of a table and counts are drawn, as real ones are",
     )
     c.add_argument("--seed", type=int, default=0)
     c.add_argument(

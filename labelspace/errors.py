@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _COMMAND = ContextVar("labelspace_command", default=False)
+_SAID: ContextVar[set[str] | None] = ContextVar("labelspace_said", default=None)
 
 
 class UserError(ValueError):
@@ -15,6 +17,10 @@ class UserError(ValueError):
 
     The command line prints it as one line and exits with code 2.
     """
+
+
+class OutsideData(UserWarning):
+    """Something was given or asked for that training data had nothing of: what a model makes of it is extrapolated."""
 
 
 class DivergedError(RuntimeError):
@@ -68,11 +74,25 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
 @contextmanager
 def for_command() -> Iterator[None]:
     """Inside, messages speak to a user of the command line: :func:`option` names flags."""
-    token = _COMMAND.set(True)
+    token, said = _COMMAND.set(True), _SAID.set(set())
     try:
         yield
     finally:
         _COMMAND.reset(token)
+        _SAID.reset(said)
+
+
+def note(text: str) -> None:
+    """Something that a user should know, in one line: a warning (:class:`OutsideData`), on the command line a line on standard
+    error, once for all parts of the samples."""
+    said = _SAID.get()
+    if said is None:
+        warnings.warn(text, OutsideData, stacklevel=2)
+    elif text not in said:
+        from labelspace import terminal
+
+        said.add(text)
+        terminal.say(f"note: {text}")
 
 
 def option(name: str, value: str = "") -> str:

@@ -344,6 +344,13 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("recall", "share of real samples that lie among new ones", also=("recall of new samples",)),
         _E("density", "how many neighbourhoods of real samples a new one lies in, over their expected number; 1 is right"),
         _E("coverage", "share of real points with a new point nearer than their neighbours: 1 is all"),
+        _E(
+            "rows drawn vs real rows, AUC",
+            source="metrics.rows:two_sample_auc",
+            also=("auc",),
+        ),
+        _E("copula", source="metrics.rows:gaussian_copula", also=("rows",)),
+        _E("asked", source="metrics.rows:read_as_asked", also=("rows drawn read as the * asked for",)),
         _E("real_halves", "the score of one half of the real samples against the other: as good as it gets"),
         _E(
             "Inception-style score",

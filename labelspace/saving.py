@@ -25,7 +25,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub, tensorfiles
 
-FORMAT = 6
+FORMAT = 7
 
 
 def configuration(model: Model) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     schema = _schema(home)
     tensors = _tensors(home, config)
     model = _construct_for(tensors, config, schema, home / "config.json", models)
-    tensorfiles.load_strictly(model, tensors, home / "model.safetensors")
+    tensorfiles.load_strictly(model, legacy.completed(model, tensors), home / "model.safetensors")
     model.variables = _variables(home, model.shape)
     model.framing = _framing(config, home / "config.json")
     return model.eval()

@@ -47,12 +47,13 @@ class Variable:
         return Column(self.kind, len(self.classes))
 
     def format(self, value: float) -> str:
-        """An entry as text: the class, the number with as many digits as tell it from others, '' where it is missing."""
+        """An entry as text: the class, the number with as many digits as tell it from others and no fraction where it is whole,
+        '' where it is missing."""
         if math.isnan(value):
             return ""
         if self.kind == "categorical":
             return self.classes[int(value)]
-        return str(np.float32(value)) if not self.origin else str(self.number(value))
+        return str(np.float32(value) if not self.origin else self.number(value)).removesuffix(".0")
 
     def number(self, value: float) -> float:
         """An entry in the unit of the data."""

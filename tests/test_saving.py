@@ -120,7 +120,8 @@ def test_a_warm_start_from_the_same_class_takes_everything(tmp_path: Path) -> No
     data = ls.open("swiss-roll:n=100")
     home = ls.save(ls.build("ccvae", data), tmp_path / "ccvae")
     left = warm_start(ls.build("ccvae", data), home).left
-    assert {name.split(".")[0] for name in left} == {"aggregate", "likelihood"}  # measured when training ends, or of the data
+    measured = {"aggregate", "likelihood", "label_range", "label_columns"}
+    assert {name.split(".")[0] for name in left} == measured  # measured when training ends, or of the data
     assert "likelihood.log_scale" not in left
     fixed = ls.save(ls.build("ccvae", data, scale=0.1), tmp_path / "fixed")
     assert warm_start(ls.build("ccvae", data, scale=0.2), fixed).left["likelihood.log_scale"] == "a setting"

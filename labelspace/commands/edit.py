@@ -177,7 +177,7 @@ def generate(given: argparse.Namespace) -> None:
         whole.generate(given, model, values)
         return
     done = interventions.generate(
-        model, values, given.n, source=given.source, generator=torch.Generator().manual_seed(given.seed)
+        model, values, given.n, source=given.source, mean=given.mean, generator=torch.Generator().manual_seed(given.seed)
     )
     if len(model.shape) == 3:  # a picture with about as many rows as columns
         columns = max(1, round(given.n**0.5))

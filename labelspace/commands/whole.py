@@ -169,7 +169,7 @@ def generate(given: argparse.Namespace, model: Model, values: dict[str, Any]) ->
     digits = len(str(given.n - 1))
 
     def one(places: np.ndarray) -> writers.Part:
-        done = interventions.generate(model, values, len(places), source=given.source, generator=generator)
+        done = interventions.generate(model, values, len(places), source=given.source, mean=given.mean, generator=generator)
         record.update(done.record.to_dict())
         return writers.Part([f"new-{place:0{digits}d}" for place in places], done.record.target, done.x)
 

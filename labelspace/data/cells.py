@@ -308,7 +308,7 @@ def _texts(name: str, texts: Any, classes: bool, missing: Collection[str], decim
     words = [text for text in other if text not in marks]
     numbers = bool(pc.any(numeric).as_py())
     spelt = _spelt(values.filter(_not_in(values, marks)), decimal) if words or decimal == "," else None
-    if spelt is None and not words and numbers:
+    if spelt is None and not words:
         return _numbers(out, out.texts, marks)
     if spelt is not None:
         unit, mark, either = spelt

@@ -203,7 +203,7 @@ class _Lines:
 
 def _parsed(file: Path, body: bytes, width: int, separator: str, lines: _Lines) -> tuple[Any, bool]:
     """The rows as texts, and whether each has a cell more than the header has."""
-    more = _width(body, separator) == width + 1
+    more = _widths(body, separator) == {width + 1}
     width += more
     wrong: list[Any] = []
 
@@ -228,12 +228,13 @@ def _parsed(file: Path, body: bytes, width: int, separator: str, lines: _Lines) 
     return table, bool(more)
 
 
-def _width(body: bytes, separator: str) -> int:
-    """Cells of the first row."""
+def _widths(body: bytes, separator: str) -> set[int]:
+    """How many cells the first rows have."""
     try:
-        return next((len(row) for row in csv.reader(_endless(body), delimiter=separator) if row), 0)
+        rows = (row for row in csv.reader(_endless(body), delimiter=separator) if row)
+        return {len(row) for row, _ in zip(rows, range(_PROBED), strict=False)}
     except csv.Error:
-        return 0
+        return set()
 
 
 def _suspicious(raw: bytes, separator: str) -> bool:

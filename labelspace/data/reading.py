@@ -122,15 +122,14 @@ class Reading:
         for whys, said in _LEFT_OUT.items():
             if names := [column.name for column in self.columns if column.use == "left out" and column.kind in whys]:
                 found.append(f"{said}: {some(names)}")
-        marks = {
-            c.name: {text: count for text, count in c.missing.items() if text} for c in self.columns if c.use != "left out"
-        }
+        used = [column for column in self.columns if column.use != "left out"]
+        marks = {column.name: {text: n for text, n in column.missing.items() if text} for column in used}
         if marked := [f"{name} ({said_missing(gone)})" for name, gone in marks.items() if gone]:
             found.append(f"cells that are missing because of what they hold: {some(marked)}")
-        doubts, more = self.doubts, len(self.doubts) - _DOUBTS
-        return (
-            found + doubts[:_DOUBTS] + ([f"and {more} more doubts about columns, which the reading lists"] if more > 0 else [])
-        )
+        found += self.doubts[:_DOUBTS]
+        if (more := len(self.doubts) - _DOUBTS) > 0:
+            found.append(f"and {more} more doubts about columns, which the reading lists")
+        return found
 
     def rows(self) -> list[list[str]]:
         """The table: column, use, kind, missing, doubtful."""
@@ -257,6 +256,11 @@ class Columns:
     def _missing(self, name: str) -> list[str]:
         return [*self.asked.missing.get("", ()), *self.asked.missing.get(name, ())]
 
+    def keys(self, name: str) -> np.ndarray:
+        """A column that says what belongs together, ``(n,)`` texts; '' is not known."""
+        codes, words = self.found[name].coded
+        return np.array([*("" if is_missing(word) else word for word in words), ""])[codes]
+
     # -- samples -------------------------------------------------------------------------------------------------------
 
     def variable(self, name: str) -> Variable | str:
@@ -377,7 +381,7 @@ def _label(cells: Cells, kind: str, classes: Sequence[str]) -> Label:
         _refuse_strange(cells)
         if cells.numbers is not None and not (_whole(cells.numbers) and cells.few()):
             return _number(cells)
-        if len(words) > MOST_CLASSES:
+        if len(words) > MOST_CLASSES and cells.numbers is None:
             raise UserError(
                 f"label {name!r} has {len(words)} different texts, and more than {MOST_CLASSES} are not taken for classes "
                 f"unless kinds={name}:categorical says so; if they say what belongs together, use {option('group', name)}, or "

@@ -161,7 +161,7 @@ def dataset(
         likelihood=table_likelihood(variables) if variables else "",
         variables=tuple(variables),
         ids=names,
-        keys={group: _keys(columns, group)} if group else {},
+        keys={group: columns.keys(group)} if group else {},
         reading=reading,
     )
 
@@ -241,11 +241,6 @@ def _listed(columns: Columns, names: list[str]) -> str:
             parts.append(f"{name} ({kind}{many})")
     more = len(names) - _MOST_LISTED
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
-
-
-def _keys(columns: Columns, name: str) -> np.ndarray:
-    codes, words = columns[name].coded
-    return np.array([*words, ""])[codes]
 
 
 def _ids(frame: Frame, columns: Columns, name: str, problems: list[str]) -> np.ndarray:

@@ -206,7 +206,9 @@ def _answers(
         x = data.samples(rows[part])
         known = torch.from_numpy(labels[0][part]), torch.from_numpy(labels[1][part])
         for i, value in enumerate(values):
-            answers[i].append(interventions.set(model, x, {label: value}, known).x.numpy().astype(np.float64))
+            answers[i].append(
+                interventions.set(model, x, {label: value}, known, keep_detail=False).x.numpy().astype(np.float64)
+            )
         others = known[1].clone()
         others[:, index] = False
         features.append(model.schema.features(known[0], others, model.label_features).numpy())

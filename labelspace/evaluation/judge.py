@@ -23,7 +23,7 @@ from labelspace.metrics import Score, balanced, statistic
 from labelspace.models.networks import mlp
 from labelspace.storage import tensorfiles
 
-FORMAT = 2
+FORMAT = 3
 _STEPS, _BATCH = 600, 128  # of training, about
 _MEASURED = 1000  # of images, which may be more than memory holds, some are enough to learn their scale from
 

@@ -27,7 +27,19 @@ from labelspace.evaluation.manipulation import Edited, changed_region, errors_to
 from labelspace.evaluation.probing import chosen, chunks, posterior, probes, reconstructed
 from labelspace.evaluation.units import units
 from labelspace.labels import LabelDistribution
-from labelspace.metrics import Score, block_use, diversity, generation, mean, suite
+from labelspace.likelihoods import Table
+from labelspace.metrics import (
+    Score,
+    block_use,
+    diversity,
+    gaussian_copula,
+    generation,
+    mean,
+    missing_like,
+    read_as_asked,
+    suite,
+    two_sample_auc,
+)
 from labelspace.models.base import Model
 
 Tell = Callable[[str], None]
@@ -184,7 +196,11 @@ def _styles(
         x, labels = data.samples(lacking), data.labels(lacking)
         generator = torch.Generator().manual_seed(seed)
         draws = torch.stack(
-            [interventions.set(model, x, {label: 1}, labels, point="draw", generator=generator).x for _ in range(DRAWS)], 1
+            [
+                interventions.set(model, x, {label: 1}, labels, point="draw", keep_detail=False, generator=generator).x
+                for _ in range(DRAWS)
+            ],
+            1,
         )
         out["spread_of_draws"] = mean(draws.var(1).flatten(1).nanmean(1).numpy()).to_dict()
     if data.truth is None:
@@ -308,7 +324,7 @@ def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_o
 
 
 def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, seed: int) -> dict[str, Any]:
-    """New samples beside real ones, in the features of the judge."""
+    """New samples beside real ones, in the features of the judge; rows of a table as they are, too."""
     n = min(GENERATED, len(rows))
     generator = torch.Generator().manual_seed(seed)
     values = model.label_marginal(n).sample(generator) if model.labelled else torch.zeros(n, len(data.schema))
@@ -340,6 +356,52 @@ def _generation(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, se
             except UserError:
                 pass  # no class has two samples of both
         out["labels"][label.name] = row
+    if isinstance(model.likelihood, Table):
+        out["rows"] = drawn_rows(data, made, values if model.labelled else None, rows[:n], seed)
+    return out
+
+
+def drawn_rows(data: Dataset, made: Tensor, asked: Tensor | None, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    """Rows that a model drew beside real ones; labels are columns like others.
+
+    Args:
+        data: a table, on whose training split the model was trained.
+        made: ``(n, d)``, the rows drawn.
+        asked: ``(n, labels)`` under which; None for a model without labels.
+        rows: real rows that it was not trained on.
+        seed: of readers and of the copula.
+
+    Returns:
+        "auc" of a classifier that tells drawn from real, "copula", that of a Gaussian copula of the training rows, and per
+        discrete label "labels": how often a classifier of real rows reads what was "asked", and of "real" rows what they are.
+    """
+    train, n = data.rows("train"), len(made)
+
+    def whole(chosen: np.ndarray) -> np.ndarray:
+        labels = np.where(data.observed[chosen], data.values[chosen], np.nan)
+        return np.concatenate([data.x[chosen], labels], 1) if asked is not None else np.asarray(data.x[chosen])
+
+    known, real = whole(train), whole(rows)
+    drawn = made.numpy() if asked is None else np.concatenate([made.numpy(), asked.numpy()], 1)
+    drawn = missing_like(drawn, known, seed=seed)
+    classes = [variable.kind == "categorical" for variable in data.variables]
+    both = classes + ([label.discrete for label in data.schema] if asked is not None else [])
+    copula = gaussian_copula(known, n, categorical=both, seed=seed)
+    out: dict[str, Any] = {
+        "auc": two_sample_auc(real, drawn, categorical=both, seed=seed).to_dict(),
+        "copula": two_sample_auc(real, copula, categorical=both, seed=seed).to_dict(),
+        "labels": {},
+    }
+    for i, label in enumerate(data.schema if asked is not None else ()):
+        column = len(classes) + i
+        if label.discrete and len(np.unique(known[~np.isnan(known[:, column]), column])) > 1:
+
+            def read(x: np.ndarray, column: int = column) -> dict[str, float]:
+                wanted = x[:, column]
+                own = known[:, : len(classes)]
+                return read_as_asked(own, known[:, column], x[:, : len(classes)], wanted, categorical=classes).to_dict()
+
+            out["labels"][label.name] = {"asked": read(drawn), "real": read(real)}
     return out
 
 

@@ -13,7 +13,7 @@ from labelspace.interventions import Intervention
 from labelspace.models.base import Model
 
 
-def needed(model: Model, sample: Sample, steps: Sequence[Step], result: Intervention) -> list[Step]:
+def needed(model: Model, sample: Sample, steps: Sequence[Step], result: Intervention, keep_detail: bool) -> list[Step]:
     """The steps without those that later ones made void: what is left ends at exactly the same codes.
 
     A step is tried without only if a later one is about the same block, and left out if nothing changes by that. This is
@@ -22,7 +22,12 @@ def needed(model: Model, sample: Sample, steps: Sequence[Step], result: Interven
     """
     last = {blocks_of(model, step) or step.label: step for step in steps}  # type: ignore[union-attr]  no block: a label
     kept = [step for step in steps if any(step is other for other in last.values())]
-    if _same(replayed(model, sample, kept, keep_detail=False), result):
+
+    def enough(some: Sequence[Step]) -> bool:
+        again = replayed(model, sample, some, keep_detail=keep_detail)
+        return _same(again, result) and (not keep_detail or torch.equal(_changing(model, again), _changing(model, result)))
+
+    if enough(kept):
         return kept
     kept = list(steps)
     for step in steps:
@@ -33,13 +38,18 @@ def needed(model: Model, sample: Sample, steps: Sequence[Step], result: Interven
         ):
             continue
         without = kept[:index] + kept[index + 1 :]
-        if _same(replayed(model, sample, without, keep_detail=False), result):
+        if enough(without):
             kept = without
     return kept
 
 
 def _same(one: Intervention, other: Intervention) -> bool:
     return all(torch.equal(one.codes[name], other.codes[name]) for name in one.codes)
+
+
+def _changing(model: Model, done: Intervention) -> torch.Tensor:
+    """The columns that an edit may change where details are kept."""
+    return torch.ones_like(model.label_columns[:1].any(0)) if done.about is None else model.columns_of(done.about)
 
 
 def _covers(model: Model, later: Step, step: Step) -> bool:
@@ -54,11 +64,12 @@ def replayed(model: Model, sample: Sample, steps: Sequence[Step], *, keep_detail
     return state
 
 
-def python(home: str, sample: Sample, steps: Sequence[Step], keep_detail: bool) -> str:
+def python(home: str, model: Model, sample: Sample, steps: Sequence[Step], keep_detail: bool) -> str:
     """Python lines that make the edit; the result is ``edit.x``."""
+    said = "" if keep_detail == model.likelihood.keeps_detail else f"keep_detail={keep_detail}"
     body = [*sample.lines("x", "labels"), ""]
     for i, step in enumerate(steps or [None]):
-        how = ["labels=labels" if i == 0 else "", "keep_detail=True" if keep_detail and i >= len(steps) - 1 else ""]
+        how = ["labels=labels" if i == 0 else "", said]
         how.append("after=edit" if i > 0 else "")
         given = ", ".join(part for part in how if part)
         body += [f"edit = ls.interventions.move(model, x, {{}}, {given})"] if step is None else step.lines(given)
@@ -82,13 +93,16 @@ def command(home: str, model: Model, sample: Sample, steps: Sequence[Step], resu
     out = f"edit{'.png' if len(model.shape) == 3 else '.csv'}"
     plugged = [word for where in plugins.loaded() for word in ("--plugin", where)]
     small = ["--no-full-size"] if sample.uploaded and len(model.shape) == 3 else []  # as the page shows it
-    ending = [*(["--keep-detail"] if keep_detail else []), *small, *plugged, "--out", out]
+    said = [] if keep_detail == model.likelihood.keeps_detail else ["--keep-detail" if keep_detail else "--no-keep-detail"]
+    ending = [*said, *small, *plugged, "--out", out]
     sets = [step for step in steps if isinstance(step, SetLabel)]
     if steps and len(sets) == len(steps) and len({step.label for step in sets}) == len(sets):
         given = [part for step in sets for part in ("--set", f"{step.label}={step.value}")]
         words = ["edit", home, sample.address, *given]
     elif len(steps) == 1 and isinstance(steps[0], TakeFrom) and steps[0].donor.address is not None:
         words = ["transfer", home, sample.address, steps[0].donor.address, "--label", steps[0].label]
+    elif keep_detail and not bool(_changing(model, result).all()):
+        return ""  # points of blocks do not say which labels they are about
     else:
         moved = [name for name in result.codes if name in result.record.changed]
         asked = {step.block: step.point for step in steps if isinstance(step, MoveBlock)}

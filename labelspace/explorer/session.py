@@ -339,11 +339,11 @@ class Session:
 
     def needed(self) -> list[Step]:
         """The steps that still matter."""
-        return script.needed(self.bench.model, self.sample, [a.step for a in self.steps], self.state)
+        return script.needed(self.bench.model, self.sample, [a.step for a in self.steps], self.state, self.keep_detail)
 
     def python(self) -> str:
         """Python lines that make the same edit."""
-        return script.python(str(self.bench.home), self.sample, self.needed(), self.keep_detail)
+        return script.python(str(self.bench.home), self.bench.model, self.sample, self.needed(), self.keep_detail)
 
     def command(self) -> str:
         """The command that makes the same edit, empty where there is none."""

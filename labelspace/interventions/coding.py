@@ -26,7 +26,9 @@ def as_batch(model: Model, x: Samples) -> tuple[Tensor, bool]:
         raise UserError(f"samples have shape {tuple(x.shape)}, the model takes {model.shape} or (n, ...) of it")
     if len(batch) == 0:
         raise UserError("there is no sample to work on")
-    return batch.to(model.label_parameters.device), single
+    batch = batch.to(model.label_parameters.device)
+    model.note_far(batch)
+    return batch, single
 
 
 def chosen_block(model: Model, intervention: str, label: str | None, block: str | None) -> Block:
@@ -81,16 +83,26 @@ def completed(model: Model, x: Tensor, labels: Labels) -> Labels:
     return model.complete(x, values, observed), torch.ones_like(observed)
 
 
-def decode(model: Model, codes: Latents[Tensor], encoded: Latents[Tensor], x: Tensor, keep_detail: bool) -> Tensor:
+def decode(
+    model: Model,
+    codes: Latents[Tensor],
+    encoded: Latents[Tensor],
+    x: Tensor,
+    keep_detail: bool,
+    about: frozenset[str] | None = None,
+) -> Tensor:
     """Samples of edited codes; with ``keep_detail`` what the model could not reconstruct is kept where the edit changes little
-    (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Many samples are decoded in parts.
+    (:meth:`labelspace.likelihoods.Likelihood.counterfactual`), and columns that the labels which the edit is about have nothing
+    to do with stay as they are. Many samples are decoded in parts.
     """
+    may = None if about is None else model.columns_of(about)
 
     def decoded(rows: np.ndarray) -> Tensor:
         edited, like = model.decode(codes.rows(rows)), x[rows]
         if not keep_detail:
             return edited.mean_like(like)
-        return model.likelihood.counterfactual(like, model.decode(encoded.rows(rows)), edited)
+        made = model.likelihood.counterfactual(like, model.decode(encoded.rows(rows)), edited)
+        return made if may is None else torch.where(may, made, like)
 
     return torch.cat([decoded(rows) for rows in chunks(np.arange(len(x)))])
 

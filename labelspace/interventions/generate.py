@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +24,7 @@ def generate(
     *,
     keep: Samples | None = None,
     source: Source = "codes",
+    mean: bool | None = None,
     generator: torch.Generator | None = None,
 ) -> Intervention:
     """New samples under labels.
@@ -36,10 +36,13 @@ def generate(
         keep: one sample whose free blocks are kept instead of drawn.
         source: what codes are drawn from, where training codes lie or their priors; see
             :meth:`labelspace.models.base.Model.new_codes`.
+        mean: True for the mean of p(x | codes), False for a draw of it, as real samples are: whole numbers stay whole, a class
+            is one of the classes, and no number lies beyond those of the training data. None is what suits the data: rows of a
+            table and counts are drawn, everything else is a mean (:attr:`labelspace.likelihoods.Likelihood.drawn`).
         generator: of the draws.
 
     Returns:
-        ``x`` of shape ``(n, *shape)``: the mean of p(x | codes).
+        ``x`` of shape ``(n, *shape)``.
     """
     if n < 1:
         raise UserError(f"generate needs at least one sample, got {n}")
@@ -49,10 +52,7 @@ def generate(
     asked = schema.distribution(model.label_parameters.expand(n, -1)).sample(generator) if len(schema) else torch.zeros(n, 0)
     asked = asked.to(device)
     for name, value in (values or {}).items():
-        number = schema[name].parse(value)
-        if math.isnan(number):
-            raise UserError(f"label {name!r} was set to nothing; expected a value")
-        asked[:, schema.index(name)] = number
+        asked[:, schema.index(name)] = model.asked(name, value)
     check_choice("source of codes", source, ("codes", "prior"))
     codes = model.new_codes(asked, source=source, generator=generator)
     held: tuple[str, ...] = ()
@@ -69,9 +69,10 @@ def generate(
         held,
         {},
         label_values(model, labels, schema.names if model.labelled else []),
-        {"n": n, "source": source, "asked": sorted(values or {})},
+        {"n": n, "source": source, "mean": model.likelihood.takes_mean(mean), "asked": sorted(values or {})},
     )
-    return Intervention(model.decode(codes).mean, record, codes, codes, labels, model=model)
+    made = model.likelihood.new(model.decode(codes), mean, generator)
+    return Intervention(made, record, codes, codes, labels, model=model)
 
 
 @takes_samples
@@ -85,7 +86,7 @@ def resample(
     block: str | None = None,
     n: int = 8,
     source: Source = "codes",
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     generator: torch.Generator | None = None,
     after: Intervention | None = None,
 ) -> Intervention:

@@ -73,6 +73,8 @@ class Intervention(Generic[X]):
         labels: the label values that belong to ``codes``, and which of them are known.
         given: the samples that were given; None where there were none.
         model: the model.
+        about: the labels that all edits so far were about; None where they were about blocks of the codes.
+        told: ``(n, labels)`` bool, which labels were given or set, and not predicted; None where that is not known.
     """
 
     x: X
@@ -82,6 +84,8 @@ class Intervention(Generic[X]):
     labels: Labels | None = None
     given: Given | None = None
     model: Model | None = None
+    about: frozenset[str] | None = None
+    told: Tensor | None = None
 
     @property
     def tensor(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,13 +86,15 @@ def image(done: Intervention[Any], i: int) -> Image.Image:
 def columns(model: Model, x: Tensor) -> dict[str, list[Any]]:
     """Vectors ``(n, d)`` as columns by their names: classes in words, counts as whole numbers, missing cells None."""
     found: dict[str, list[Any]] = {}
+    wholes = model.likelihood.wholes()
     for i, column in enumerate(x.detach().cpu().numpy().T):
         known = model.variables[i] if model.variables else None
         name = f"x.{i}" if known is None else known.name
         if known is not None and known.kind == "categorical":
             found[name] = [None if math.isnan(cell) else known.classes[int(cell)] for cell in column]
         else:
-            found[name] = [None if math.isnan(cell) else float(cell) for cell in column]
+            whole = bool((column == np.round(column))[~np.isnan(column)].all()) and bool(wholes[i])
+            found[name] = [None if math.isnan(cell) else int(cell) if whole else float(cell) for cell in column]
     return found
 
 
@@ -116,28 +119,68 @@ def frame(done: Intervention[Any]) -> IntoDataFrame:
         names = names_of(done.given, len(flat))
         taken = {f"label.{name}" if name in edited else name: entries for name, entries in labels.items()}
         return frames.make({"id": names, **edited, **taken})
+    given = done.given.x.reshape(-1, *model.shape)  # type: ignore[union-attr]
+    rows = np.arange(len(given)).repeat(len(flat) // len(given))
+    cells, own = flat.detach().cpu().numpy(), given.cpu().numpy()[rows]
+    changed: dict[str, tuple[np.ndarray, list[Any]]] = {}
+    for i, variable in enumerate(model.variables):
+        kept = (cells[:, i] == own[:, i]) | (np.isnan(cells[:, i]) & np.isnan(own[:, i]))
+        changed[variable.name] = ~kept, edited[variable.name]
     before = frames.as_columns(original)
-    rows = len(next(iter(before.values())))
-    each, index = len(flat) // rows, getattr(original, "index", None)
-    out: dict[str, list[Any]] = {}
-    for name, entries in before.items():
-        own = [entry for entry in entries for _ in range(each)]
-        if name in edited:
-            out[name] = _as_before(own, edited[name])
-        elif name in done.record.target:
-            out[name] = [_typed(entries, entry) for entry in labels[name]]
-        else:
-            out[name] = own
-    return frames.make(out, original, index if each == 1 else None if index is None else index.repeat(each))
+    for name in done.record.target:
+        if name in before:
+            entries = [_typed(before[name], entry) for entry in labels[name]]
+            moved = np.array([str(before[name][row]) != str(entry) for row, entry in zip(rows, entries, strict=True)])
+            changed[name] = moved, entries
+    return _laid_into(original, rows, changed)
 
 
-def _as_before(before: list[Any], after: list[Any]) -> list[Any]:
-    """Numbers as the column had them: whole where all were."""
-    known = [
-        entry for entry in before if isinstance(entry, int | float) and not (isinstance(entry, float) and math.isnan(entry))
-    ]
-    whole = bool(known) and all(isinstance(entry, int) for entry in known)
-    return [round(entry) if whole and isinstance(entry, float) else entry for entry in after]
+def _laid_into(original: Any, rows: np.ndarray, changed: Mapping[str, tuple[np.ndarray, list[Any]]]) -> IntoDataFrame:
+    """Rows of a frame with some cells changed: every other cell, column, type and the index are those of the frame.
+
+    Args:
+        original: the frame.
+        rows: which of its rows.
+        changed: column -> which of the rows change, and the entries of all of them.
+    """
+    import narwhals as nw
+
+    out = nw.from_native(original, eager_only=True)[rows.tolist()]
+    for name, (where, entries) in changed.items():
+        if where.any():
+            mixed = [
+                new if there else old for there, new, old in zip(where, entries, _entries(out[name].to_native()), strict=True)
+            ]
+            out = out.with_columns(nw.from_native(_like(out[name].to_native(), mixed), series_only=True).alias(name))
+    return out.to_native()
+
+
+def _entries(series: Any) -> list[Any]:
+    """The entries of a native series, as it holds them."""
+    return list(series) if hasattr(series, "dtype") else series.to_pylist()
+
+
+def _like(series: Any, entries: list[Any]) -> Any:
+    """Entries as a series of the kind and type that another is of; where the type cannot hold them, of one that can."""
+    kind = type(series).__module__.partition(".")[0]
+    if kind == "pyarrow":
+        import pyarrow as arrow
+
+        try:
+            return arrow.chunked_array([arrow.array(_rounded(entries, arrow.types.is_integer(series.type)), type=series.type)])
+        except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+            return arrow.chunked_array([arrow.array(entries)])
+    whole = "int" in str(series.dtype).lower()
+    more = {"index": series.index} if hasattr(series, "index") else {}
+    try:
+        return type(series)(_rounded(entries, whole), dtype=series.dtype, **more)
+    except (TypeError, ValueError, OverflowError):
+        return type(series)(entries, **more)
+
+
+def _rounded(entries: list[Any], whole: bool) -> list[Any]:
+    """Numbers as a column of whole numbers takes them."""
+    return [round(entry) if whole and isinstance(entry, float) and math.isfinite(entry) else entry for entry in entries]
 
 
 def _typed(before: list[Any], entry: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -28,7 +27,7 @@ def set(
     *,
     point: Literal["typical", "prior", "draw"] = "typical",
     others: Literal["keep", "zero"] = "keep",
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     generator: torch.Generator | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
@@ -43,7 +42,11 @@ def set(
             data; without one, the prior's mean), "prior" (the prior's mean) or "draw" (a draw of it).
         others: "keep" leaves other labels' blocks as encoded; "zero" puts them at their off point (as Klys et al. 2018): the
             first class of a categorical label, the mean of a number.
-        keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little.
+        keep_detail: keep what the model could not reconstruct, x - decode(encoded), where the edit changes little
+            (:meth:`labelspace.likelihoods.Likelihood.counterfactual`). Then a sample that is known to have the value that is
+            set stays as it is, but for a draw, and so do columns of a table that the label has nothing to do with
+            (:meth:`labelspace.models.base.Model.columns_of`). None is what suits the data: the rows of a table keep it, other
+            samples do not (:attr:`labelspace.likelihoods.Likelihood.keeps_detail`).
         generator: for ``point="draw"``.
         after: an earlier edit of the same samples that this one goes on from; ``labels`` are then those of that edit.
 
@@ -51,13 +54,12 @@ def set(
         ``x`` shaped like the input.
 
     Raises:
-        UserError: an unknown label, or a value that it cannot take.
+        UserError: an unknown label, or a value that it cannot take. A number outside of the training data is a warning
+            (:class:`labelspace.errors.OutsideData`).
     """
     check_choice("point", point, ("typical", "prior", "draw"))
     check_choice("others", others, ("keep", "zero"))
-    parsed = {name: model.schema[name].parse(value) for name, value in values.items()}
-    if missing := [name for name, value in parsed.items() if math.isnan(value)]:
-        raise UserError(f"label {missing[0]!r} was set to nothing; expected a value")
+    parsed = {name: model.asked(name, value) for name, value in values.items()}
     start = Start.of(model, x, labels, after)
     blockless = [name for name in parsed if not any(b.label == name for b in model.blocks)]
     if blockless:  # these edits move from the label's own value
@@ -69,6 +71,7 @@ def set(
         off = modes(model.prior(means.expand_as(before)))
         codes = codes.replace({b.name: off[b.name] for b in model.blocks if b.label is not None and b.label not in parsed})
     after_values, after_observed = before.clone(), observed.clone()
+    stays = start.keeps(keep_detail) and point != "draw"
     for name, value in parsed.items():
         index = model.schema.index(name)
         if name in blockless and not bool(observed[:, index].all()):
@@ -77,7 +80,9 @@ def set(
                 "name a sample of the run's data (test:0)"
             )
         new = torch.full((len(before),), value, device=before.device)
-        codes = _set_label(model, codes, name, new, before[:, index], point, generator)
+        moved = _set_label(model, codes, name, new, before[:, index], point, generator)
+        has = (start.told[:, index] & (before[:, index] == new) & stays)[:, None]
+        codes = moved.replace({block: torch.where(has, codes[block], code) for block, code in moved.items()})
         after_values[:, index], after_observed[:, index] = value, True
     return start.finish(
         "set",
@@ -87,6 +92,7 @@ def set(
         source=start.values(parsed),
         target={name: [model.schema[name].format(value)] * len(before) for name, value in parsed.items()},
         labels=(after_values, after_observed),
+        about=model.schema.names if others == "zero" else parsed,
     )
 
 
@@ -108,10 +114,12 @@ def move(
     points: Mapping[str, Sequence[float] | Tensor],
     labels: LabelsGiven | None = None,
     *,
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
-    """Puts latent blocks at points that are given, and keeps everything else. Without points it is the reconstruction.
+    """Puts latent blocks at points that are given, and keeps everything else.
+
+    Without points it is the reconstruction; with ``keep_detail`` the samples themselves.
 
     Args:
         model: a trained model.
@@ -129,7 +137,8 @@ def move(
     start = Start.of(model, x, labels, after)
     fitted = {name: _point(model.blocks.named(name), point, start.x) for name, point in points.items()}
     options = {"points": {name: point.tolist() for name, point in fitted.items()}}
-    return start.finish("move", start.codes.replace(fitted), options, keep_detail, source={}, target={})
+    about = None if fitted else ()
+    return start.finish("move", start.codes.replace(fitted), options, keep_detail, source={}, target={}, about=about)
 
 
 def _point(block: Block, given: Sequence[float] | Tensor, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def transfer(
     labels: LabelsGiven | None = None,
     donor_labels: LabelsGiven | None = None,
     *,
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
     """Gives samples a donor's way of having a label: the label's block is taken from the donor, the rest is kept.
@@ -57,4 +57,5 @@ def transfer(
         source=start.values([label]),
         target=label_values(model, (values, observed), [label]),
         labels=(values, observed),
+        about=[label],
     )

@@ -35,7 +35,7 @@ def traverse(
     span: Literal["prior", "data"] | tuple[float, float] = "prior",
     value: Any = None,
     data_codes: Latents[Tensor] | None = None,
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
     """Walks along one or two coordinates of a block and keeps everything else.
@@ -135,7 +135,7 @@ def interpolate(
     *,
     steps: int = 7,
     blocks: Sequence[str] | None = None,
-    keep_detail: bool = False,
+    keep_detail: bool | None = None,
     after: Intervention | None = None,
 ) -> Intervention:
     """Walks on a straight line from the codes of one sample to those of another.

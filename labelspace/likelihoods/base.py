@@ -39,12 +39,18 @@ class Likelihood(nn.Module):
     Attributes:
         bounds: the closed interval that data must lie in (None: unbounded).
         additive: whether a difference of two samples is a meaningful change of a third.
+        keeps_detail: whether an edit keeps, where nothing is said, what the model leaves unexplained of a sample
+            (:meth:`counterfactual`): where each entry is read for itself, as the cells of a table are.
+        drawn: whether a new sample is, where nothing is said, a draw of p(x | codes) and not its mean (:meth:`new`): where a
+            mean is nothing that data could be.
         input_shape: shape of what an encoder reads of one sample.
         output_shape: shape of the raw output of a decoder for one sample.
     """
 
     bounds: tuple[float, float] | None = None
     additive = True
+    keeps_detail = False
+    drawn = False
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -83,7 +89,39 @@ class Likelihood(nn.Module):
         start, end = before.mean_like(x), after.mean_like(x)
         kept = unchanged((end - start) / self.resolution, len(self.shape) == 3)
         low, high = self.bounds or ((0.0, 1.0) if len(self.shape) == 3 else (-math.inf, math.inf))
-        return (end + kept * (x - start)).clamp(low, high)
+        # As end + kept * (x - start), but exactly x where nothing changes.
+        return (x + (end - start) - (1 - kept) * (x - start)).clamp(low, high)
+
+    def takes_mean(self, asked: bool | None) -> bool:
+        """Whether a new sample is a mean: as was asked, else as :attr:`drawn` says."""
+        return not self.drawn if asked is None else asked
+
+    def new(self, described: DataDistribution, mean: bool | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """New samples, ``(n, *shape)``, of what ``described`` describes.
+
+        Args:
+            described: p(x | codes).
+            mean: its mean, or a draw of it that data could be; None: see :meth:`takes_mean`.
+            generator: of the draws.
+        """
+        return described.mean if self.takes_mean(mean) else self.possible(described.sample(generator))
+
+    def possible(self, x: Tensor) -> Tensor:
+        """Draws ``(n, *shape)`` as data could be: in the range of the training data, and whole where these are."""
+        return x
+
+    def wholes(self) -> Tensor:
+        """Which columns of vectors hold whole numbers, ``(d,)`` bool."""
+        return torch.full(self.shape, self.drawn)
+
+    def responses(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What labels are held against to see which columns of ``x (n, d)`` they have to do with: numbers ``(n, k)``, NaN where
+        missing, and the column that each is of, ``(k,)``; None where every entry may have to do with every label."""
+        return None
+
+    def outside(self, x: Tensor) -> dict[int, tuple[float, float]]:
+        """Of vectors ``(n, d)``, columns with an entry far outside of the training data, and their range there; where known."""
+        return {}
 
     def measure(self, x: Tensor) -> None:
         """Takes what it needs to know of the data (their scale, say) from training samples ``(n, *shape)``."""

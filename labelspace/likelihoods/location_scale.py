@@ -97,6 +97,14 @@ class LocationScale(Likelihood):
     def resolution(self) -> Tensor | float:
         return self.unit * _MOST if self.found else self.log_scale.exp()
 
+    def outside(self, x: Tensor) -> dict[int, tuple[float, float]]:
+        """Farther from the mean than ten times what nearly all of the training data are within, three deviations."""
+        if not self.found or len(self.shape) != 1:
+            return {}
+        far = ((x - self.centre).abs() > 30 * self.unit).any(0)
+        ends = self.centre - 3 * self.unit, self.centre + 3 * self.unit
+        return {i: (float(ends[0][i]), float(ends[1][i])) for i in far.nonzero()[:, 0].tolist()}
+
     def measure(self, x: Tensor) -> None:
         if not self.found:
             return

@@ -42,6 +42,7 @@ class NegativeBinomial(Likelihood):
     """
 
     additive = False
+    drawn = True
     typical_total: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labelspace.distributions import LOG_2PI
 from labelspace.errors import UserError, unknown
-from labelspace.likelihoods.base import DataDistribution, Likelihood, refuse_cells, refuse_images, unchanged
+from labelspace.likelihoods.base import DataDistribution, Likelihood, refuse_cells, refuse_images
 from labelspace.likelihoods.negative_binomial import count_counterfactual, log_negative_binomial, sample_negative_binomial
 
 
@@ -75,8 +75,13 @@ class Table(Likelihood):
     """
 
     additive = False
+    keeps_detail = True
+    drawn = True
     centre: Tensor
     sd: Tensor
+    low: Tensor
+    high: Tensor
+    whole: Tensor
     typical_count: Tensor
     order: Tensor
     inverse_order: Tensor
@@ -111,6 +116,10 @@ class Table(Likelihood):
         self.register_buffer("centre", torch.zeros(self.sizes[0]))
         self.register_buffer("sd", torch.ones(self.sizes[0]))
         self.register_buffer("typical_count", torch.ones(self.sizes[1]))
+        # Of all columns, in the order of the table: the range of the training data, and whether all of them are whole numbers.
+        self.register_buffer("low", torch.full(self.shape, -torch.inf))
+        self.register_buffer("high", torch.full(self.shape, torch.inf))
+        self.register_buffer("whole", torch.tensor([c.kind != "continuous" for c in columns]))
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Columns by kind: standardised continuous ones, counts, class indices (int64), all 0 where a cell is missing.
@@ -134,20 +143,64 @@ class Table(Likelihood):
         """A missing cell is known to be missing."""
         return torch.full_like(x, torch.nan)
 
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviation of p(x | codes) of the continuous columns, in units of the columns' own."""
+        # The least scale keeps densities finite where a decoder predicts a column exactly.
+        return self.log_scale.exp() + 1e-3
+
     def forward(self, raw: Tensor) -> DataDistribution:
         return TableDistribution(raw, self)
 
     def counterfactual(self, x: Tensor, before: DataDistribution, after: DataDistribution) -> Tensor:
-        """Column by column: numbers keep what is unexplained of them where they change by less than a deviation, counts keep
-        it in logarithms, and a class changes where the most probable one does. What is missing becomes what ``after`` expects.
+        """Column by column what the edit changes, added to the cell: x + (after - before) of numbers, the same in logarithms of
+        counts; a class changes where the most probable one does. What does not change stays to the bit, what is missing stays
+        missing, and what changes stays whole where training data are and within their range.
         """
-        start, end = before.mean[:, self.order].split(self.sizes, 1), after.mean[:, self.order].split(self.sizes, 1)
+        start, end = before.mean, after.mean
         own = x[:, self.order].split(self.sizes, 1)
-        kept = unchanged((end[0] - start[0]) / self.sd)
-        numbers = end[0] + kept * (own[0] - start[0])
-        classes = torch.where(start[2] == end[2], own[2], end[2])
-        changed = torch.cat([numbers, count_counterfactual(own[1], start[1], end[1]), classes], 1)
-        return torch.where(x.isnan(), after.mean, changed[:, self.inverse_order])
+        _, start_count, start_class = start[:, self.order].split(self.sizes, 1)
+        _, end_count, end_class = end[:, self.order].split(self.sizes, 1)
+        counts = count_counterfactual(own[1], start_count, end_count)
+        classes = torch.where(start_class == end_class, own[2], end_class)
+        change = end - start
+        moved = torch.cat([own[0] + change[:, self.order[: self.sizes[0]]], counts, classes], 1)[:, self.inverse_order]
+        moved = torch.where(self.whole, x + (moved - x).round(), moved)
+        moved = moved.clamp(torch.minimum(self.low, x), torch.maximum(self.high, x))
+        return torch.where((change == 0) | x.isnan(), x, moved)
+
+    def possible(self, x: Tensor) -> Tensor:
+        """Draws beyond the range are put back into it as far from its end, so that none is more frequent than others."""
+        anchor = torch.where(self.low.isfinite(), self.low, 0)
+        x = torch.where(self.whole, anchor + (x - anchor).round(), x)
+        x = torch.where(x < self.low, 2 * self.low - x, x)
+        return torch.where(x > self.high, 2 * self.high - x, x).clamp(self.low, self.high)
+
+    def wholes(self) -> Tensor:
+        return self.whole
+
+    def responses(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers and counts by their rank, as quantiles of a normal distribution; every class as an indicator."""
+        found, of = [], []
+        for i, column in enumerate(self.columns):
+            cells = x[:, i].double()
+            seen = ~cells.isnan()
+            if column.kind == "categorical":
+                known = [torch.where(seen, (cells == k).double(), torch.nan) for k in range(column.classes)]
+            else:
+                _, place, times = cells[seen].unique(return_inverse=True, return_counts=True)
+                score = torch.full_like(cells, torch.nan)
+                score[seen] = torch.special.ndtri((times.cumsum(0) - 0.5 * times.double()) / max(1, len(place)))[place]
+                known = [score]
+            found += known
+            of += [i] * len(known)
+        return torch.stack(found, 1), torch.tensor(of)
+
+    def outside(self, x: Tensor) -> dict[int, tuple[float, float]]:
+        """Farther from the range than the range is wide."""
+        width = self.high - self.low
+        far = ((x < self.low - width) | (x > self.high + width)).any(0)
+        return {i: (float(self.low[i]), float(self.high[i])) for i in far.nonzero()[:, 0].tolist()}
 
     def measure(self, x: Tensor) -> None:
         continuous, counts, _ = x[:, self.order].split(self.sizes, 1)
@@ -156,6 +209,14 @@ class Table(Likelihood):
         # 1 for a column that is constant, up to rounding, or entirely missing.
         self.sd.copy_(torch.where(sd > 1e-6 * self.centre.abs(), sd, 1.0))
         self.typical_count.copy_(counts.nanmean(0).nan_to_num(1.0).clamp_min(0.01))
+        missing = x.isnan()
+        low, high = x.masked_fill(missing, torch.inf).amin(0), x.masked_fill(missing, -torch.inf).amax(0)
+        seen = low <= high
+        self.low.copy_(torch.where(seen, low, -torch.inf))
+        self.high.copy_(torch.where(seen, high, torch.inf))
+        steps = (x - self.low).nan_to_num(0.0)
+        numbers = torch.tensor([column.kind == "continuous" for column in self.columns], device=x.device)
+        self.whole.copy_((steps == steps.round()).all(0) & seen | ~numbers)
 
     def check(self, x: Tensor) -> None:
         refuse_cells(x, x.isinf(), "a table takes finite numbers, or NaN for a missing cell")
@@ -173,8 +234,7 @@ class TableDistribution(DataDistribution):
     def __init__(self, raw: Tensor, table: Table) -> None:
         self.table = table
         self.standard, log_ratio, logits = raw.split([*table.sizes[:2], table.logits], 1)
-        # The least scale keeps densities finite where a decoder predicts a column exactly.
-        self.scale = table.log_scale.exp() + 1e-3
+        self.scale = table.scale
         self.log_count = log_ratio + table.typical_count.log()
         padded = F.pad(logits, (0, 1), value=-torch.inf)
         self.log_p = F.log_softmax(padded[:, table.class_columns], -1)  # (n, categorical columns, classes)

@@ -51,6 +51,10 @@ name. What each says, with floors and ceilings, is in docs/metrics.md and in the
     inception_style_score      sure classes, and many of them                      Salimans 2016           generation.py
     precision_recall           precision, recall, density, coverage                Naeem 2020              generation.py
     real_halves                what real samples get                                                       generation.py
+    two_sample_auc             whether drawn rows of a table can be told       Lopez-Paz, Oquab 2017   rows.py
+    gaussian_copula            rows of the simplest model to compare with      Patki 2016              rows.py
+    read_as_asked              whether drawn rows have the class asked for                             rows.py
+    missing_like               drawn rows with missing cells as real ones have                         rows.py
     intra_class                spread within a class beside that of real ones                              diversity.py
     style_coverage             true styles that draws hit                                                  diversity.py
     variance_map               where in the picture draws differ                                           diversity.py
@@ -104,6 +108,7 @@ if TYPE_CHECKING:
         log_loss,
         r_squared,
     )
+    from labelspace.metrics.rows import gaussian_copula, missing_like, read_as_asked, two_sample_auc
     from labelspace.metrics.scores import Score, balanced, column_means, mean, statistic
     from labelspace.metrics.scoring import Metric, is_discrete
 
@@ -121,6 +126,7 @@ _OFFERS = {
     "probe probe_nats probe_scores probe_values strong_probe",
     "predictability": "dci explicitness sap",
     "prediction": "accuracy balanced_accuracy brier calibration_error interval_coverage log_loss r_squared",
+    "rows": "gaussian_copula missing_like read_as_asked two_sample_auc",
     "scores": "Score balanced column_means mean statistic",
     "scoring": "Metric is_discrete",
 }
@@ -154,6 +160,7 @@ __all__ = [
     "explicitness",
     "factor_vae",
     "frechet",
+    "gaussian_copula",
     "gaussian_total_correlation",
     "gaussian_wasserstein",
     "inception_style_score",
@@ -168,6 +175,7 @@ __all__ = [
     "mean",
     "measure_traversal",
     "mig",
+    "missing_like",
     "modularity",
     "mutual_information",
     "mutual_information_score",
@@ -178,6 +186,7 @@ __all__ = [
     "probe_scores",
     "probe_values",
     "r_squared",
+    "read_as_asked",
     "real_halves",
     "sap",
     "statistic",
@@ -185,6 +194,7 @@ __all__ = [
     "style_coverage",
     "suite",
     "traversal",
+    "two_sample_auc",
     "udr",
     "variance_map",
     "within_class",

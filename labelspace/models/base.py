@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypedDict, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,14 +23,14 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.images import Framing
 from labelspace.data.store import Progress
 from labelspace.distributions import DiagonalGaussian, Point
-from labelspace.errors import UserError, option, unknown
+from labelspace.errors import UserError, note, option, unknown
 from labelspace.labels import Kind, LabelDistribution, Schema
 from labelspace.likelihoods import DataDistribution, build_likelihood
 from labelspace.models import schedules
 from labelspace.models.aggregate import AggregatePosterior
 from labelspace.models.networks import Network
 from labelspace.models.of_data import Codes, Predictions, encoded, predicted
-from labelspace.models.parts import posterior_from_bounds
+from labelspace.models.parts import posterior_from_bounds, related
 from labelspace.variables import Variable
 
 FROM_DATA = ("shape", "schema", "frequencies")
@@ -143,6 +144,12 @@ class Model(nn.Module):
         "aggregate.",
         "likelihood.centre",
         "likelihood.unit",
+        "likelihood.sd",
+        "likelihood.low",
+        "likelihood.high",
+        "likelihood.whole",
+        "label_range",
+        "label_columns",
     )  # tensors that training measures: a warm start leaves them as they are
     # Parts that learn for themselves, and whose weights are those of the epoch that is best for them: validation term -> how
     # the names of their tensors begin.
@@ -154,6 +161,8 @@ class Model(nn.Module):
     decoder: nn.Module
     label_features: Tensor
     label_parameters: Tensor
+    label_range: Tensor
+    label_columns: Tensor
     aggregate: AggregatePosterior
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -204,6 +213,12 @@ class Model(nn.Module):
             frequencies = [[1 / len(label.values)] * len(label.values) if label.discrete else [] for label in schema]
         self.register_buffer("label_features", schema.prior_features(frequencies), persistent=False)
         self.register_buffer("label_parameters", schema.prior_parameters(frequencies), persistent=False)
+        # Of every label, the least and the largest value in the training data, (2, labels).
+        unknown_range = torch.tensor([[-math.inf], [math.inf]]).repeat(1, len(schema))
+        self.register_buffer("label_range", unknown_range)
+        # Which columns of vectors a label has to do with, (labels, d); all where that is not known.
+        columns = self.shape[0] if len(self.shape) == 1 else 1
+        self.register_buffer("label_columns", torch.ones(len(schema), columns, dtype=torch.bool))
         self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.framing = Framing()  # how pictures were read; saved, so that later ones are read alike
@@ -269,6 +284,13 @@ class Model(nn.Module):
     def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
         """Takes what it needs to know of the data before training, from training samples and their labels."""
         self.likelihood.measure(x)
+        for end, away in ((0, math.inf), (1, -math.inf)):
+            known = torch.where(observed, values, away)
+            found = known.amin(0) if away > 0 else known.amax(0)
+            self.label_range[end] = torch.where(found.isinf(), -away, found)
+        responses = self.likelihood.responses(x)
+        if responses is not None:
+            self.label_columns.copy_(related(*responses, self.label_columns.shape[1], self.schema, values, observed))
 
     # -- what a model file defines ------------------------------------------------------------------------------------
 
@@ -432,6 +454,40 @@ class Model(nn.Module):
         """Term weights at the current time."""
         return {name: schedule(self.epoch) for name, schedule in self.schedules.items()}
 
+    def columns_of(self, labels: Iterable[str]) -> Tensor:
+        """Which columns of vectors any of some labels has to do with, ``(d,)`` bool, by what training data say; all where that
+        is not known. Of pictures one entry for all."""
+        wanted = [self.schema.index(name) for name in labels]
+        return self.label_columns[wanted].any(0)
+
+    def asked(self, label: str, given: Any) -> float:
+        """A label's new value as a user writes it, as a number; a note where it lies outside of the training data.
+
+        Raises:
+            UserError: the label cannot take it, or it is none.
+        """
+        value = self.schema[label].parse(given)
+        if math.isnan(value):
+            raise UserError(f"label {label!r} was set to nothing; expected a value")
+        low, high = self.label_range[:, self.schema.index(label)].tolist()
+        beyond = np.spacing(np.float32(max(abs(low), abs(high)))) if math.isfinite(low) else 0.0  # values are float32
+        if not low - beyond <= value <= high + beyond:
+            said = self.schema[label].format
+            note(
+                f"{label}={said(value)} lies outside of the training data's {_shown(said(low))} to {_shown(said(high))}: what "
+                "the model makes of it is extrapolated"
+            )
+        return value
+
+    def note_far(self, x: Tensor) -> None:
+        """A note for each column of samples ``(n, *shape)`` with values that lie far outside of the training data."""
+        for column, (low, high) in self.likelihood.outside(x).items():
+            name = self.variables[column].name if self.variables else f"x{column + 1}"
+            note(
+                f"column {name!r} has values far outside of the training data's {_shown(low)} to {_shown(high)}: what the "
+                "model makes of such rows is extrapolated"
+            )
+
     def only(self, label: str, value: Tensor) -> tuple[Tensor, Tensor]:
         """``values`` and ``observed`` that say one label's values and nothing about the others."""
         values = value.new_zeros(len(value), len(self.schema))
@@ -564,17 +620,24 @@ class Model(nn.Module):
         observed: Tensor | None = None,
         *,
         source: Source = "codes",
+        mean: bool | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """New samples under labels: the mean of p(x | codes) at :meth:`new_codes`; ``(n, *shape)``.
+        """New samples under labels: of p(x | codes) at :meth:`new_codes` the mean or a draw; ``(n, *shape)``.
 
-        Labels that are not observed are drawn from their frequencies.
+        Labels that are not observed are drawn from their frequencies. ``mean``: see
+        :meth:`labelspace.likelihoods.Likelihood.new`.
         """
         drawn = self.label_marginal(len(values)).sample(generator)
         values = drawn if observed is None and values.numel() == 0 else values
         if observed is not None:
             values = torch.where(observed, values, drawn)
-        return self.decode(self.new_codes(values, source=source, generator=generator)).mean
+        described = self.decode(self.new_codes(values, source=source, generator=generator))
+        return self.likelihood.new(described, mean, generator)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _whole_signature(cls: type) -> inspect.Signature:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from labelspace.errors import UserError
 
 OPTIONS = {"matrix_rate": "muon_learning_rate", "reader_rate": "auxiliary_learning_rate"}  # of training
 DATA = {"mislabelled": "label_noise"}  # of a run's data
+_ADDED = {
+    7: ("likelihood.low", "likelihood.high", "likelihood.whole", "label_range", "label_columns")
+}  # what training measures since a format
 _OTHERS_NOW = {"lsvae": 5}  # models whose parts were others before this format
 
 
@@ -29,6 +32,12 @@ def refuse(name: str, arguments: Mapping[str, Any], version: int | None = None) 
 def renamed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Entries under the names of today."""
     return {names.get(key, key): value for key, value in entries.items()}
+
+
+def completed(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a model of any format, with what was not measured then as the model has it."""
+    added = {name for names in _ADDED.values() for name in names}
+    return {**{name: tensor for name, tensor in model.state_dict().items() if name in added}, **found}
 
 
 def tensors(found: Mapping[str, Tensor], former: Mapping[str, str]) -> dict[str, Tensor]:

@@ -118,6 +118,12 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
         for name in ("precision", "recall"):
             row = found["generation"][name]
             rows.append([f"{name} of new samples", interval(row), "0.0%", f"{row['real_halves']:.1%} (halves)"])
+        if "rows" in found["generation"]:
+            row = found["generation"]["rows"]
+            copula = f"0.50 (Gaussian copula {row['copula']['value']:.2f})"
+            rows.append(["rows drawn vs real rows, AUC", interval(row["auc"], "{:.2f}"), "1.00", copula])
+            for name, read in row["labels"].items():
+                rows.append([f"rows drawn read as the {name} asked for", interval(read["asked"]), "-", interval(read["real"])])
         for name, row in found["generation"]["labels"].items():
             if "as_asked" in row:
                 rows.append([f"new samples read as the {name} asked for", interval(row["as_asked"]), "-", "-"])

@@ -112,7 +112,10 @@ def set_to_values(model: Model, data: Dataset, name: str, values: Mapping[str, A
     for value, given in values.items():
         rows = known(data, name, _PATHS, unlike=value if data.schema[name].discrete else None)
         x, labels = data.samples(rows), data.labels(rows)
-        again, edited = probing.reconstructed(model, data, rows), interventions.set(model, x, {name: given}, labels).x
+        again, edited = (
+            probing.reconstructed(model, data, rows),
+            interventions.set(model, x, {name: given}, labels, keep_detail=False).x,
+        )
         changes.append(np.nanmean(plane.changes(again, edited), 0))
         panels.append(plane.map(f"{name} set to {value}", (again, edited), [shown[value]] * len(rows)))
     most = f"{data.shape[0]} entries"
@@ -128,7 +131,14 @@ def set_to_values(model: Model, data: Dataset, name: str, values: Mapping[str, A
 def traversal(model: Model, data: Dataset, name: str, size: int, coordinate: int, span: Any, along: str) -> Parts:
     plane, rows = Plane(data), one_of_each(data, name, 10)
     walk = interventions.traverse(
-        model, data.samples(rows), name, data.labels(rows), coordinates=(coordinate,), steps=_STEPS, span=span
+        model,
+        data.samples(rows),
+        name,
+        data.labels(rows),
+        coordinates=(coordinate,),
+        steps=_STEPS,
+        span=span,
+        keep_detail=False,
     )
     points = walk.record.options["axes"][0]
     paths = plane.map("walks", walk.x.unbind(1), [colours.of_label(data.schema, name)] * len(rows))
@@ -149,7 +159,7 @@ def transfer(model: Model, data: Dataset, name: str) -> Parts:
     for donor in donors:
         given = np.repeat(donor, len(takers))
         done = interventions.transfer(
-            model, data.samples(takers), data.samples(given), name, data.labels(takers), data.labels(given)
+            model, data.samples(takers), data.samples(given), name, data.labels(takers), data.labels(given), keep_detail=False
         )
         value = data.schema.decode(*data.labels([donor]))[name][0]
         shown = f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -171,7 +181,7 @@ def edited_by_all(runs: Runs, name: str, values: Mapping[str, Any]) -> Parts:
     x, shown = data.samples(rows), [_colours(data, name, values)[value]] * len(rows)
     panels = []
     for run, (model, own) in runs.items():
-        edited = interventions.set(model, x, {name: values[value]}, own.labels(rows)).x
+        edited = interventions.set(model, x, {name: values[value]}, own.labels(rows), keep_detail=False).x
         panels.append(plane.map(run, (probing.reconstructed(model, own, rows), edited), shown))
     return (
         f"{name} set to {value}",

@@ -13,6 +13,7 @@ from torch import Tensor
 from labelspace import saving
 from labelspace.data.batches import Batches
 from labelspace.errors import UserError
+from labelspace.models import legacy
 from labelspace.models.base import Model
 from labelspace.storage import tensorfiles
 from labelspace.training import engine
@@ -144,7 +145,7 @@ def restore(fabric: Fabric, run: Run, state: State, options: Options, tell: Call
 def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], options: Options, run: Run) -> None:
     model, batches, device = state.model, state.batches, state.generator.device
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    tensorfiles.load_strictly(model, weights, run.checkpoint_file)
+    tensorfiles.load_strictly(model, legacy.completed(model, weights), run.checkpoint_file)
     state.sums = {name.removeprefix("sum."): t.to(device) for name, t in tensors.items() if name.startswith("sum.")}
     for name, optimizer in _named(state.optimizers):
         optimizer.load_state_dict(optimizer_state(f"optimizer.{name}", tensors, plain["groups"][name]))

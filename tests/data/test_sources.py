@@ -488,7 +488,7 @@ def test_labels_csv_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path)
         ("file,on\n0.png,1\n,1\n", ("line 3",)),
         ("file\n0.png\n", ("label column",)),
         ("file,on\n", ("at least one row",)),
-        ("", ("header",)),
+        ("", ("names the columns",)),
         ("file,on,on\n0.png,1,1\n", ("same name", "on")),
         ("file,a=b\n0.png,1\n1.png,0\n", ("'a=b'",)),
         ("file,on\n0.png,1\n1.png,1\n2.png,1\n3.png,1\n", ("'on'", "always 1")),
@@ -499,10 +499,12 @@ def test_a_wrong_labels_csv_is_refused_naming_the_line(tmp_path: Path, text: str
     refused(f"folder:{table(tmp_path, text)}", *parts)
 
 
-def test_a_labels_csv_that_is_not_utf8_is_refused(tmp_path: Path):
-    listed(tmp_path, 2)
-    table(tmp_path, "file,on\n0.png,grün\n1.png,rot\n", "latin-1")
-    refused(f"folder:{tmp_path}", "labels.csv")
+def test_a_labels_csv_that_is_not_utf8_is_read_and_noted(tmp_path: Path):
+    listed(tmp_path, 12)
+    table(tmp_path, "file,on\n" + "".join(f"{i}.png,{'grün' if i % 2 else 'rot'}\n" for i in range(12)), "latin-1")
+    data = labelspace.open(f"folder:{tmp_path}")
+    assert data.schema["on"].classes == ("grün", "rot")
+    assert any("Windows-1252" in note for note in data.notes)
 
 
 def test_directories_that_cannot_be_classes_are_refused(tmp_path: Path):

@@ -239,7 +239,8 @@ def test_parquet_is_read_as_csv_is(trees: Path, tmp_path: Path):
 
     import datetime
 
-    odd = {"y": [0, 1, 0], "when": [datetime.date(2024, 1, d) for d in (1, 2, 3)], "map": [{"a": 1}] * 3, "n": [1.5, 2.5, None]}
+    days = [datetime.date(2024, 1, d) for d in (1, 2, 3)] * 10
+    odd = {"y": [0, 1, 0] * 10, "when": days, "map": [{"a": 1}] * 30, "n": [1.5, 2.5, None] * 10}
     parquet.write_table(arrow.table(odd), tmp_path / "odd.parquet")
     refused(f"table:{tmp_path / 'odd.parquet'}", "'map'", "struct", "drop=map", labels=["y"])
     reading = labelspace.open(f"table:{tmp_path / 'odd.parquet'},drop=map", ["y"]).reading

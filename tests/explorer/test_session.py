@@ -16,7 +16,7 @@ from PIL import Image
 
 from labelspace import interventions
 from labelspace.cli import main
-from labelspace.errors import UserError
+from labelspace.errors import OutsideData, UserError
 from labelspace.explorer.session import Session, animation
 from labelspace.explorer.steps import MoveBlock, Redraw, Sample, SetLabel, TakeFrom
 from labelspace.models import MODELS, model_class
@@ -434,7 +434,8 @@ def test_a_number_has_its_truth(session_of: Callable[..., Session]) -> None:
     found = session.truth()
     assert found.styles == ("0.742",)
     assert torch.equal(found.x, session.bench.data.counterfactuals("x", 0.74, [row])[0][0])
-    session.apply(SetLabel("x", 1.5))
+    with pytest.warns(OutsideData, match=r"x=1.5 lies outside of the training data's 0 to 1"):
+        session.apply(SetLabel("x", 1.5))
     with pytest.raises(UserError, match="x goes from 0 to 1"):
         session.truth()
 

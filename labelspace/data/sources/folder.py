@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from labelspace.data import delimited, images, paths, stored
-from labelspace.data.cells import Column, look
+from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import Background, Crop
 from labelspace.data.reading import Asked, Columns, Reading, read_labels
@@ -142,8 +142,7 @@ class _Listed:
         """What belongs together, by row."""
         if not group:
             return {}
-        codes, words = look(self.columns[group]).coded
-        return {group: np.array([*words, ""])[codes]}
+        return {group: Columns({group: self.columns[group]}).keys(group)}
 
 
 def _from_csv(home: Path, table: Path, labels: list[str] | None, group: str, file: str) -> _Listed:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from labelspace.data import frames, paths
-from labelspace.data.cells import Column, look, some
+from labelspace.data.cells import Column, some
 from labelspace.data.dataset import Dataset
 from labelspace.data.reading import Asked, BadCell, Columns, Reading, read_labels
 from labelspace.data.splits import drawn_splits
@@ -223,8 +223,7 @@ def _column(file: Path | str, cells: Any, name: str) -> Column:
 
 
 def _keys(file: Path | str, cells: Any, name: str) -> np.ndarray:
-    codes, words = look(_column(file, cells, name)).coded
-    return np.array([*words, ""])[codes]
+    return Columns({name: _column(file, cells, name)}).keys(name)
 
 
 def _labels(

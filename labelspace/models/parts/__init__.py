@@ -13,6 +13,7 @@
 ``typical_points``     where in its block a label has a value: a point for edits
 ``attribute_vectors``  directions along which labels change, where no block is a label's own
 ``discriminator``      spectrally normalised discriminators of samples
+``related``            which columns of a table a label has to do with, told by training data
 ``stacking``           blocks side by side, and labels that are alike at once
 =====================  ============================================================================================
 """
@@ -36,6 +37,7 @@ from labelspace.models.parts.erasure import Erasure
 from labelspace.models.parts.independence import Balance, Independence, Terms, is_dual, share_of_open
 from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, log_evidence_bound
 from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
+from labelspace.models.parts.related import related
 from labelspace.models.parts.stacking import split, stack_blocks, ungroup
 from labelspace.models.parts.styles import richer_when_off
 from labelspace.models.parts.subspace_prior import SubspacePrior, subspace_blocks
@@ -72,6 +74,7 @@ __all__ = [
     "needs_numbers",
     "negative_entropy",
     "posterior_from_bounds",
+    "related",
     "richer_when_off",
     "share_of_open",
     "split",
