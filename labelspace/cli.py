@@ -9,7 +9,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from labelspace import errors, surroundings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,8 +27,11 @@ class _Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)\n")
+        surroundings.complain(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)")
         sys.exit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)  # argparse would not tell that it could not be written
 
 
 def _nearest(message: str) -> str:
@@ -282,37 +287,43 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code.
 
-    0, 1 (training diverged or lost a process), 2 (a user's mistake), 130 or 143 (asked to end).
+    0, 1 (training diverged or lost a process), 2 (a user's mistake, or something that the machine does not give), 130 or 143
+    (asked to end). Whatever goes wrong outside this program is one line on standard error.
     """
-    given = parser().parse_args(arguments)
-    given.words = list(sys.argv[1:] if arguments is None else arguments)
+    given = argparse.Namespace(command="")
+    try:
+        try:
+            given = parser().parse_args(arguments)
+            given.words = list(sys.argv[1:] if arguments is None else arguments)
+            _run(given)
+        finally:
+            if sys.stdout is not None and not sys.stdout.closed:
+                sys.stdout.flush()  # while it can still be told that it could not be written
+    except KeyboardInterrupt as error:
+        surroundings.complain(f"labelspace {given.command}: {str(error) or 'interrupted'}")
+        return 128 + getattr(error, "signal", 2)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and error.filename in (None, surroundings.STREAMS[1]):
+            return 0  # the reader of our output went away (head, less)
+        said = errors.told(error)
+        if said is None:
+            raise
+        surroundings.complain(f"{f'labelspace {given.command}'.rstrip()}: {said}")
+        return 1 if isinstance(error, errors.DivergedError | errors.LostError) else 2
+    finally:
+        surroundings.leave()
+    return 0
+
+
+def _run(given: argparse.Namespace) -> None:
     from labelspace import plugins
-    from labelspace.errors import DivergedError, LostError, UserError, for_command, lacks_memory
 
     module, function = given.run.split(":")
-    try:
-        with for_command():
-            _early(given)
-            for where in given.plugin:
-                plugins.load(where)
-            getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
-    except (UserError, DivergedError, LostError) as error:
-        sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
-        return 2 if isinstance(error, UserError) else 1
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
-            raise
-        sys.stderr.write(
-            f"labelspace {given.command}: not enough memory: {' '.join(str(error).split()) or 'no more could be had'}\n"
-        )
-        return 2
-    except KeyboardInterrupt as error:
-        sys.stderr.write(f"labelspace {given.command}: {str(error) or 'interrupted'}\n")
-        return 128 + getattr(error, "signal", 2)
-    except BrokenPipeError:  # the reader of our output went away (head, less)
-        sys.stderr.close()
-        return 0
-    return 0
+    with errors.for_command():
+        _early(given)
+        for where in given.plugin:
+            plugins.load(where)
+        getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
 
 
 def _early(given: argparse.Namespace) -> None:
@@ -320,13 +331,11 @@ def _early(given: argparse.Namespace) -> None:
 
     What cannot be read here is left to those who read it.
     """
-    from labelspace.errors import UserError, unknown
-
     home = getattr(given, "run_directory", None)
     if home is None or home.startswith("hf:"):
         return
     if not Path(home).is_dir():
-        raise UserError(f"no such directory: {home}")
+        raise errors.UserError(f"no such directory: {home}")
     try:
         rows = json.loads((Path(home) / "schema.json").read_text(encoding="utf-8"))["labels"]
         names = [str(row["name"]) for row in rows]
@@ -336,11 +345,12 @@ def _early(given: argparse.Namespace) -> None:
     label = getattr(given, "label", None)
     for name in [*asked, *([label] if label else [])]:
         if name not in names:
-            raise unknown("label", name, names)
+            raise errors.unknown("label", name, names)
 
 
 def run() -> NoReturn:
     """Entry point of the ``labelspace`` program."""
+    surroundings.prepare()
     sys.exit(main())
 
 

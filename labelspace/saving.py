@@ -242,7 +242,9 @@ def _variables(home: Path, shape: tuple[int, ...] | None = None) -> tuple[variab
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 

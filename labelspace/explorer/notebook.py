@@ -86,8 +86,8 @@ def explore(run: str | Path | Fitted, data: Any = None, *, port: int | None = No
             address = f"npz:{opened.save(Path(kept.name) / 'data.npz')}"
         command += ["--data", address]
     command += ["--port", str(port)] if port else []
-    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:  # a pipe that nobody reads would fill
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8")
         assert process.stdout is not None
         said = ""
         for line in process.stdout:  # an object of JSON, over several lines

@@ -101,7 +101,7 @@ def of_stores(sizes: tuple[int, ...], tell: Callable[[str], None]) -> dict[str, 
         with tempfile.TemporaryDirectory() as cache:
             command = [sys.executable, "-m", "labelspace.speed.memory", str(n)]
             done = subprocess.run(
-                command, env={**os.environ, "LABELSPACE_CACHE": cache}, stdout=subprocess.PIPE, text=True, check=True
+                command, env={**os.environ, "LABELSPACE_CACHE": cache}, stdout=subprocess.PIPE, encoding="utf-8", check=True
             )
         found.append(json.loads(done.stdout.splitlines()[-1]))
         own = found[-1]["most_while_training_mb"]["RssAnon"]
