@@ -265,6 +265,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's own need --token")
     c.add_argument("--port", type=int, help="port to listen on (default: the first that is free from 8080 on)")
     c.add_argument("--token", default="", help="a secret that browsers have to know")
+    c.add_argument("--root-path", default="", metavar="PATH", help="the path below which a proxy shows it, such as /lab")
+    c.add_argument(
+        "--forwarded-allow-ips",
+        default="",
+        metavar="IPS",
+        help="proxies whose X-Forwarded headers count; * for all; needs --token",
+    )
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
     c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")
