@@ -270,7 +270,7 @@ def parser() -> argparse.ArgumentParser:
         "--forwarded-allow-ips",
         default="",
         metavar="IPS",
-        help="proxies whose X-Forwarded headers count; * for all; needs --token",
+        help="proxies whose X-Forwarded headers count (* is all)",
     )
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 

@@ -49,7 +49,7 @@ _LOST = """
 
 
 def check_address(host: str, token: str, proxies: Proxies = Proxies()) -> None:
-    """Raises UserError when others could reach the explorer without a token, the token cannot be one, or no proxy is like that."""
+    """Raises UserError when others could reach the explorer without a token, or the token or the proxies cannot be ones."""
     if proxies.root and not is_root(proxies.root):
         raise UserError(f"--root-path {proxies.root!r} is not the path of a page; expected letters and digits as in /lab/faces")
     for one in proxies.trusted:
