@@ -47,6 +47,27 @@ def _nearest(message: str) -> str:
     return f"unknown {what} {given!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
 
 
+def _seed(text: str) -> int:
+    return _below(text, 2**63, low=0)
+
+
+def _count(text: str) -> int:
+    """A number of things, which are listed somewhere; who counts them says what is too few."""
+    return _below(text, 10**9)
+
+
+def _below(text: str, most: int, low: int | None = None) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if number >= most or (low is not None and number < low):
+        raise argparse.ArgumentTypeError(
+            f"{text} is out of range; expected {'0 to' if low == 0 else 'less than'} {most - (low == 0):,}"
+        )
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     from labelspace import __version__
@@ -91,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add("demo", "draw faces, train an LSVAE, edit faces, and print what was achieved", "demo:demo")
     c.add_argument("--out", default="demo", help="run directory (default: demo)")
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0)
     c.add_argument("--quick", action="store_true", help="a small fraction of the training, to see that it runs")
     c.add_argument("--resume", action="store_true", help="go on with an interrupted demo, or only measure a finished one")
 
@@ -103,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled, which is 0)")
     c.add_argument("--steps", type=int, help="the most steps; without --epochs training may be over before")
     c.add_argument("--minutes", type=float, help="the most minutes; without --epochs training may be over before")
-    c.add_argument("--seed", type=int)
+    c.add_argument("--seed", type=_seed)
     c.add_argument("--config", help="config.yaml of another run to take everything from")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
     c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
@@ -127,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--set", action="append", default=[], required=True, metavar="LABEL=VALUE")
     c.add_argument("--point", default="typical", choices=["typical", "prior", "draw"], help="where in the label's block")
     c.add_argument("--others", default="keep", choices=["keep", "zero"], help="what becomes of other labels' blocks")
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0)
     edits(c)
     many(c)
 
@@ -138,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--label", required=True)
     c.add_argument("--donor", dest="donor_option", metavar="IMAGE", help="one donor for many samples: " + sample)
     c.add_argument("--donors", metavar="ADDRESS", help="a donor for each of many samples, drawn from a data set or own split")
-    c.add_argument("--seed", type=int, default=0, help="of the draw of donors")
+    c.add_argument("--seed", type=_seed, default=0, help="of the draw of donors")
     edits(c)
     many(c)
 
@@ -156,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--coordinates", default="", help="one or two, separated by a comma (default: those in which data vary most)"
     )
-    c.add_argument("--steps", type=int, default=7)
+    c.add_argument("--steps", type=_count, default=7)
     c.add_argument("--span", default="prior", help="prior, data, or LOW:HIGH")
     data(c)
     edits(c)
@@ -165,18 +186,20 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", help=sample)
     c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
-    c.add_argument("--rounds", type=int, default=1, help="passes; after the first the filled picture is encoded (default: 1)")
+    c.add_argument(
+        "--rounds", type=_count, default=1, help="passes; after the first the filled picture is encoded (default: 1)"
+    )
     data(c)
     c.add_argument("--out", help="file to write (image)")
 
     c = add("generate", "new samples under labels", "edit:generate")
     c.add_argument("run_directory", metavar="RUN")
     c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
-    c.add_argument("-n", type=int, default=16)
+    c.add_argument("-n", type=_count, default=16)
     c.add_argument(
         "--source", default="codes", choices=["codes", "prior"], help="draw where training codes lie (default), or from priors"
     )
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0)
     c.add_argument(
         "--out", help="a sheet of pictures; or a directory of them, .npz, .csv or .parquet (vectors) with the labels"
     )
@@ -188,7 +211,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", required=True, help="file to write: .npz, .parquet, .csv, or .h5ad for cells of h5ad:FILE")
     c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
     c.add_argument("--draw", action="store_true", help="draws of codes, as the decoder gets them, instead of their means")
-    c.add_argument("--seed", type=int, default=0, help="of the draws")
+    c.add_argument("--seed", type=_seed, default=0, help="of the draws")
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
     c.add_argument("run_directory", metavar="RUN")
@@ -202,8 +225,8 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--group", default="", metavar="NAME", help="keep samples that share this (a person, a patient) in one split"
     )
-    c.add_argument("--seed", type=int, default=0)
-    c.add_argument("--workers", type=int, default=0, help="processes that read or draw images (default: one a core)")
+    c.add_argument("--seed", type=_seed, default=0)
+    c.add_argument("--workers", type=_count, default=0, help="processes that read or draw images (default: one a core)")
 
     c = add(
         "evaluate",
@@ -214,7 +237,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--data", metavar="ADDRESS", help="other data with the same labels (default: the run's)")
     c.add_argument("--split", default="test", choices=["train", "val", "test"], help="which samples (default: test)")
     c.add_argument("--most", type=int, default=10_000, help="at most so many samples (default: 10,000)")
-    c.add_argument("--seed", type=int, default=0, help="of the judge, draws and resampling")
+    c.add_argument("--seed", type=_seed, default=0, help="of the judge, draws and resampling")
 
     c = add(
         "report",
@@ -231,7 +254,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--models", default="all", help="names separated by commas; 'classifier' is a plain one (default: all)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all; of faces Eyeglasses, Beard, Smiling)")
     c.add_argument("--supervision", type=float, default=1.0, metavar="FRACTION", help="hide all other samples' labels")
-    c.add_argument("--seeds", type=int, default=1, help="runs of each model, seeds from 0 (default: 1)")
+    c.add_argument("--seeds", type=_count, default=1, help="runs of each model, seeds from 0 (default: 1)")
     c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled)")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
@@ -242,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     c = add("bench", "measure how fast training and use are here, beside hand-written loops and pythae", "bench:bench")
     c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
-    c.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
+    c.add_argument("--rounds", type=_count, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
     c.add_argument("--out", help="directory of bench.json and bench.md; with --only, others measured there alike are kept")
 
     c = add(
@@ -253,7 +276,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--data", metavar="ADDRESS", help="other data than the recipe's own, or data that it needs (mnist:DIR)")
     c.add_argument("--out", default="reproduced", help="directory of results (default: reproduced)")
     c.add_argument("--runs", default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)")
-    c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
+    c.add_argument("--workers", type=_count, default=0, help="runs at a time (default: one a core, at most four)")
     c.add_argument("--only", default="", metavar="WORDS", help="do only runs described by these words: 'csvae seed 0'")
     c.add_argument(
         "--known", action="append", default=[], metavar="FILE", help="a results.json: its runs count and are not made again"

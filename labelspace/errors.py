@@ -10,6 +10,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _COMMAND = ContextVar("labelspace_command", default=False)
+# What numpy and PyTorch say, in errors of several kinds, of sizes that no memory has and of integers beyond 64 bits.
+_OUT_OF_RANGE = (
+    "array is too big",
+    "Maximum allowed",
+    "Overflow when unpacking",
+    "Storage size calculation overflowed",
+    "expected non-negative integer",
+)
 
 
 class UserError(ValueError):
@@ -73,8 +81,8 @@ def told(error: BaseException) -> str | None:
         return refused(error)
     if isinstance(error, ImportError) and (why := os.strerror(errno.EMFILE)) in said:  # a library that could not be opened
         return f"{why} (ulimit -n says how many may be)"
-    if isinstance(error, OverflowError):
-        return f"a number is out of range: {said}"
+    if isinstance(error, OverflowError) or any(text in said for text in _OUT_OF_RANGE):
+        return f"a number is out of range: {said[:200]}"
     return None
 
 
