@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +54,14 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
     loop = asyncio.new_event_loop()
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        try:
             while part := await reader.read(65536):
                 writer.write(part)
                 await writer.drain()
-        writer.close()
+        except OSError:
+            pass
+        finally:
+            writer.close()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -82,9 +85,9 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
         to_them.write(asked.encode("latin-1"))
         await asyncio.gather(pipe(reader, to_them), pipe(theirs, writer))
 
-    began = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever)  # the browser's own loop runs in this one
     thread.start()
+    began = asyncio.run_coroutine_threadsafe(asyncio.start_server(answer, "127.0.0.1", 0), loop).result()
     try:
         yield f"http://127.0.0.1:{began.sockets[0].getsockname()[1]}/lab/"
     finally:
@@ -95,6 +98,7 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0.1)  # until connections are closed
             loop.stop()
 
         asyncio.run_coroutine_threadsafe(end(), loop)
