@@ -348,6 +348,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> None:
     from labelspace import plugins
 
+    for name in ("set", "label", "labels", "group"):  # what names something in the data; names of files stay as they came
+        if found := getattr(given, name, None):
+            setattr(
+                given, name, surroundings.letters(found) if isinstance(found, str) else list(map(surroundings.letters, found))
+            )
     module, function = given.run.split(":")
     with errors.for_command():
         _early(given)

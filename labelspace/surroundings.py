@@ -76,6 +76,11 @@ def _place_matplotlib() -> None:
     os.environ["MPLCONFIGDIR"] = str((cache.lasting() or cache.temporary()) / "matplotlib")
 
 
+def letters(argument: str) -> str:
+    """A word of the command line as text: under an old locale Python takes its letters apart into bytes."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
 def complain(text: str) -> None:
     """A line on standard error, where that can be written."""
     with suppress(OSError, ValueError, AttributeError):  # full, closed, or absent

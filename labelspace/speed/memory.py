@@ -44,7 +44,7 @@ class Memory(threading.Thread):
 
     @staticmethod
     def now() -> dict[str, float]:
-        lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+        lines = (line.split() for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
         return {line[0][:-1]: int(line[1]) / 1000 for line in lines if line and line[0] in ("RssAnon:", "RssFile:")}
 
     def run(self) -> None:
