@@ -69,7 +69,7 @@ def heavy(seed: int, n: int = 2000) -> Dataset:
 def wine(seed: int) -> Dataset:
     from sklearn.datasets import load_wine
 
-    frame = load_wine(as_frame=True).frame
+    frame: pd.DataFrame = load_wine(as_frame=True).frame  # pyright: ignore[reportAttributeAccessIssue]
     frame["target"] = [f"class {value}" for value in frame["target"]]
     return Dataset.from_frame(frame, ["target"], seed=seed)
 

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 from os.path import expanduser
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from labelspace import errors, surroundings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,8 +28,11 @@ class _Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)\n")
+        surroundings.complain(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)")
         sys.exit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)  # argparse would not tell that it could not be written
 
 
 def _nearest(message: str) -> str:
@@ -41,6 +46,27 @@ def _nearest(message: str) -> str:
         "command" if message.startswith("argument COMMAND") else f"value of {message.split(':')[0].removeprefix('argument ')}"
     )
     return f"unknown {what} {given!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+
+
+def _seed(text: str) -> int:
+    return _below(text, 2**63, low=0)
+
+
+def _count(text: str) -> int:
+    """A number of things, which are listed somewhere; who counts them says what is too few."""
+    return _below(text, 10**9)
+
+
+def _below(text: str, most: int, low: int | None = None) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if number >= most or (low is not None and number < low):
+        raise argparse.ArgumentTypeError(
+            f"{text} is out of range; expected {'0 to' if low == 0 else 'less than'} {most - (low == 0):,}"
+        )
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add("demo", "draw faces, train an LSVAE, edit faces, and print what was achieved", "demo:demo")
     c.add_argument("--out", type=expanduser, default="demo", help="run directory (default: demo)")
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0)
     c.add_argument("--quick", action="store_true", help="a small fraction of the training, to see that it runs")
     c.add_argument("--resume", action="store_true", help="go on with an interrupted demo, or only measure a finished one")
 
@@ -104,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled, which is 0)")
     c.add_argument("--steps", type=int, help="the most steps; without --epochs training may be over before")
     c.add_argument("--minutes", type=float, help="the most minutes; without --epochs training may be over before")
-    c.add_argument("--seed", type=int)
+    c.add_argument("--seed", type=_seed)
     c.add_argument("--config", type=expanduser, help="config.yaml of another run to take everything from")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a model argument or training option")
     c.add_argument("--supervision", type=float, metavar="FRACTION", help="hide the labels of all but this fraction of samples")
@@ -130,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--set", action="append", default=[], required=True, metavar="LABEL=VALUE")
     c.add_argument("--point", default="typical", choices=["typical", "prior", "draw"], help="where in the label's block")
     c.add_argument("--others", default="keep", choices=["keep", "zero"], help="what becomes of other labels' blocks")
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0)
     edits(c)
     many(c)
 
@@ -141,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--label", required=True)
     c.add_argument("--donor", dest="donor_option", metavar="IMAGE", help="one donor for many samples: " + sample)
     c.add_argument("--donors", metavar="ADDRESS", help="a donor for each of many samples, drawn from a data set or own split")
-    c.add_argument("--seed", type=int, default=0, help="of the draw of donors")
+    c.add_argument("--seed", type=_seed, default=0, help="of the draw of donors")
     edits(c)
     many(c)
 
@@ -159,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--coordinates", default="", help="one or two, separated by a comma (default: those in which data vary most)"
     )
-    c.add_argument("--steps", type=int, default=7)
+    c.add_argument("--steps", type=_count, default=7)
     c.add_argument("--span", default="prior", help="prior, data, or LOW:HIGH")
     data(c)
     edits(c)
@@ -168,14 +194,16 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("sample", metavar="IMAGE", help=sample)
     c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
-    c.add_argument("--rounds", type=int, default=1, help="passes; after the first the filled picture is encoded (default: 1)")
+    c.add_argument(
+        "--rounds", type=_count, default=1, help="passes; after the first the filled picture is encoded (default: 1)"
+    )
     data(c)
     c.add_argument("--out", type=expanduser, help="file to write (image)")
 
     c = add("generate", "new samples under labels", "edit:generate")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("--set", action="append", default=[], metavar="LABEL=VALUE")
-    c.add_argument("-n", type=int, default=16)
+    c.add_argument("-n", type=_count, default=16)
     c.add_argument(
         "--source", default="codes", choices=["codes", "prior"], help="draw where training codes lie (default), or from priors"
     )
@@ -185,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
         const=True,
         help="means of what samples with the codes would be; else rows of a table and counts are drawn, as real ones are",
     )
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0)
     c.add_argument(
         "--out",
         type=expanduser,
@@ -201,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
     c.add_argument("--draw", action="store_true", help="draws of codes, as the decoder gets them, instead of their means")
-    c.add_argument("--seed", type=int, default=0, help="of the draws")
+    c.add_argument("--seed", type=_seed, default=0, help="of the draws")
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
@@ -215,8 +243,8 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--group", default="", metavar="NAME", help="keep samples that share this (a person, a patient) in one split"
     )
-    c.add_argument("--seed", type=int, default=0)
-    c.add_argument("--workers", type=int, default=0, help="processes that read or draw images (default: one a core)")
+    c.add_argument("--seed", type=_seed, default=0)
+    c.add_argument("--workers", type=_count, default=0, help="processes that read or draw images (default: one a core)")
 
     c = add(
         "evaluate",
@@ -227,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--data", metavar="ADDRESS", help="other data with the same labels (default: the run's)")
     c.add_argument("--split", default="test", choices=["train", "val", "test"], help="which samples (default: test)")
     c.add_argument("--most", type=int, default=10_000, help="at most so many samples (default: 10,000)")
-    c.add_argument("--seed", type=int, default=0, help="of the judge, draws and resampling")
+    c.add_argument("--seed", type=_seed, default=0, help="of the judge, draws and resampling")
 
     c = add(
         "report",
@@ -244,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--models", default="all", help="names separated by commas; 'classifier' is a plain one (default: all)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all; of faces Eyeglasses, Beard, Smiling)")
     c.add_argument("--supervision", type=float, default=1.0, metavar="FRACTION", help="hide all other samples' labels")
-    c.add_argument("--seeds", type=int, default=1, help="runs of each model, seeds from 0 (default: 1)")
+    c.add_argument("--seeds", type=_count, default=1, help="runs of each model, seeds from 0 (default: 1)")
     c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled)")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
@@ -258,7 +286,7 @@ def parser() -> argparse.ArgumentParser:
     c = add("bench", "measure how fast training and use are here, beside hand-written loops and pythae", "bench:bench")
     c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
-    c.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
+    c.add_argument("--rounds", type=_count, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
     c.add_argument(
         "--out", type=expanduser, help="directory of bench.json and bench.md; with --only, others measured there alike are kept"
     )
@@ -273,7 +301,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--runs", type=expanduser, default="reproduced/runs", help="directory of runs, kept (default: reproduced/runs)"
     )
-    c.add_argument("--workers", type=int, default=0, help="runs at a time (default: one a core, at most four)")
+    c.add_argument("--workers", type=_count, default=0, help="runs at a time (default: one a core, at most four)")
     c.add_argument("--only", default="", metavar="WORDS", help="do only runs described by these words: 'csvae seed 0'")
     c.add_argument(
         "--known",
@@ -290,6 +318,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's own need --token")
     c.add_argument("--port", type=int, help="port to listen on (default: the first that is free from 8080 on)")
     c.add_argument("--token", default="", help="a secret that browsers have to know")
+    c.add_argument("--root-path", default="", metavar="PATH", help="the path below which a proxy shows it, such as /lab")
+    c.add_argument(
+        "--forwarded-allow-ips",
+        default="",
+        metavar="IPS",
+        help="proxies whose X-Forwarded headers count (* is all)",
+    )
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
     c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")
@@ -312,37 +347,48 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code.
 
-    0, 1 (training diverged or lost a process), 2 (a user's mistake), 130 or 143 (asked to end).
+    0, 1 (training diverged or lost a process), 2 (a user's mistake, or something that the machine does not give), 130 or 143
+    (asked to end). Whatever goes wrong outside this program is one line on standard error.
     """
-    given = parser().parse_args(arguments)
-    given.words = list(sys.argv[1:] if arguments is None else arguments)
-    from labelspace import plugins
-    from labelspace.errors import DivergedError, LostError, UserError, for_command, lacks_memory
-
-    module, function = given.run.split(":")
+    given = argparse.Namespace(command="")
     try:
-        with for_command():
-            _early(given)
-            for where in given.plugin:
-                plugins.load(where)
-            getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
-    except (UserError, DivergedError, LostError) as error:
-        sys.stderr.write(f"labelspace {given.command}: {' '.join(str(error).split())}\n")
-        return 2 if isinstance(error, UserError) else 1
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
-            raise
-        sys.stderr.write(
-            f"labelspace {given.command}: not enough memory: {' '.join(str(error).split()) or 'no more could be had'}\n"
-        )
-        return 2
+        try:
+            given = parser().parse_args(arguments)
+            given.words = list(sys.argv[1:] if arguments is None else arguments)
+            _run(given)
+        finally:
+            if sys.stdout is not None and not sys.stdout.closed:
+                sys.stdout.flush()  # while it can still be told that it could not be written
     except KeyboardInterrupt as error:
-        sys.stderr.write(f"labelspace {given.command}: {str(error) or 'interrupted'}\n")
+        surroundings.complain(f"labelspace {given.command}: {str(error) or 'interrupted'}")
         return 128 + getattr(error, "signal", 2)
-    except BrokenPipeError:  # the reader of our output went away (head, less)
-        sys.stderr.close()
-        return 0
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and error.filename in (None, surroundings.STREAMS[1]):
+            return 0  # the reader of our output went away (head, less)
+        said = errors.told(error)
+        if said is None:
+            raise
+        surroundings.complain(f"{f'labelspace {given.command}'.rstrip()}: {said}")
+        return 1 if isinstance(error, errors.DivergedError | errors.LostError) else 2
+    finally:
+        surroundings.leave()
     return 0
+
+
+def _run(given: argparse.Namespace) -> None:
+    from labelspace import plugins
+
+    for name in ("set", "label", "labels", "group"):  # what names something in the data; names of files stay as they came
+        if found := getattr(given, name, None):
+            setattr(
+                given, name, surroundings.letters(found) if isinstance(found, str) else list(map(surroundings.letters, found))
+            )
+    module, function = given.run.split(":")
+    with errors.for_command():
+        _early(given)
+        for where in given.plugin:
+            plugins.load(where)
+        getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
 
 
 def _early(given: argparse.Namespace) -> None:
@@ -350,13 +396,11 @@ def _early(given: argparse.Namespace) -> None:
 
     What cannot be read here is left to those who read it.
     """
-    from labelspace.errors import UserError, unknown
-
     home = getattr(given, "run_directory", None)
     if home is None or home.startswith("hf:"):
         return
     if not Path(home).is_dir():
-        raise UserError(f"no such directory: {home}")
+        raise errors.UserError(f"no such directory: {home}")
     try:
         rows = json.loads((Path(home) / "schema.json").read_text(encoding="utf-8"))["labels"]
         names = [str(row["name"]) for row in rows]
@@ -366,11 +410,12 @@ def _early(given: argparse.Namespace) -> None:
     label = getattr(given, "label", None)
     for name in [*asked, *([label] if label else [])]:
         if name not in names:
-            raise unknown("label", name, names)
+            raise errors.unknown("label", name, names)
 
 
 def run() -> NoReturn:
     """Entry point of the ``labelspace`` program."""
+    surroundings.prepare()
     sys.exit(main())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +12,14 @@ from contextvars import ContextVar
 
 _COMMAND = ContextVar("labelspace_command", default=False)
 _SAID: ContextVar[set[str] | None] = ContextVar("labelspace_said", default=None)
+# What numpy and PyTorch say, in errors of several kinds, of sizes that no memory has and of integers beyond 64 bits.
+_OUT_OF_RANGE = (
+    "array is too big",
+    "Maximum allowed",
+    "Overflow when unpacking",
+    "Storage size calculation overflowed",
+    "expected non-negative integer",
+)
 
 
 class UserError(ValueError):
@@ -60,6 +70,34 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         text in said for text in ("out of memory", "not enough memory", "allocate memory")
     )
+
+
+def told(error: BaseException) -> str | None:
+    """An error that is not the program's own fault, as one line; None for all others.
+
+    These are :class:`UserError` and the like, whatever the operating system refuses (with the path), memory that ran out, and
+    a number that is too large for what it was given for.
+    """
+    said = " ".join(str(error).split())
+    if isinstance(error, UserError | DivergedError | LostError):
+        return said
+    if lacks_memory(error):
+        return f"not enough memory: {said or 'no more could be had'}"
+    if isinstance(error, OSError):
+        return refused(error)
+    if isinstance(error, ImportError) and (why := os.strerror(errno.EMFILE)) in said:  # a library that could not be opened
+        return f"{why} (ulimit -n says how many may be)"
+    if isinstance(error, OverflowError) or any(text in said for text in _OUT_OF_RANGE):
+        return f"a number is out of range: {said[:200]}"
+    return None
+
+
+def refused(error: OSError) -> str:
+    """What the operating system refused and why, with the path where there is one."""
+    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        why += " (ulimit -n says how many may be)"
+    return f"{os.fsdecode(error.filename)}: {why}" if isinstance(error.filename, str | bytes | os.PathLike) else why
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:

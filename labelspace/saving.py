@@ -265,7 +265,9 @@ def _framing(config: dict[str, Any], path: Path) -> Framing:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 

@@ -24,7 +24,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from labelspace.data.store import Progress as Report
 
-err = Console(stderr=True)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # as with any other output
+
+
+err = _Console(stderr=True)
 _EVERY = 15.0  # seconds between two lines of progress where there is no terminal
 
 
@@ -131,4 +137,4 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
         built.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
         built.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(built)
+    _Console(width=None if sys.stdout.isatty() else 160).print(built)

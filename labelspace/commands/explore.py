@@ -16,13 +16,15 @@ def explore(given: argparse.Namespace) -> None:
         import nicegui  # noqa: F401
     except ImportError:
         raise UserError("the explorer needs NiceGUI; install it with: pip install 'labelspace[explorer]'") from None
-    from labelspace.explorer import app
+    from labelspace.explorer import app, guard
     from labelspace.explorer.workbench import Workbench
 
-    app.check_address(given.host, given.token)
+    trusted = tuple(one.strip() for one in given.forwarded_allow_ips.split(",") if one.strip())
+    proxies = guard.Proxies(given.root_path.rstrip("/"), trusted)
+    app.check_address(given.host, given.token, proxies)
     bench = Workbench.open(given.run_directory, given.data)
     listening = app.bind(given.host, given.port)
-    url = app.address(listening, given.host, given.token)
+    url = app.address(listening, given.host, given.token, proxies.root)
 
     def ready() -> None:
         if given.json:
@@ -33,7 +35,7 @@ def explore(given: argparse.Namespace) -> None:
             webbrowser.open(url)
 
     try:
-        app.serve(bench, listening, given.host, given.token, ready)
+        app.serve(bench, listening, given.host, given.token, ready, proxies)
     except KeyboardInterrupt:
         terminal.say("closed")
     finally:

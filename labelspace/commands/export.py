@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labelspace import saving, terminal
 from labelspace.errors import UserError
-from labelspace.export import folder, onnx
+from labelspace.export import onnx
 from labelspace.models.base import Model
 from labelspace.storage import hub
 from labelspace.training.fit import open_data as open_run_data
@@ -53,6 +53,8 @@ def _samples(given: argparse.Namespace, model: Model):
 def _hub(given: argparse.Namespace) -> None:
     if given.private and not given.push:
         raise UserError("--private goes with --push NAME")
+    from labelspace.export import folder  # its card has tables of the report's, which imports matplotlib
+
     name = (given.push or "").rpartition("/")[2]
     written = folder.export(given.run_directory, given.out, name=name, license=given.license, overwrite=given.overwrite)
     url = hub.push(written, given.push, given.private) if given.push else ""

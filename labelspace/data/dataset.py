@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _FEW = 5  # samples of a class
 _LISTED = 8
+_MEASURED = 10  # samples of a split from which on it matters whether a class is among them
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -743,7 +744,7 @@ class Dataset:
                     rows = self.splits.get(split, np.zeros(0, int))
                     there = np.unique(self.values[rows[self.observed[rows, i]], i]).astype(int)
                     gone = [repr(label.format(float(v))) for v in np.flatnonzero(counts) if v not in there]
-                    if gone and len(rows) >= len(label.values) and len(self.observed) >= len(SPLITS) * len(label.values):
+                    if gone and len(rows) >= max(_MEASURED, len(label.values)):
                         notes.append(f"label {label.name!r}: no sample in the {split} split is of {_some(gone)}")
                 if few:
                     notes.append(

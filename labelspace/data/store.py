@@ -33,9 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.data import paths
 from labelspace.errors import UserError, option
-from labelspace.storage import files, locks
+from labelspace.storage import cache, files, locks
 
 FORMAT = 1
 _CHUNK = 64  # rows that a worker draws between two looks at the clock
@@ -53,13 +52,6 @@ DRAWERS = {
 }
 
 Progress = Callable[[int, int], None]
-
-
-def cache_directory() -> Path:
-    """Where stores are kept: ``$LABELSPACE_CACHE``, else ``labelspace`` in the user's cache directory."""
-    if given := os.environ.get("LABELSPACE_CACHE"):
-        return paths.own(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelspace"
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ def build(
     """
     text = json.dumps([FORMAT, drawer, arguments, list(shape), rows.dtype.str, list(rows.shape), fingerprint])
     key = hashlib.sha256(text.encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()[:20]
-    home = cache_directory() / f"{name}-{key}"
+    home = cache.place(f"{name}-{key}")
     asked, found = _WATCHED.get() or (0, [])
     began, drawn = time.monotonic(), 0
     if not home.exists():
@@ -157,7 +149,7 @@ def remembered(what: str, make: Callable[[], tuple[dict[str, Any], bool]]) -> di
         what: everything that determines them.
         make: finds them out, and says whether they may be kept.
     """
-    file = cache_directory() / "surveys" / f"{hashlib.sha256(what.encode(errors='surrogateescape')).hexdigest()[:20]}.json"
+    file = cache.place("surveys") / f"{hashlib.sha256(what.encode(errors='surrogateescape')).hexdigest()[:20]}.json"
     with suppress(UserError):  # absent, or damaged
         return files.read_json(file)
     found, keep = make()
@@ -176,7 +168,7 @@ def discard(built: Built) -> None:
 
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
-        meta = json.loads((home / "store.json").read_text())
+        meta = json.loads((home / "store.json").read_text(encoding="utf-8"))
         x = np.load(home / "x.npy", mmap_mode="r", allow_pickle=False)
         failures = {int(k): str(v) for k, v in meta["failures"].items()}
         shape = (shape[0] - len(failures), *shape[1:])
@@ -218,13 +210,13 @@ def _build(
                 _begin(home, rows, shape, job)
             todo = [start for start in range(0, len(rows), _CHUNK) if start not in done]
             drawn = sum(min(_CHUNK, len(rows) - start) for start in todo)
-            (work / "todo.json").write_text(json.dumps(todo))
+            (work / "todo.json").write_text(json.dumps(todo), encoding="utf-8")
             if todo:
                 _run_workers(work, len(rows), max(1, min(workers, len(todo))), lock, progress)
             failures = {row: why for chunk in _done(work) for row, why in chunk.failures.items()}
             _close_ranks(work, sorted(failures))
             finished = work / "finished.json"
-            finished.write_text(json.dumps({"format": FORMAT, "failures": failures}))
+            finished.write_text(json.dumps({"format": FORMAT, "failures": failures}), encoding="utf-8")
             finished.rename(work / "store.json")
         for file in work.iterdir():
             if file.name not in ("x.npy", "store.json"):
@@ -245,7 +237,7 @@ def _begin(home: Path, rows: np.ndarray, shape: tuple[int, ...], job: dict) -> N
         try:
             work.mkdir()
             np.save(work / "rows.npy", rows, allow_pickle=False)
-            (work / "job.json").write_text(json.dumps(job))
+            (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
             x = np.lib.format.open_memmap(work / "x.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *shape))
             del x
             if hasattr(os, "posix_fallocate"):  # better to know now than after an hour that the disk is too small
@@ -280,7 +272,7 @@ def _done(work: Path) -> list[_Chunk]:
     """What a build has on disk, by its own notes; the last line may be cut short."""
     found = []
     try:
-        for line in (work / "done.jsonl").read_text().split("\n")[:-1]:
+        for line in (work / "done.jsonl").read_text(encoding="utf-8").split("\n")[:-1]:
             for start, rows, failures in json.loads(line):
                 found.append(_Chunk(start, rows, {int(row): why for row, why in failures.items()}))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
@@ -307,7 +299,7 @@ def _resumed(work: Path, shape: tuple[int, ...]) -> set[int]:
 def _note(work: Path, chunks: list[_Chunk]) -> None:
     """Replaces the notes of a build."""
     rest = work / "rest.jsonl"
-    rest.write_text(json.dumps([(chunk.start, chunk.rows, chunk.failures) for chunk in chunks]) + "\n")
+    rest.write_text(json.dumps([(chunk.start, chunk.rows, chunk.failures) for chunk in chunks]) + "\n", encoding="utf-8")
     rest.rename(work / "done.jsonl")
 
 
@@ -348,9 +340,9 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
     try:
         for i, file in enumerate(errors):
             with file.open("wb") as stderr:  # no pipe: nobody would empty it while libraries fill it with their warnings
-                pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True, "pass_fds": (lock,)}
+                pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "encoding": "utf-8", "pass_fds": (lock,)}
                 processes.append(subprocess.Popen([*command, str(i)], env=environment, **pipes))
-        with selectors.DefaultSelector() as selector, (work / "done.jsonl").open("a") as notes:
+        with selectors.DefaultSelector() as selector, (work / "done.jsonl").open("a", encoding="utf-8") as notes:
             for process in processes:
                 selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
             while selector.get_map():
@@ -371,7 +363,7 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
                         f"a process that was building {work.name[1:]} was killed by signal {-process.returncode}; what is "
                         f"done is kept, and the next build goes on from there; fewer {option('workers')} need less memory"
                     )
-                said = file.read_text(errors="replace").strip().splitlines()
+                said = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 last = said[-1] if said else f"a worker ended with code {process.returncode}"
                 raise UserError(last.removeprefix("labelspace.errors.UserError: "))
     finally:
@@ -388,8 +380,8 @@ def resolve(drawer: str) -> Callable[..., np.ndarray]:
 
 
 def _work(work: Path, workers: int, index: int) -> None:
-    job = json.loads((work / "job.json").read_text())
-    todo = json.loads((work / "todo.json").read_text())[index::workers]
+    job = json.loads((work / "job.json").read_text(encoding="utf-8"))
+    todo = json.loads((work / "todo.json").read_text(encoding="utf-8"))[index::workers]
     rows = np.load(work / "rows.npy", mmap_mode="r", allow_pickle=False)
     x = np.lib.format.open_memmap(work / "x.npy", mode="r+")
     draw = resolve(job["drawer"])

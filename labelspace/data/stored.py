@@ -13,7 +13,7 @@ import numpy as np
 
 from labelspace.data import images, store
 from labelspace.data.images import Background, Crop, Framing, Survey
-from labelspace.errors import UserError
+from labelspace.errors import UserError, refused
 
 _MOST_CORRUPT = 0.01
 
@@ -98,6 +98,8 @@ def _stamp(home: Path, name: str, where: Callable[[], str]) -> str:
         found = os.stat(os.path.join(home, name))
         if name and stat.S_ISREG(found.st_mode):
             return f"{found.st_size},{found.st_mtime_ns}"
+    except PermissionError as error:
+        raise UserError(f"{where()}: {refused(error)}") from None
     except (OSError, ValueError):  # ValueError: a name that no file can have
         pass
     raise UserError(f"{where()}: no such file {name!r} in {home}") from None

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import Split
-from labelspace.data.store import Progress, cache_directory
+from labelspace.data.store import Progress
 from labelspace.errors import UserError
 from labelspace.evaluation.probing import chunks
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.metrics import Score, balanced, statistic
 from labelspace.models.networks import mlp
-from labelspace.storage import tensorfiles
+from labelspace.storage import cache, tensorfiles
 
 FORMAT = 3
 _STEPS, _BATCH = 600, 128  # of training, about
@@ -109,7 +109,7 @@ def train(data: Dataset, *, epochs: int = 0, seed: int = 0, balanced: bool = Fal
     rows = data.rows("train")
     probe = np.ascontiguousarray(data.x[rows[:64]]).tobytes() + data.values[rows].tobytes() + data.observed[rows].tobytes()
     key = hashlib.sha256(what.encode() + probe).hexdigest()[:20]
-    file = cache_directory() / f"judge-{key}.safetensors"
+    file = cache.place(f"judge-{key}.safetensors")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = Judge(data.shape, data.schema, data.likelihood)

@@ -18,6 +18,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation.judge import Judge
 from labelspace.labels import Schema
 from labelspace.metrics import Score, column_means, mean
+from labelspace.precision import as_double_on_cpu
 
 
 def hit_rate(judge: Judge, edited: Tensor, label: str, wanted: Tensor) -> Score:
@@ -97,13 +98,13 @@ def side_effect_matrix(schema: Schema, edits: Mapping[str, Edited]) -> dict[str,
 
 def _side_effect_row(schema: Schema, edit: Edited) -> dict[str, dict[str, Score]]:
     verdicts = [schema.distribution(raw).mode() for raw in (edit.before, edit.after)]
-    flips = (verdicts[0] != verdicts[1]).double()
-    direction = 1.0 if edit.direction is None else edit.direction
+    flips = as_double_on_cpu(verdicts[0] != verdicts[1])
+    direction = 1.0 if edit.direction is None else edit.direction.cpu()
     columns: dict[tuple[str, str], Tensor] = {}
     for i, (label, start) in enumerate(zip(schema, _first_parameter(schema).values(), strict=True)):
-        before, after = (raw[:, start : start + label.parameters].double() for raw in (edit.before, edit.after))
+        before, after = (as_double_on_cpu(raw[:, start : start + label.parameters]) for raw in (edit.before, edit.after))
         if label.kind == "categorical":
-            read = verdicts[0][:, i : i + 1].long()
+            read = verdicts[0][:, i : i + 1].long().cpu()
             change = _class_log_odds(after, read) - _class_log_odds(before, read)
             columns[label.name, "signed"] = change
         else:
@@ -163,9 +164,9 @@ def identity_cost(original: Tensor, edited: Tensor, region: Tensor) -> Score:
     if original.shape != edited.shape or region.shape != expected:
         shapes = [tuple(part.shape) for part in (original, edited, region)]
         raise UserError(f"original, edited and region have shapes {shapes}; expected two alike and a region without channels")
-    error = (original - edited).double() ** 2
+    error = as_double_on_cpu(original - edited) ** 2
     error = error.mean(1) if original.ndim == 4 else error
-    outside = ~region.flatten(1)
+    outside = ~region.flatten(1).cpu()
     pixels = outside.sum(1)
     if not pixels.any():
         raise UserError("the regions cover every sample whole; expected something outside: raise threshold or lower dilation")

@@ -8,6 +8,7 @@ from torch import Tensor
 from labelspace.errors import UserError
 from labelspace.labels import LabelDistribution
 from labelspace.metrics import Score, prediction
+from labelspace.precision import as_double_on_cpu
 
 
 def labels(distribution: LabelDistribution, values: Tensor, observed: Tensor, seed: int = 0) -> dict[str, dict[str, Score]]:
@@ -27,7 +28,7 @@ def labels(distribution: LabelDistribution, values: Tensor, observed: Tensor, se
         raise UserError(f"{given}; expected (n, {len(table)}), a column for each label of the distribution")
     for i, (name, columns) in enumerate(table.items()):
         known = observed[:, i].cpu().numpy().astype(bool)
-        truth = values[:, i].cpu().double().numpy()[known]
+        truth = as_double_on_cpu(values[:, i]).numpy()[known]
         if len(truth) < 2:
             continue
         if distribution.schema[name].discrete:

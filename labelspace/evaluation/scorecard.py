@@ -41,7 +41,6 @@ from labelspace import interventions
 from labelspace.blocks import Block, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import Split
-from labelspace.data.store import cache_directory
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
 from labelspace.evaluation import classifier, edits
@@ -55,7 +54,7 @@ from labelspace.labels import Label, Schema, categorical, continuous
 from labelspace.metrics import precision_recall, real_halves
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
-from labelspace.storage import files
+from labelspace.storage import cache, files
 
 FIGURES = (
     "read as set",
@@ -558,7 +557,7 @@ def _classified(train: Dataset, data: Dataset, seed: int, steps: int) -> dict[st
     what = json.dumps([3, steps, train.address, data.address, data.schema.to_json(), data.shape, len(train), len(data), seed])
     rows = train.rows("train")
     key = hashlib.sha256(what.encode() + train.values[rows].tobytes() + train.observed[rows].tobytes()).hexdigest()[:20]
-    file = cache_directory() / f"classifier-{key}.json"
+    file = cache.place(f"classifier-{key}.json")
     if file.exists():
         return files.read_json(file)
     network = Network().narrowed(data.shape)

@@ -41,6 +41,7 @@ from labelspace.metrics import (
     two_sample_auc,
 )
 from labelspace.models.base import Model
+from labelspace.precision import as_double_on_cpu
 
 Tell = Callable[[str], None]
 
@@ -304,7 +305,7 @@ def _likelihood(model: Model, data: Dataset, rows: np.ndarray, seed: int, left_o
     for part in chunks(rows):
         x = data.samples(part)
         errors.append(((reconstructed(model, data, part) - x) ** 2).flatten(1).nanmean(1))
-        flat = x.flatten(1).double()
+        flat = as_double_on_cpu(x.flatten(1))
         sums, squares = sums + flat.nansum(0), squares + (flat**2).nansum(0)
         counts = counts + (~flat.isnan()).sum(0)
     variance = (squares / counts - (sums / counts) ** 2).nanmean()  # type: ignore[union-attr]

@@ -216,7 +216,7 @@ def _start(name: str, scale: Scale, address: str, i: int, home: Path, workers: i
     files.write_json(home / f"{name}.task.json", task)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-m", "labelspace.experiments.worker", str(home / f"{name}.task.json")]
-    with (home / f"{name}.log").open("w") as log:
+    with (home / f"{name}.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
@@ -258,7 +258,11 @@ def _epochs(job: jobs.Job) -> int:
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    lines = (
+        [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        if log.exists()
+        else []
+    )
     return lines[-1].strip() if lines else "it ended without a word"
 
 

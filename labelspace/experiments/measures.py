@@ -13,7 +13,6 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
-from labelspace.data.store import cache_directory
 from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
@@ -21,7 +20,7 @@ from labelspace.evaluation.probing import best_probe, chosen, probes, reconstruc
 from labelspace.evaluation.units import units
 from labelspace.metrics import diversity, mean, morphology
 from labelspace.models.base import Model
-from labelspace.storage import tensorfiles
+from labelspace.storage import cache, tensorfiles
 
 
 def reconstruction_error(model: Model, data: Dataset, rows: np.ndarray) -> float:
@@ -111,7 +110,7 @@ def digit_shapes(data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Thickness, slant and width of digits, ``(n, 3)``; measured once and kept in the cache. NaN where nothing is drawn."""
     images = np.ascontiguousarray(data.x[rows])
     key = hashlib.sha256(images.tobytes() + str((morphology.FORMAT, images.shape)).encode()).hexdigest()[:20]
-    file = cache_directory() / f"morphology-{key}.safetensors"
+    file = cache.place(f"morphology-{key}.safetensors")
     if file.exists():
         return tensorfiles.read(file)[0]["shapes"].numpy()
     shapes = shapes_of(torch.from_numpy(images), ["thickness", "slant", "width"])

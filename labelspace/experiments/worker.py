@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from labelspace import surroundings
 from labelspace.errors import DivergedError, UserError
 from labelspace.experiments import jobs, source
 from labelspace.experiments.recipes import load
@@ -30,6 +31,7 @@ def work(task: dict) -> None:
 
 def main() -> int:
     """Exit code 0, or 2 with one line on standard error."""
+    surroundings.prepare()
     try:
         work(files.read_json(Path(sys.argv[1])))
     except (UserError, DivergedError) as error:

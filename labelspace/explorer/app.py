@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 import socket
@@ -17,7 +18,7 @@ from nicegui import ui
 
 from labelspace.errors import UserError
 from labelspace.explorer import uploads
-from labelspace.explorer.guard import Guard, is_loopback
+from labelspace.explorer.guard import Guard, Proxies, is_loopback, is_root
 from labelspace.explorer.page import Page, picture
 from labelspace.explorer.workbench import Workbench
 
@@ -25,10 +26,41 @@ FIRST_PORT = 8080
 _PORTS = 20
 _SLOW = 0.01  # seconds for one decoded sample, above which all cores are used
 _SLACK = 1_000_000  # bytes that a form takes around the file in it
+# Said by the page itself, with nothing that has to be fetched: what could not be fetched may be what is wrong.
+_LOST = """
+<div id="unreachable" role="alert" hidden>
+  <strong>This page cannot talk to its server.</strong>
+  What lies between them, such as a proxy, does not pass on what is asked of <code></code>: it has to pass on WebSockets
+  (<code>Upgrade</code>, <code>Connection</code>) or plain requests there, and the <code>Host</code> header. Below a path, start
+  the explorer with <code>--root-path</code>; behind a proxy that sends <code>X-Forwarded-Host</code>, with
+  <code>--forwarded-allow-ips</code>.
+</div>
+<script>
+(() => {
+  const began = Date.now(), told = document.getElementById("unreachable");
+  const timer = setInterval(() => {
+    told.hidden = Boolean(window.did_handshake) || Date.now() - began < 5000;
+    told.querySelector("code").textContent = (window.path_prefix || "") + "/_nicegui_ws/";
+    if (window.did_handshake) clearInterval(timer);
+  }, 250);
+})();
+</script>
+"""
 
 
-def check_address(host: str, token: str) -> None:
-    """Raises UserError when others could reach the explorer without a token, or the token cannot be one."""
+def check_address(host: str, token: str, proxies: Proxies = Proxies()) -> None:
+    """Raises UserError when others could reach the explorer without a token, or the token or the proxies cannot be ones."""
+    if proxies.root and not is_root(proxies.root):
+        raise UserError(f"--root-path {proxies.root!r} is not the path of a page; expected letters and digits as in /lab/faces")
+    for one in proxies.trusted:
+        try:
+            ipaddress.ip_network("0.0.0.0/0" if one == "*" else one, strict=False)
+        except ValueError:
+            raise UserError(
+                f"--forwarded-allow-ips {one!r} is not an address or network; expected 10.0.0.7, 10.0.0.0/8 or *"
+            ) from None
+    if proxies.trusted and not token:
+        raise UserError("--forwarded-allow-ips lets a proxy's users in, so it needs --token with a secret of your choice")
     if not is_loopback(host) and not token:
         raise UserError(f"--host {host} can be reached from other machines, so it needs --token with a secret of your choice")
     if token and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
@@ -64,13 +96,13 @@ def bind(host: str, port: int | None) -> socket.socket:
     raise UserError(f"port {port} of {host} cannot be used ({problem}); choose another with --port")
 
 
-def address(listening: socket.socket, host: str, token: str) -> str:
+def address(listening: socket.socket, host: str, token: str, root: str = "") -> str:
     """The address to open in a browser."""
     host = host.strip("[]")
     if listening.getsockname()[0] in ("0.0.0.0", "::"):  # all addresses of this machine; none of them is called that
         host = _outgoing(listening.family)
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    return f"http://{name}:{listening.getsockname()[1]}{root}/" + (f"?token={token}" if token else "")
 
 
 def _outgoing(family: int) -> str:
@@ -118,7 +150,10 @@ def application(bench: Workbench) -> FastAPI:
     def index(sample: str = "") -> None:
         ui.add_css(style)
         ui.colors(primary="#2d5fa6", dark="#1c2027", dark_page="#14171c", warning="#8a4b08")
-        Page(bench, lambda row: f"/samples/{key}/{row}.png", sample)
+        ui.add_body_html(_LOST)
+        request = ui.context.client.request
+        root = request.headers.get("x-forwarded-prefix", "") if request else ""  # see Guard
+        Page(bench, lambda row: f"{root}/samples/{key}/{row}.png", sample)
 
     for element in (ui.button, ui.menu_item):
         element.default_props("no-caps")
@@ -147,7 +182,14 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
-def serve(bench: Workbench, listening: socket.socket, host: str, token: str, ready: Callable[[], None]) -> None:
+def serve(
+    bench: Workbench,
+    listening: socket.socket,
+    host: str,
+    token: str,
+    ready: Callable[[], None],
+    proxies: Proxies = Proxies(),
+) -> None:
     """Serves a run until it is interrupted.
 
     Args:
@@ -156,11 +198,19 @@ def serve(bench: Workbench, listening: socket.socket, host: str, token: str, rea
         host: the host that it listens on.
         token: what browsers have to show, empty for none.
         ready: called when the server answers.
+        proxies: what shows the explorer to others.
     """
     settle_threads(bench)
     cookie = f"labelspace-{listening.getsockname()[1]}"
-    guarded = Guard(application(bench), token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie)
-    config = uvicorn.Config(guarded, log_level="warning", lifespan="on", timeout_graceful_shutdown=1, server_header=False)
+    guarded = Guard(application(bench), token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie, proxies)
+    config = uvicorn.Config(
+        guarded,
+        log_level="warning",
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+        server_header=False,
+        proxy_headers=False,  # the guard reads them
+    )
     with warnings.catch_warnings():
         # NiceGUI looks at every object there is when it starts, deprecated ones of torch among them.
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")

@@ -61,7 +61,9 @@ class Explorer:
         return f'<iframe src="{html.escape(self.url)}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc"></iframe>'
 
 
-def explore(run: str | Path | Fitted, data: Any = None, *, port: int | None = None, browser: bool = False) -> Explorer:
+def explore(
+    run: str | Path | Fitted, data: Any = None, *, port: int | None = None, browser: bool = False, root_path: str = ""
+) -> Explorer:
     """Explores a run: in a notebook the explorer is shown in the cell.
 
     Args:
@@ -69,6 +71,7 @@ def explore(run: str | Path | Fitted, data: Any = None, *, port: int | None = No
         data: an address or what :func:`labelspace.open` takes, where the run cannot open its data itself.
         port: to listen on, on this machine only; by default the first that is free from 8080 on.
         browser: also open it in a browser.
+        root_path: the path below which a proxy shows it, such as ``/proxy/8080``.
 
     Raises:
         UserError: no such run, data that do not fit, or the explorer's extra is not installed.
@@ -86,8 +89,9 @@ def explore(run: str | Path | Fitted, data: Any = None, *, port: int | None = No
             address = f"npz:{opened.save(Path(kept.name) / 'data.npz')}"
         command += ["--data", address]
     command += ["--port", str(port)] if port else []
-    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    command += ["--root-path", root_path] if root_path else []
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:  # a pipe that nobody reads would fill
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8")
         assert process.stdout is not None
         said = ""
         for line in process.stdout:  # an object of JSON, over several lines

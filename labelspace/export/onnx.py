@@ -21,6 +21,8 @@ import contextlib
 import io
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -161,12 +163,7 @@ def export(
     Raises:
         UserError: ONNX is not installed, or a graph cannot be made or differs from PyTorch (it is named).
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"ONNX needs onnx, onnxscript and onnxruntime ({error}); pip install 'labelspace[export]'") from None
+    onnxruntime = _runtime()
     model = model.eval().cpu()
     about: dict[str, Any] = {
         "format": 1,
@@ -194,6 +191,32 @@ def export(
             }
         files.write_json(home / ABOUT, about)
     return about
+
+
+def _runtime() -> Any:
+    """onnxruntime, which tells nobody what it is used for: unless it is asked before it is imported, it keeps a record of its
+    use in the home directory. Where the program has imported it already, it is left as it is.
+
+    Raises:
+        UserError: what ONNX needs is not installed.
+    """
+    before = os.environ.get("ORT_DISABLE_TELEMETRY")
+    imported = "onnxruntime" in sys.modules
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"ONNX needs onnx, onnxscript and onnxruntime ({error}); pip install 'labelspace[export]'") from None
+    finally:
+        if before is None:
+            del os.environ["ORT_DISABLE_TELEMETRY"]
+        else:
+            os.environ["ORT_DISABLE_TELEMETRY"] = before
+    if not imported and hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def _ours(path: Path) -> list[str]:

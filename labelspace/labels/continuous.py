@@ -13,6 +13,7 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.labels.label import Label
+from labelspace.precision import as_double_on_cpu
 
 _LARGEST = float(np.finfo(np.float32).max)
 _LEAST_LOG_SCALE = -4.0  # of a distribution, in the label's own standard deviations
@@ -117,7 +118,7 @@ class Continuous(Label):
 
     def table(self, parameters: Tensor) -> dict[str, np.ndarray]:
         """The mean and the sd, ``(n,)``, in the label's own unit."""
-        mean, log_scale = parameters.detach().cpu().double().numpy().T
+        mean, log_scale = as_double_on_cpu(parameters.detach()).numpy().T
         return {"mean": mean * self.scale + self.mean + self.origin, "sd": np.exp(log_scale) * self.scale}
 
     def moment_matched(self, values: Tensor, log_p: Tensor) -> Tensor:

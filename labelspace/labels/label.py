@@ -14,6 +14,7 @@ from torch import Tensor
 
 from labelspace.errors import UserError
 from labelspace.labels.marks import is_missing
+from labelspace.precision import as_double_on_cpu
 
 Kind = Literal["binary", "categorical", "continuous"]
 
@@ -156,7 +157,7 @@ class Label:
 
     def table(self, parameters: Tensor) -> dict[str, np.ndarray]:
         """Value name -> probability ``(n,)``."""
-        p = self.log_table(parameters).exp().detach().cpu().double().numpy()
+        p = as_double_on_cpu(self.log_table(parameters).exp().detach()).numpy()
         return {name: p[:, k] for k, name in enumerate(self.values)}
 
     def from_log_table(self, log_p: Tensor) -> Tensor:

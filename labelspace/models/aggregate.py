@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from labelspace.blocks import Block, Blocks, Latents
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema
+from labelspace.precision import as_double_on_cpu
 
 _NARROWEST = 1e-2  # standard deviation of the codes of a value
 
@@ -60,8 +61,9 @@ class AggregatePosterior(nn.Module):
             for i, block in enumerate(self.blocks):
                 if block.name in without:
                     continue
-                mean, variance = posterior[block.name].mean.double(), posterior[block.name].scale.double() ** 2
-                f = self._predictors(block, values.double(), observed)
+                mean, scale = (as_double_on_cpu(part) for part in (posterior[block.name].mean, posterior[block.name].scale))
+                variance = scale**2
+                f = self._predictors(block, as_double_on_cpu(values), observed.cpu())
                 if block.label is None:
                     square = mean.T @ mean + torch.diag(variance.sum(0))
                 elif self.schema[block.label].discrete:
@@ -81,7 +83,7 @@ class AggregatePosterior(nn.Module):
                 covariance = second / count[0] - torch.outer(mean, mean)
                 # codes may lie in fewer dimensions than the block has
                 jitter = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
-                factor = torch.linalg.cholesky(covariance + jitter * torch.eye(len(mean), device=mean.device))
+                factor = torch.linalg.cholesky(covariance + jitter * torch.eye(len(mean)))
                 found = {"mean": mean, "factor": factor}
             elif self.schema[label].discrete:
                 mean = first / count

@@ -66,6 +66,7 @@ from labelspace.models.parts import (
     stack_blocks,
     ungroup,
 )
+from labelspace.precision import widest
 
 _REACH, _NODES = 6.0, 161  # the grid of the quadrature, in standard deviations of q(z_i | x), and its points
 
@@ -278,7 +279,7 @@ class CCVAE(Model):
             chosen = torch.multinomial(tilt.detach().reshape(n * labels, k), 1, generator=generator).view(n, labels, 1, 1)
             return points.gather(2, chosen.expand(n, labels, 1, size))[:, :, 0]
         # Far tails are cut off (a thousandth of the draws moves): there the gradient is a ratio of tiny numbers.
-        exact = torch.float32 if points.device.type == "mps" else torch.float64
+        exact = widest(points.device)
         level = torch.rand(n, labels, 1, generator=generator, device=points.device).to(exact) * 0.999 + 0.0005
         mass = tilt.to(exact)
         below = mass.cumsum(2) - mass  # at the left edge of each point's cell

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from matplotlib.figure import Figure
 
 from labelspace import glossary
 from labelspace.reporting.colours import COLOURS, INK, INK_ON_DARK, ON_DARK
-from labelspace.reporting.figures import render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EMPTY = frozenset({"meta", "link", "img", "br", "hr"})
 # The page may show pictures that it carries and use its own style; nothing else: no script, no form, no network.
@@ -96,6 +97,8 @@ def picture(figures: Sequence[tuple[Figure, str]], caption: Content = None) -> H
 
 def _image(figure: Figure, alt: str) -> Html:
     """A vector picture that the page carries; its text follows the page's light or dark background."""
+    from labelspace.reporting.figures import render  # imports matplotlib, which pages without figures do without
+
     svg = render(figure, "svg", background="none", cut=False).decode()
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     if size is None:

@@ -44,7 +44,7 @@ class Memory(threading.Thread):
 
     @staticmethod
     def now() -> dict[str, float]:
-        lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+        lines = (line.split() for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
         return {line[0][:-1]: int(line[1]) / 1000 for line in lines if line and line[0] in ("RssAnon:", "RssFile:")}
 
     def run(self) -> None:
@@ -102,7 +102,7 @@ def of_stores(sizes: tuple[int, ...], tell: Callable[[str], None]) -> dict[str, 
         with tempfile.TemporaryDirectory() as cache:
             command = [sys.executable, "-m", "labelspace.speed.memory", str(n)]
             done = subprocess.run(
-                command, env={**os.environ, "LABELSPACE_CACHE": cache}, stdout=subprocess.PIPE, text=True, check=True
+                command, env={**os.environ, "LABELSPACE_CACHE": cache}, stdout=subprocess.PIPE, encoding="utf-8", check=True
             )
         found.append(json.loads(done.stdout.splitlines()[-1]))
         own = found[-1]["most_while_training_mb"]["RssAnon"]

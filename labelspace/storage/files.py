@@ -19,6 +19,8 @@ from typing import Any
 from labelspace.errors import UserError, option
 from labelspace.storage import locks
 
+SURROGATES = "backslashreplace"  # how UTF-8 shows the bytes of a file's name that are no text
+
 
 def write(path: Path, content: bytes | str, kept: Path | None = None) -> None:
     """Writes a file atomically: after a crash at any moment the old or the new content is there, never a mixture.
@@ -32,7 +34,7 @@ def write(path: Path, content: bytes | str, kept: Path | None = None) -> None:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
     with replacing(path, kept) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode(errors=SURROGATES) if isinstance(content, str) else content)
 
 
 @contextmanager
@@ -184,7 +186,9 @@ def read_json(path: Path) -> Any:
         return from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
         raise UserError(f"{path} is damaged or not JSON: {error}") from None
 
 

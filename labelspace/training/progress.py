@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from labelspace import terminal
 from labelspace.errors import UserError
 from labelspace.terminal import Lines
 
@@ -153,7 +154,7 @@ class Terminal(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or terminal.err
         self._progress: Progress | None = None
         self._task = None
         self._lines = Lines(self.console)

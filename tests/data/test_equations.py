@@ -107,12 +107,12 @@ def test_data_without_factors_have_no_truth() -> None:
 def test_an_album_is_a_folder_of_pictures_of_all_kinds_with_a_number_among_its_labels() -> None:
     from PIL import Image
 
-    from labelspace.data.store import cache_directory
+    from labelspace.storage import cache
 
     data = ls.open("album:n=60,size=16", seed=3)
     assert data.shape == (3, 16, 16)
     assert [label.kind for label in data.schema] == ["binary", "binary", "binary", "continuous"]
-    home = next(cache_directory().glob("album-*-60-3"))
+    home = next(cache.directory().glob("album-*-60-3"))
     kinds = []
     for file in home.iterdir():
         if file.suffix != ".csv":

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import labelspace
-from labelspace.data import store
 from labelspace.data.dataset import Dataset
 from labelspace.data.synthetic.faces import FACTORS, draw, faces, sample_factors
+from labelspace.storage import cache
 
 pytest.importorskip("skia")
 pytest.importorskip("python_avatars")
@@ -223,7 +223,7 @@ def test_a_small_picture_shows_the_same_face_as_a_large_one():
 
 
 def test_opening_again_builds_nothing_and_is_quick(data: Dataset):
-    home = store.cache_directory()
+    home = cache.directory()
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.name.startswith(("x.npy", "store.json"))}
     calls: list[tuple[int, int]] = []
     began = time.process_time()

@@ -114,7 +114,7 @@ def test_labels_are_classes_and_booleans_and_the_rest_is_noted(tmp_path: Path):
     some = pd.Categorical([("none", "drug", "both")[i % 3] for i in range(CELLS)])
     named = labelspace.open(f"h5ad:{cells(tmp_path / 'n.h5ad', obs={'type': some})}", ["type"])
     assert "none" in named.schema["type"].classes
-    assert any("'none' (" in note and "missing=type:none" in note for note in named.notes) is False
+    assert any("'none' (" in note and "missing=type:none" in note for note in named.notes)
 
 
 def test_cells_of_a_donor_stay_together(tmp_path: Path):

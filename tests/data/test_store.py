@@ -20,6 +20,7 @@ from PIL import Image
 
 from labelspace.data import store
 from labelspace.errors import UserError
+from labelspace.storage import cache as user_cache
 from labelspace.storage import locks
 
 SHAPE = (1, 8, 8)
@@ -343,13 +344,13 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
 
 def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("LABELSPACE_CACHE", str(tmp_path / "mine"))
-    assert store.cache_directory() == tmp_path / "mine"
+    assert user_cache.directory() == tmp_path / "mine"
     monkeypatch.delenv("LABELSPACE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert store.cache_directory() == tmp_path / "xdg" / "labelspace"
+    assert user_cache.directory() == tmp_path / "xdg" / "labelspace"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert store.cache_directory() == tmp_path / ".cache" / "labelspace"
+    assert user_cache.directory() == tmp_path / ".cache" / "labelspace"
 
 
 def test_concurrent_builds_find_the_same_finished_store(cache: Path, rows: np.ndarray):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import io
@@ -35,6 +36,74 @@ playwright.expect.set_options(timeout=15_000)  # a machine may be busy
 
 CHROMIUM = shutil.which("chromium") or ("/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)")
+
+
+# -- proxies ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool = True) -> Iterator[str]:
+    """A reverse proxy that shows a server below /lab; yields its address.
+
+    Args:
+        target: host and port of the server.
+        keeps: whether it asks for /lab/x, or for x alone.
+        websockets: whether it passes them on.
+        talks: whether it passes on what pages say to their server.
+    """
+    loop = asyncio.new_event_loop()
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while part := await reader.read(65536):
+                writer.write(part)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except (asyncio.IncompleteReadError, OSError):
+            writer.close()
+            return
+        method, path, rest = head.split(" ", 2)
+        upgrade = "upgrade: websocket" in head.lower()
+        if not path.startswith("/lab/") or (upgrade and not websockets) or ("/_nicegui_ws/" in path and not talks):
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            writer.close()
+            return
+        lines = rest.split("\r\n")
+        if not upgrade:  # one request a connection
+            lines = [line for line in lines[:-2] if not line.lower().startswith("connection:")] + ["Connection: close", "", ""]
+        asked = f"{method} {path if keeps else path.removeprefix('/lab')} " + "\r\n".join(lines)
+        host, port = target.split(":")
+        theirs, to_them = await asyncio.open_connection(host, int(port))
+        to_them.write(asked.encode("latin-1"))
+        await asyncio.gather(pipe(reader, to_them), pipe(theirs, writer))
+
+    thread = threading.Thread(target=loop.run_forever)  # the browser's own loop runs in this one
+    thread.start()
+    began = asyncio.run_coroutine_threadsafe(asyncio.start_server(answer, "127.0.0.1", 0), loop).result()
+    try:
+        yield f"http://127.0.0.1:{began.sockets[0].getsockname()[1]}/lab/"
+    finally:
+
+        async def end() -> None:
+            began.close()
+            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0.1)  # until connections are closed
+            loop.stop()
+
+        asyncio.run_coroutine_threadsafe(end(), loop)
+        thread.join()
+        loop.close()
 
 
 # -- servers and pages ------------------------------------------------------------------------------------------------
@@ -535,3 +604,41 @@ def test_everything_fits_and_has_a_name(faces: str, tab: Callable[..., Page], wi
         assert box["width"] > 150
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
+
+
+# -- behind a proxy ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def below_lab(faces_run: Path) -> Iterator[str]:
+    """Host and port of an explorer that is shown below /lab."""
+    with server(faces_run, "--root-path", "/lab") as url:
+        assert url.endswith("/lab/")
+        yield url.split("/")[2]
+
+
+@pytest.mark.parametrize(("keeps", "websockets"), [(True, True), (False, True), (True, False)])
+def test_a_proxy_shows_it_below_a_path(below_lab: str, tab: Callable[..., Page], keeps: bool, websockets: bool) -> None:
+    with proxy(below_lab, keeps=keeps, websockets=websockets) as url:
+        page = tab(url)
+        page.wait_for_function("[...document.querySelectorAll('.gallery img')].some((image) => image.naturalWidth > 0)")
+        second = page.locator(".gallery [data-id]").nth(1)
+        name = second.get_attribute("aria-label") or second.inner_text()
+        before = page.locator(".compare h2").inner_text()
+        second.click()
+        playwright.expect(page.locator(".compare h2")).not_to_have_text(before)
+        assert name
+        assert page.locator("#unreachable").is_hidden()
+        page.close()
+
+
+def test_a_page_that_cannot_talk_to_its_server_says_so(below_lab: str, browser, tmp_path: Path) -> None:
+    with proxy(below_lab, talks=False) as url:
+        page = browser.new_page()
+        page.goto(url)
+        playwright.expect(page.locator("#unreachable")).to_be_visible()
+        said = page.locator("#unreachable").inner_text()
+        assert "/lab/_nicegui_ws/" in said
+        assert "--root-path" in said
+        page.screenshot(path=tmp_path / "unreachable.png")
+        page.close()

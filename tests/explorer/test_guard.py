@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ pytest.importorskip("nicegui")
 
 from labelspace.errors import UserError
 from labelspace.explorer.app import address, bind, check_address
-from labelspace.explorer.guard import Guard, is_loopback
+from labelspace.explorer.guard import Guard, Proxies, is_loopback
 
 
 async def _inside(scope, receive, send) -> None:
@@ -29,7 +30,16 @@ async def _inside(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": b"inside"})
 
 
-def ask(guard: Guard, *, path: str = "/", query: str = "", kind: str = "http", body: tuple[bytes, ...] = (b"",), **headers):
+def ask(
+    guard: Guard,
+    *,
+    path: str = "/",
+    query: str = "",
+    kind: str = "http",
+    body: tuple[bytes, ...] = (b"",),
+    peer: str = "127.0.0.1",
+    **headers,
+):
     """The first message that a request is answered with."""
     sent: list[dict] = []
     parts = [{"type": "http.request", "body": part, "more_body": i + 1 < len(body)} for i, part in enumerate(body)]
@@ -44,6 +54,7 @@ def ask(guard: Guard, *, path: str = "/", query: str = "", kind: str = "http", b
     scope = {
         "type": kind,
         "path": path,
+        "client": (peer, 1),
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }
@@ -120,3 +131,47 @@ def test_ports() -> None:
     for host, port, said in (("127.0.0.1", 70_000, "not a port"), ("no-such-host.invalid", 0, "not an address")):
         with pytest.raises(UserError, match=said):
             bind(host, port)
+
+
+async def _shown(scope, receive, send) -> None:
+    """An application that says how a request reached it."""
+    prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode()
+    await send({"type": "http.response.start", "status": 200, "headers": [], "said": (prefix, scope["path"])})
+
+
+def test_a_path_is_taken_off_and_handed_on() -> None:
+    below = Guard(_shown, "", True, 1000, "c", Proxies("/lab"))
+    for path, seen in {"/lab/a": "/a", "/a": "/a", "/lab": "/", "/lab/": "/", "/laboratory": "/laboratory"}.items():
+        assert ask(below, path=path)["said"] == ("/lab", seen)
+
+
+def test_what_proxies_say_counts_only_where_they_are_trusted() -> None:
+    said: dict[str, Any] = {"x_forwarded_host": "lab.example", "x_forwarded_prefix": "/mine", "origin": "https://lab.example"}
+    assert ask(Guard(_shown, "", True, 1000, "c"), **said)["status"] == 403
+    assert ask(Guard(_shown, "", True, 1000, "c"), x_forwarded_prefix="/mine")["said"] == ("", "/")
+    trusting = Guard(_shown, "secret-token", True, 1000, "c", Proxies("", ("10.0.0.0/8",)))
+    assert ask(trusting, peer="10.1.2.3", cookie="c=secret-token", **said)["said"] == ("/mine", "/")
+    assert ask(trusting, peer="11.1.2.3", cookie="c=secret-token", **said)["status"] == 403
+    assert ask(trusting, peer="10.1.2.3", **said)["status"] == 401
+    bent = {**said, "x_forwarded_prefix": '/"><script>'}
+    assert ask(trusting, peer="10.1.2.3", cookie="c=secret-token", **bent)["said"] == ("", "/")
+    let_in = ask(trusting, peer="10.1.2.3", path="/a", query="token=secret-token", x_forwarded_proto="https", **said)
+    headers = dict(let_in["headers"])
+    assert headers[b"location"] == b"/mine/a"
+    assert b"; Secure" in headers[b"set-cookie"]
+    assert b"Path=/mine;" in headers[b"set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "token", "said"),
+    [
+        (Proxies("lab"), "", "--root-path"),
+        (Proxies("//evil.example"), "", "--root-path"),
+        (Proxies("/lab/../x"), "", "--root-path"),
+        (Proxies("", ("nobody",)), "secret-token", "--forwarded-allow-ips"),
+        (Proxies("", ("*",)), "", "--token"),
+    ],
+)
+def test_proxies_that_cannot_be_are_refused(proxies: Proxies, token: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_address("127.0.0.1", token, proxies)

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelspace.data import store
 from labelspace.data.dataset import Dataset
 from labelspace.data.sources import folder
 from labelspace.data.synthetic.faces import faces
 from labelspace.errors import UserError
-from labelspace.storage import files
+from labelspace.storage import cache, files
 
 _FORMAT = 1
 _LABELS = ("Eyeglasses", "Beard", "Wearing_Hat")
@@ -29,7 +28,7 @@ def open(address: str, seed: int, progress=None, n: int = 2_000, size: int = 32)
     """
     if n < 10:
         raise UserError(f"album needs n >= 10, got {n}")
-    home = store.cache_directory() / f"album-{_FORMAT}-{n}-{seed}"
+    home = cache.place(f"album-{_FORMAT}-{n}-{seed}")
     if not home.exists():
         with files.filling(home, os.listdir, overwrite=True) as new:  # another process may be filling it, with the same
             _write(new, n, np.random.default_rng(seed))
@@ -57,5 +56,5 @@ def _write(home: Path, n: int, rng: np.random.Generator) -> None:
         name = f"{i:05d}.{kind}"
         picture.convert(mode).save(home / name)
         rows.append([name, *values[i].astype(int), f"{light[i]:.4f}"])
-    with (home / "labels.csv").open("w", newline="") as file:
+    with (home / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["file", *_LABELS, "light"], *rows])

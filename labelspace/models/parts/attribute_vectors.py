@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from labelspace.data.batches import Batch
 from labelspace.labels import Schema
+from labelspace.precision import as_double_on_cpu
 
 
 class AttributeVectors(nn.Module):
@@ -37,9 +38,9 @@ class AttributeVectors(nn.Module):
         sums = torch.zeros(4, width, size, dtype=torch.float64)  # per feature: sum fz, sum f, sum z, sum f^2
         counts = torch.zeros(width, 1, dtype=torch.float64)
         for batch in batches:
-            z = encode(batch).cpu().double()
-            seen = batch.observed.cpu()[:, owner].double()
-            f = self.schema.features(batch.values).cpu().double() * seen
+            z = as_double_on_cpu(encode(batch))
+            seen = as_double_on_cpu(batch.observed)[:, owner]
+            f = as_double_on_cpu(self.schema.features(batch.values)) * seen
             sums += torch.stack(
                 [f.T @ z, f.sum(0)[:, None].expand(-1, size), seen.T @ z, (f**2).sum(0)[:, None].expand(-1, size)]
             )
