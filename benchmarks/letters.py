@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from labelspace import interventions
 from labelspace.data import store
 from labelspace.data.dataset import Dataset, as_float
 from labelspace.data.truth import FactorGrid
+from labelspace.errors import OutsideData
 from labelspace.metrics import r_squared
 from labelspace.metrics.morphology import measure
 from labelspace.models.base import Model
@@ -133,6 +135,7 @@ def evaluate(model: Model, kept: Measured) -> dict[str, Any]:
     x, labels = kept.x, kept.labels
     sums: dict[str, list[np.ndarray]] = {}
     read: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {axis: [] for axis in READING}
+    warnings.simplefilter("ignore", OutsideData)  # some letters are asked for that training did not have
     for axis, value, true, areas in kept.edits:
         made = interventions.set(model, x, {axis: value}, labels).x
         detailed = interventions.set(model, x, {axis: value}, labels, keep_detail=True).x.clamp(0, 1)

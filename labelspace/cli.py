@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
-        surroundings.complain(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)")
+        errors.aside(f"{self.prog}: {_nearest(message)} (see {self.prog} --help)")
         sys.exit(2)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -360,7 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout is not None and not sys.stdout.closed:
                 sys.stdout.flush()  # while it can still be told that it could not be written
     except KeyboardInterrupt as error:
-        surroundings.complain(f"labelspace {given.command}: {str(error) or 'interrupted'}")
+        errors.aside(f"labelspace {given.command}: {str(error) or 'interrupted'}")
         return 128 + getattr(error, "signal", 2)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and error.filename in (None, surroundings.STREAMS[1]):
@@ -368,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = errors.told(error)
         if said is None:
             raise
-        surroundings.complain(f"{f'labelspace {given.command}'.rstrip()}: {said}")
+        errors.aside(f"{f'labelspace {given.command}'.rstrip()}: {said}")
         return 1 if isinstance(error, errors.DivergedError | errors.LostError) else 2
     finally:
         surroundings.leave()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 _COMMAND = ContextVar("labelspace_command", default=False)
@@ -127,10 +128,14 @@ def note(text: str) -> None:
     if said is None:
         warnings.warn(text, OutsideData, stacklevel=2)
     elif text not in said:
-        from labelspace import terminal
-
         said.add(text)
-        terminal.say(f"note: {text}")
+        aside(f"note: {text}")
+
+
+def aside(text: str) -> None:
+    """A line on standard error, where that can be written."""
+    with suppress(OSError, ValueError, AttributeError):  # full, closed, or absent
+        sys.stderr.write(text + "\n")
 
 
 def option(name: str, value: str = "") -> str:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,6 @@ def _place_matplotlib() -> None:
 def letters(argument: str) -> str:
     """A word of the command line as text: under an old locale Python takes its letters apart into bytes."""
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-
-
-def complain(text: str) -> None:
-    """A line on standard error, where that can be written."""
-    with suppress(OSError, ValueError, AttributeError):  # full, closed, or absent
-        sys.stderr.write(text + "\n")
 
 
 def leave() -> None:

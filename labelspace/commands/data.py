@@ -6,14 +6,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from labelspace import terminal
 from labelspace.data import sources, store
 from labelspace.data.dataset import Dataset
+from labelspace.data.reading import TITLES, Reading
 from labelspace.errors import UserError
 from labelspace.models.base import Model
 from labelspace.training.trained import Trained
 
 _MOST_SHOWN = 40
+_MEASURED = 2000  # samples that variances are of
 
 
 def data(given: argparse.Namespace) -> None:
@@ -130,7 +134,28 @@ def _print(found: Dataset) -> None:
         rows.append((label["name"], label["kind"], values, f"{label['missing']:,}"))
     terminal.table(["label", "kind", "values", "missing"], rows)
     if "variables" in about:
-        _print_variables(about["variables"])
+        named = about["variables"]
+        if len(named) > _MOST_SHOWN:
+            spread = np.nanvar(found.x[:_MEASURED], 0)
+            named = [named[i] for i in np.argsort(-np.nan_to_num(spread), kind="stable")]
+            print("\ncolumns by their variance, the largest first")
+        _print_variables(named)
+    if found.reading is not None and found.reading.columns:
+        print_reading(found.reading)
+
+
+def print_reading(reading: Reading) -> None:
+    """What the columns were read as; of many those that say more than that."""
+    rows = reading.rows()
+    shown = (
+        rows if len(rows) <= _MOST_SHOWN else [row for row in rows if row[3] or row[4] or row[1] == "left out"][:_MOST_SHOWN]
+    )
+    if not shown:
+        return
+    print()
+    terminal.table(TITLES, shown)
+    if len(rows) > len(shown):
+        print(f"and {len(rows) - len(shown):,} more columns; --json shows all")
 
 
 def _print_variables(variables: list[dict]) -> None:

@@ -25,6 +25,8 @@ from labelspace.training.progress import Terminal
 from labelspace.training.run import Run, read_config
 from labelspace.training.trackers import logger
 
+_MOST_SHOWN = 40  # columns
+
 
 def train(given: argparse.Namespace) -> None:
     """Trains a model, or goes on with a run."""
@@ -76,6 +78,9 @@ def train(given: argparse.Namespace) -> None:
         terminal.say(yaml.safe_dump(resolved, sort_keys=False).rstrip())
     for note in data.notes:
         terminal.say(f"note: {note}")
+    if data.reading is not None and not given.json:
+        for line in data.reading.lines(_MOST_SHOWN):
+            terminal.say(line)
     for line in taken.lines() if taken else ():
         terminal.say(f"from {source}: {line}")
     names = [*given.logger, *(["tensorboard"] if given.tensorboard and "tensorboard" not in given.logger else [])]

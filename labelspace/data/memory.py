@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from labelspace.data import frames, images, paths, tabular
+from labelspace.data import frames, images, paths, tabular, vectors
 from labelspace.data.cells import Column, plain
 from labelspace.data.dataset import Dataset
 from labelspace.data.reading import Asked, Columns, Reading, asked_for, read_labels
@@ -69,6 +69,9 @@ def from_arrays(
     samples, notes, framing = _samples(name, x)
     n = len(samples)
     variables, likelihood = _variables(name, samples, names)
+    if samples.ndim == 2:
+        samples, origins = vectors.counted_from(name, samples, like)
+        variables = vectors.named([variable.name for variable in variables], samples.shape[1], origins)
     if variables and bool(np.isnan(samples).any()):
         notes.append(
             f"{int(np.isnan(samples).sum()):,} cells of x are NaN and read as missing: the columns are those of a table"
@@ -315,9 +318,7 @@ def _samples(name: str, x: Any) -> tuple[np.ndarray, list[str], images.Framing]:
     if 0 in array.shape:
         raise UserError(f"{name}: x has shape {array.shape}, so there is nothing in it")
     if array.ndim == 2:
-        _check_precision(name, array)
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(array, np.float32), [], images.Framing()
+        return array, [], images.Framing()
     if array.ndim not in (3, 4):
         raise UserError(
             f"{name}: x has shape {array.shape}; expected (n, d) numbers, or pictures (n, h, w), (n, h, w, channels) or "
@@ -374,31 +375,6 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
             where = f"row {int(at[0]) + 1}" + (f", column {int(at[1]) + 1}" if len(at) > 1 else "")
             raise UserError(f"{name}, {where}: {entry!r} ({type(entry).__name__}) is not a number")
     return np.array([np.nan if entry is None else float(entry) for entry in flat]).reshape(array.shape)
-
-
-def _check_precision(name: str, x: np.ndarray) -> None:
-    """Raises UserError for a column whose numbers float32 cannot hold or cannot tell apart."""
-    if x.dtype.kind not in "fiu" or x.dtype.itemsize < 4:
-        return
-    wide = x.astype(np.float64)
-    large = np.abs(wide) > np.finfo(np.float32).max
-    large &= np.isfinite(wide)
-    if large.any():
-        row, column = np.argwhere(large)[0]
-        raise UserError(
-            f"{name}, row {row + 1}, column {column + 1}: {wide[row, column]:g} is larger than single precision holds"
-        )
-    with np.errstate(invalid="ignore"):
-        finite = np.where(np.isfinite(wide), wide, np.nan)
-        known = np.isfinite(wide).any(axis=0)
-        centre, spread = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        centre[known], spread[known] = np.nanmean(finite[:, known], 0), np.nanstd(finite[:, known], 0)
-    bad = np.flatnonzero((spread > 0) & (spread < 1e-6 * np.abs(centre)))
-    if len(bad):
-        raise UserError(
-            f"{name}: column {bad[0] + 1} varies by {spread[bad[0]]:.2g} around {centre[bad[0]]:.9g}, less than single "
-            "precision can hold; subtract what is common"
-        )
 
 
 def _variables(name: str, x: np.ndarray, names: Sequence[str]) -> tuple[tuple[Variable, ...], str]:

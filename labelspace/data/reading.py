@@ -148,6 +148,13 @@ class Reading:
         """As plain data, ready for JSON."""
         return {"columns": [asdict(column) for column in self.columns], "notes": list(self.notes)}
 
+    def lines(self, most: int) -> list[str]:
+        """A line a column, for at most so many; doubts apart."""
+        shown = [
+            f"column {name}: {use}, {kind}" + (f"; missing: {gone}" if gone else "") for name, use, kind, gone, _ in self.rows()
+        ]
+        return shown[:most] + ([f"and {len(shown) - most:,} more columns"] if len(shown) > most else [])
+
     def __repr__(self) -> str:
         lines = [
             *self.notes,

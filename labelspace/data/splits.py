@@ -33,7 +33,8 @@ def drawn_splits(schema: Schema, values: np.ndarray, observed: np.ndarray, seed:
     """Random splits in each of which every class has a sample, where it has three and the split has room.
 
     Where a split has none of such a class, it gets one of the split that has most of them, in exchange for a sample whose
-    classes it has more of. Else they are those of :func:`random_splits`.
+    classes it has more of; of a class with fewer samples the training split has one. Else they are those of
+    :func:`random_splits`.
 
     Args:
         schema: the labels.
@@ -52,9 +53,9 @@ def drawn_splits(schema: Schema, values: np.ndarray, observed: np.ndarray, seed:
         if label.discrete
         for value in range(len(label.values))
     ]
-    members = [rows for rows in members if len(rows) >= len(SPLITS)]
+    members = [rows for rows in members if len(rows)]
     for rows in sorted(members, key=len):
-        for place in range(len(SPLITS)):
+        for place in range(len(SPLITS) if len(rows) >= len(SPLITS) else 1):  # SPLITS[0] is training
             counts = np.bincount(home[rows], minlength=len(SPLITS))
             if counts[place]:
                 continue

@@ -31,7 +31,6 @@ def work(task: dict) -> None:
 
 def main() -> int:
     """Exit code 0, or 2 with one line on standard error."""
-    surroundings.prepare()
     try:
         work(files.read_json(Path(sys.argv[1])))
     except (UserError, DivergedError) as error:
@@ -41,4 +40,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    surroundings.prepare()
     sys.exit(main())

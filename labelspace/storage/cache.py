@@ -11,6 +11,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from labelspace.errors import aside
+
 
 def directory() -> Path:
     """Where new things are kept."""
@@ -48,11 +50,9 @@ def _made() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def _tell() -> None:
-    from labelspace import terminal
-
     usual = _usual()
     why = "there is no home directory" if usual is None else f"{usual} cannot be written"
-    terminal.say(f"{why}: the cache is a temporary one; name a directory in LABELSPACE_CACHE to keep it")
+    aside(f"{why}: the cache is a temporary one; name a directory in LABELSPACE_CACHE to keep it")
 
 
 def _usual() -> Path | None:

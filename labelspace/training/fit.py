@@ -92,6 +92,8 @@ def fit(
             if not resume:
                 Run.create(out)  # again: another process may have been quicker
                 run.write_config(configuration(model, data, options))
+                if data.reading is not None and data.reading.columns:
+                    run.write_reading(data.reading.to_dict())
             if not (run.home / "environment.json").exists():
                 run.write_environment(
                     seed=options.seed,

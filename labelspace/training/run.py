@@ -4,6 +4,7 @@
 ``config.yaml``              the resolved configuration: data address, model and its arguments, training options
 ``schema.json``              the labels
 ``variables.json``           what the entries of vectors are called, where the data say so
+``reading.json``             what the columns of the data were read as, where they have columns
 ``config.json``              what makes the model again
 ``model.safetensors``        the best model
 ``metrics.jsonl``            one line an epoch: every term, training and validation
@@ -91,6 +92,9 @@ class Run:
 
     def write_config(self, config: dict[str, Any]) -> None:
         files.write(self.home / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def write_reading(self, reading: dict[str, Any]) -> None:
+        files.write_json(self.home / "reading.json", reading)
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration. Raises UserError when the directory holds no run."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,8 @@ from labelspace.labels import Schema
 from labelspace.variables import Described, Variable
 
 _ENTRIES = 20_000_000  # of a dense piece of the matrix that is read at once
+_LARGEST_LOG = 15.0  # of 1 + a count, scaled to ten thousand or a million a cell
+_SMALLEST = (1, 2, 3, 4, 5)  # counts that the smallest entry of a cell may stand for
 _TOTAL = 10_000  # what a cell's counts are scaled to sum up to before their logarithm, when genes are compared
 
 
@@ -55,7 +58,8 @@ def open(
         like: a trained model that the cells are for: its genes are read, in its order.
         layer: a layer to read instead of X.
         raw: read ``raw`` instead of X.
-        counts: whether entries are counts: "true", "false", or "auto" (whether all are whole numbers >= 0).
+        counts: whether entries are counts: "true", "false", or "auto" (whether all are whole numbers >= 0). Of ``raw``, and
+            where it is "true", logarithms of scaled counts are turned back into counts.
         genes: keep so many genes, those whose values vary most over the training cells; 0 keeps all. Of counts compared are the
             variances of log(1 + 10,000 count / total of the cell), of other entries those of the entries themselves.
         kinds, missing, classes: of columns of obs, as of ``table``.
@@ -66,25 +70,40 @@ def open(
     """
     file = paths.own(path)
     _check_options(layer, raw, genes)
-    cells = _read(file)
+    asked = parse_asked(kinds, missing, "", classes)
+    with _damage(file):
+        cells = _read(file)
+        try:
+            return dataset(
+                file,
+                cells,
+                address,
+                seed,
+                labels=labels,
+                group=group,
+                like=like,
+                progress=progress,
+                layer=layer,
+                raw=raw,
+                counts=counts,
+                genes=genes,
+                asked=asked,
+            )
+        finally:
+            if cells.file is not None:
+                cells.file.close()
+
+
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Makes one line of whatever a file that is something else makes of its reader, now or when it is looked into."""
     try:
-        return dataset(
-            file,
-            cells,
-            address,
-            seed,
-            labels=labels,
-            group=group,
-            like=like,
-            progress=progress,
-            layer=layer,
-            raw=raw,
-            counts=counts,
-            genes=genes,
-            asked=parse_asked(kinds, missing, "", classes),
-        )
-    finally:
-        cells.file.close()
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{file} cannot be read as cells by genes: {type(error).__name__} {why}") from None
 
 
 def _check_options(layer: str, raw: bool, genes: int) -> None:
@@ -125,8 +144,11 @@ def dataset(
     """
     _check_options(layer, raw, genes)
     matrix, var_names = _matrix(file, cells, layer, raw)
+    found_counts = ""
+    if counts == "true" or (counts == "auto" and raw):
+        matrix, found_counts = _recovered(file, matrix)
     schema, values, observed, reading = _labels(file, cells, labels, group, like, asked or Asked())
-    notes = [*reading.notes, *reading.summary()]
+    notes = [*reading.notes, *reading.summary(), *([found_counts] if found_counts else [])]
     ids = _unique(cells.obs_names, "cells", notes)
     names = _unique(var_names, "genes", notes)
     n = len(ids)
@@ -153,7 +175,7 @@ def dataset(
     else:
         kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
         variables = tuple(Variable(str(name), "count" if found["counts"] else "continuous") for name in names[kept])
-    x = _dense(matrix, kept, progress)
+    x = _dense(file, matrix, kept, progress)
     if len(kept) < len(names) and like is None:
         data = replace(data, notes=(*data.notes, f"the {len(kept):,} most variable of {len(names):,} genes are kept"))
     return replace(data, x=x, variables=variables, likelihood="negative-binomial" if found["counts"] else "")
@@ -165,14 +187,12 @@ def _read(file: Path) -> Any:
         import anndata
     except ImportError:
         raise UserError("h5ad files need anndata: pip install 'labelspace[bio]'") from None
-    paths.file(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about files of older versions, which are read all the same
-            return anndata.read_h5ad(file, backed="r")
-    except Exception as error:  # whatever a file that is something else makes of the reader
-        why = " ".join(str(error).split())[:200]
-        raise UserError(f"{file} cannot be read as h5ad: {type(error).__name__} {why}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about files of older versions, which are read all the same
+        if file.is_dir() and file.suffix == ".zarr":
+            return anndata.read_zarr(file)
+        paths.file(file)
+        return anndata.read_h5ad(file, backed="r")
 
 
 def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
@@ -194,25 +214,91 @@ def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, A
             matrix, names = None, ()
     if matrix is None:
         raise UserError(f"{file} has no X; name a layer: {', '.join(cells.layers) or 'there is none'}")
+    if hasattr(matrix, "group"):
+        _check_pointers(file, matrix)
     if getattr(matrix, "format", "") == "csc" and hasattr(matrix, "to_memory"):
         matrix = matrix.to_memory()
     if scipy.sparse.issparse(matrix):
-        matrix = matrix.tocsr()
+        matrix = _checked(file, matrix).tocsr()
     if matrix.dtype.kind not in "fiub":
         raise UserError(f"{file}: the matrix holds {matrix.dtype}, not numbers")
+    if matrix.shape[1] != len(names):
+        raise UserError(
+            f"{file} is damaged: the matrix has {matrix.shape[1]:,} columns and there are {len(names):,} names of genes"
+        )
     if 0 in matrix.shape:
         raise UserError(f"{file}: the matrix has shape {tuple(matrix.shape)}; expected cells and genes")
     return matrix, names
 
 
-def _pieces(matrix: Any) -> Iterator[tuple[int, Any]]:
+def _check_pointers(file: Path | str, matrix: Any) -> None:
+    """Raises UserError where a sparse matrix on disk says of its rows or columns what cannot be, before anything follows it."""
+    pointers, entries = np.asarray(matrix.group["indptr"]), len(matrix.group["indices"])
+    major = matrix.shape[0] if matrix.format == "csr" else matrix.shape[1]
+    wrong = len(pointers) != major + 1 or pointers[0] != 0 or pointers[-1] != entries or bool((np.diff(pointers) < 0).any())
+    if wrong or len(matrix.group["data"]) != entries:
+        raise UserError(f"{file} is damaged: the pointers of its sparse matrix do not fit its {entries:,} entries")
+
+
+def _checked(file: Path | str, matrix: Any) -> Any:
+    """A sparse matrix whose every index is one of it. Raises UserError otherwise: C code writes wherever an index says."""
+    try:
+        matrix.check_format(full_check=True)
+    except (ValueError, AttributeError) as error:
+        if isinstance(error, AttributeError):
+            return matrix  # of a format without indices of its own
+        raise UserError(f"{file} is damaged: its sparse matrix has an index that is not in it ({error})") from None
+    return matrix
+
+
+def _recovered(file: Path | str, matrix: Any) -> tuple[Any, str]:
+    """The counts that a matrix of their logarithms stands for, and a note; the matrix and "" where it does not.
+
+    In each cell log(1 + c u) has counts c in a unit u of the cell's own: the smallest entry is that of a count of one, or of a
+    few, and all others are whole multiples of it.
+    """
+    import scipy.sparse
+
+    parts, changed = [], False
+    for _, piece in _pieces(file, matrix):
+        rows: Any = scipy.sparse.csr_matrix(piece).astype(np.float64)
+        rows.eliminate_zeros()
+        whole = bool((rows.data == np.round(rows.data)).all())
+        if not whole:
+            if rows.data.min(initial=0) < 0 or rows.data.max(initial=0) > _LARGEST_LOG:
+                return matrix, ""
+            for start, end in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+                counted = _counted(np.expm1(rows.data[start:end]))
+                if counted is None:
+                    return matrix, ""
+                rows.data[start:end] = counted
+            changed = True
+        parts.append(rows.astype(np.float32))
+    if not changed:
+        return matrix, ""
+    return scipy.sparse.vstack(parts, "csr"), "counts are recovered from their logarithms; counts=false takes these as they are"
+
+
+def _counted(scaled: np.ndarray) -> np.ndarray | None:
+    """Counts of one cell that were scaled by a number; None where they are no multiples of one."""
+    if not len(scaled):
+        return scaled
+    for smallest in _SMALLEST:
+        whole = np.round(scaled * (smallest / scaled.min()))
+        counted = scaled * (whole.sum() / scaled.sum())  # the unit from all entries, which may be rounded
+        if bool((np.abs(counted - whole) <= np.minimum(0.3, 0.02 + 2e-3 * whole)).all()):
+            return whole
+    return None
+
+
+def _pieces(file: Path | str, matrix: Any) -> Iterator[tuple[int, Any]]:
     """The matrix in pieces of rows, as float32: the first row's index, and a sparse (CSR) or dense array."""
     import scipy.sparse
 
     step = max(1, _ENTRIES // matrix.shape[1])
     for start in range(0, matrix.shape[0], step):
         piece = matrix[start : start + step]
-        yield start, (piece if scipy.sparse.issparse(piece) else np.asarray(piece)).astype(np.float32)
+        yield start, (_checked(file, piece) if scipy.sparse.issparse(piece) else np.asarray(piece)).astype(np.float32)
 
 
 def _column(file: Path | str, cells: Any, name: str) -> Column:
@@ -288,7 +374,7 @@ def _measure(
     if like is not None and like.variables:
         counts = "true" if all(variable.kind == "count" for variable in like.variables) else "false"
     plain, log = _Moments(matrix.shape[1]), _Moments(matrix.shape[1])
-    for start, piece in _pieces(matrix):
+    for start, piece in _pieces(file, matrix):
         stored = piece.data if hasattr(piece, "indptr") else piece
         whole = (stored >= 0) & (stored == np.round(stored))
         if counts == "true" and not whole.all():
@@ -368,11 +454,11 @@ def _check_memory(file: Path | str, cells: int, genes: int) -> None:
         )
 
 
-def _dense(matrix: Any, kept: np.ndarray, progress: Any) -> np.ndarray:
+def _dense(file: Path | str, matrix: Any, kept: np.ndarray, progress: Any) -> np.ndarray:
     """The kept columns as ``(n, genes)`` float32."""
     n, whole = matrix.shape[0], len(kept) == matrix.shape[1] and bool((np.diff(kept) == 1).all())
     x = np.empty((n, len(kept)), np.float32)
-    for start, piece in _pieces(matrix):
+    for start, piece in _pieces(file, matrix):
         part = piece if whole else piece[:, kept]
         x[start : start + part.shape[0]] = part.toarray() if hasattr(part, "indptr") else part
         if progress is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from labelspace import variables
-from labelspace.data import paths
+from labelspace.data import paths, vectors
 from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import Framing
@@ -27,7 +27,7 @@ from labelspace.storage import files
 _GROUP = "group."
 
 
-def open(address: str, seed: int, path: str, progress=None) -> Dataset:
+def open(address: str, seed: int, path: str, like: variables.Described | None = None, progress=None) -> Dataset:
     """Reads ``x`` (vectors of any number type, or uint8 / [0, 1] images, channels first or last) and the labels.
 
     Every other array of the archive is a label, one entry a sample: numbers or texts, NaN or ``''`` missing; kinds are
@@ -58,7 +58,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         raise UserError(f"{file} cannot be read as a NumPy archive of plain arrays: {error}") from None
     if "x" not in arrays:
         raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")
-    x = _samples(file, arrays.pop("x"))
+    x, origins = _samples(file, arrays.pop("x"), "variables" in arrays or "columns" in arrays, like)
     likelihood = _table(file, x, arrays.pop("columns")) if "columns" in arrays else ""
     split, ids = arrays.pop("split", None), arrays.pop("ids", None)
     known, named = _text(arrays, "schema"), _text(arrays, "variables")
@@ -89,7 +89,7 @@ def open(address: str, seed: int, path: str, progress=None) -> Dataset:
         splits = {name: np.flatnonzero(split == name) for name in SPLITS}
     names = None if ids is None else ids.astype(str)
     keys = {name: column.astype(str) for name, column in keys.items()}
-    described = _variables(file, x, named) if named is not None else ()
+    described = _variables(file, x, named) if named is not None else vectors.named([], x.shape[1], origins)
     return Dataset(
         address,
         x,
@@ -207,9 +207,12 @@ def _table(file: Path, x: np.ndarray, kinds: np.ndarray) -> str:
     return f"table({','.join(map(str, columns))})"
 
 
-def _samples(file: Path, x: np.ndarray) -> np.ndarray:
+def _samples(
+    file: Path, x: np.ndarray, described: bool, like: variables.Described | None
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Samples, and what the columns of vectors are counted from; described ones are counted so already."""
     if x.ndim == 2 and x.dtype.kind in "fiub":
-        return np.ascontiguousarray(x, np.float32)
+        return (np.ascontiguousarray(x, np.float32), ()) if described else vectors.counted_from(str(file), x, like)
     if x.ndim == 3:  # grey images without a channel axis
         x = x[:, None]
     if x.ndim != 4 or x.dtype.kind not in "fu":
@@ -217,7 +220,7 @@ def _samples(file: Path, x: np.ndarray) -> np.ndarray:
     if x.shape[1] > 4 and x.shape[3] <= 4:
         x = x.transpose(0, 3, 1, 2)
     if x.dtype == np.uint8:
-        return np.ascontiguousarray(x)
+        return np.ascontiguousarray(x), ()
     if x.dtype.kind == "u":
         raise UserError(f"{file}: x has type {x.dtype}; images must be uint8, or floating point in [0, 1]")
-    return np.ascontiguousarray(x, np.float32)
+    return np.ascontiguousarray(x, np.float32), ()
