@@ -16,19 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import compute
 
+from labelspace.data.arrow import pa, pc
 from labelspace.labels import BOOLEANS
 from labelspace.labels.marks import NEVER, STROKES, is_mark
-
-pc: Any = compute  # its functions are made at run time, where no checker sees them
 
 MOST_CLASSES = 50
 """Different values up to which a column is taken for classes without being asked."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _BLANKS = " \u00a0\u202f'\u2019"
+_MINUS = "\u2212"  # as typographers write it
 _GROUPED = {  # numbers with separators of thousands, by their decimal mark
     ",": rf"^[+-]?(\d+|\d{{1,3}}([.{_BLANKS}]\d{{3}})+)?(,\d*)?([eE][+-]?\d+)?$",
     ".": rf"^[+-]?(\d+|\d{{1,3}}([,{_BLANKS}]\d{{3}})+)?(\.\d*)?([eE][+-]?\d+)?$",
@@ -404,6 +402,7 @@ def _spelt(values: Any, decimal: str) -> tuple[str, str, bool] | None:
     """
     if not len(values):
         return None
+    values = pc.replace_substring(values, _MINUS, "-")
     first = _UNIT.fullmatch(str(values[0].as_py()))
     if first is None:
         return None
@@ -423,7 +422,7 @@ def _spelt(values: Any, decimal: str) -> tuple[str, str, bool] | None:
 
 def _bare(texts: Any, unit: str) -> Any:
     """Texts without a unit, and with the sign of ASCII."""
-    signed = pc.replace_substring(texts, "\u2212", "-")
+    signed = pc.replace_substring(texts, _MINUS, "-")
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(signed, rf"\s*{re.escape(unit)}\s*", "")) if unit else signed
 
 

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as arrow_csv
 
-from labelspace.data.cells import Column, pc, some
+from labelspace.data.arrow import arrow_csv, pa, pc
+from labelspace.data.cells import Column, some
 from labelspace.errors import UserError
 
 SEPARATORS = (",", ";", "\t", "|")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelspace.data.arrow import pa
 from labelspace.data.cells import Column
 from labelspace.errors import UserError
 
@@ -121,8 +122,6 @@ def series(name: str, given: Any) -> Column | None:
 
 def _column(name: str, series: Any) -> Column:
     """A column of a frame; one of mixed objects is read entry by entry."""
-    import pyarrow as pa
-
     try:
         return of_arrow(name, series.to_arrow())
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError):
@@ -131,8 +130,6 @@ def _column(name: str, series: Any) -> Column:
 
 def of_arrow(name: str, cells: Any) -> Column:
     """An Arrow array as a column."""
-    import pyarrow as pa
-
     kind = cells.type
     if pa.types.is_nested(kind):
         return Column(name, pa.nulls(len(cells)), f"{str(kind).partition('<')[0]} values")
@@ -149,8 +146,6 @@ def of_table(table: Any) -> dict[str, Column]:
 
     A column of lists of numbers that are all as long becomes one column for each place, "name.0", "name.1", ...
     """
-    import pyarrow as pa
-
     found: dict[str, Column] = {}
     for name in table.column_names:
         column = table.column(name)
@@ -165,8 +160,6 @@ def of_table(table: Any) -> dict[str, Column]:
 
 def _vectors(column: Any) -> np.ndarray | None:
     """A column of lists as ``(n, d)`` where all are lists of d numbers, otherwise None."""
-    import pyarrow as pa
-
     kinds = pa.types
     of_lists = kinds.is_list(column.type) or kinds.is_large_list(column.type) or kinds.is_fixed_size_list(column.type)
     if not of_lists or column.null_count or not len(column):

@@ -94,7 +94,8 @@ def columns(model: Model, x: Tensor) -> dict[str, list[Any]]:
             found[name] = [None if math.isnan(cell) else known.classes[int(cell)] for cell in column]
         else:
             whole = bool((column == np.round(column))[~np.isnan(column)].all()) and bool(wholes[i])
-            found[name] = [None if math.isnan(cell) else int(cell) if whole else float(cell) for cell in column]
+            numbers = [float(cell) if known is None else known.number(cell) for cell in column]
+            found[name] = [None if math.isnan(cell) else int(cell) if whole else cell for cell in numbers]
     return found
 
 

@@ -144,5 +144,5 @@ def origin_of(numbers: np.ndarray) -> float:
     centre, spread = float(np.mean(known)), float(np.std(known))
     if not spread or abs(centre) * np.finfo(np.float32).eps <= 1e-4 * spread:
         return 0.0
-    unit = 10.0 ** np.floor(np.log10(spread))
+    unit = 1.0 if 1e-3 <= spread < 1 else 10.0 ** np.floor(np.log10(spread))  # whole numbers stay whole
     return float(np.round(centre / unit) * unit)

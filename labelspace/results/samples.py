@@ -21,7 +21,10 @@ def vectors(model: Model, x: Tensor, taken: Sequence[str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for i, column in enumerate(x.T.cpu().numpy()):
         name = known[i].name if known else f"x.{i}"
-        cells = [known[i].format(cell) for cell in column] if known and known[i].kind == "categorical" else column
+        if known and known[i].kind == "categorical":
+            cells = [known[i].format(cell) for cell in column]
+        else:
+            cells = [known[i].number(cell) for cell in column] if known and known[i].origin else column
         out[f"x.{name}" if name in taken else name] = cells
     return out
 

@@ -123,11 +123,9 @@ def _shown(entry: Any) -> Any:
 
 class _Parquet:
     def __init__(self, path: Path, schema: Schema) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            raise UserError("Parquet needs pyarrow; install it with: pip install 'labelspace[tables]'") from None
+        import pyarrow
+        import pyarrow.parquet
+
         self.arrow, self.parquet, self.path, self.schema = pyarrow, pyarrow.parquet, path, schema
         self.writer: Any = None
 
@@ -142,8 +140,9 @@ class _Parquet:
         label, _, about = name.partition(":")
         if label not in self.schema.names or about not in ("", "before"):
             return self.arrow.array(column)
-        types = {"binary": self.arrow.int64(), "continuous": self.arrow.float64(), "categorical": self.arrow.string()}
-        return self.arrow.array(column, types[self.schema[label].kind])
+        own = self.schema[label]
+        numbers = self.arrow.int64() if isinstance(own.format(0.0), int) else self.arrow.float64()
+        return self.arrow.array(column, self.arrow.string() if isinstance(own.format(0.0), str) else numbers)
 
     def close(self) -> None:
         if self.writer is not None:

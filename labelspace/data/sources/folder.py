@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from labelspace.data import delimited, images, paths, stored
+from labelspace.data.arrow import pa
 from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import Background, Crop

@@ -21,6 +21,7 @@ from urllib.parse import urlparse
 import numpy as np
 
 from labelspace.data import frames, images, paths
+from labelspace.data.arrow import pa
 from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import Background, Crop, Framing, Look, Reading, Survey
@@ -238,8 +239,6 @@ def _named(column: Column, feature: Any) -> Column:
 
 def _joined(columns: list[Column]) -> Column:
     """A column of all splits."""
-    import pyarrow as pa
-
     first = columns[0]
     unusable = next((column.unusable for column in columns if column.unusable), "")
     cells = [column.cells for column in columns]
