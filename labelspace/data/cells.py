@@ -12,20 +12,22 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from labelspace.data.arrow import pa, pc
 from labelspace.labels import BOOLEANS
-from labelspace.labels.marks import NEVER, STROKES, is_mark
+from labelspace.labels.marks import COMMON, NEVER, STROKES, is_mark
 
 MOST_CLASSES = 50
 """Different values up to which a column is taken for classes without being asked."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _BLANKS = " \u00a0\u202f'\u2019"
+_NUMBER_OR_INFINITE = r"^\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|nan|infinity))\s*$"
+_TRIED = 256  # entries that tell whether a column may be one of numbers
 _MINUS = "\u2212"  # as typographers write it
 _GROUPED = {  # numbers with separators of thousands, by their decimal mark
     ",": rf"^[+-]?(\d+|\d{{1,3}}([.{_BLANKS}]\d{{3}})+)?(,\d*)?([eE][+-]?\d+)?$",
@@ -209,7 +211,7 @@ def look(column: Column, *, classes: bool = False, missing: Collection[str] = ()
     if column.unusable:
         return Cells(column.name, "unusable", n, holds=column.unusable)
     if kinds.is_temporal(cells.type):
-        return Cells(column.name, "dates", n, _text(cells), missing=_blank(cells.null_count))
+        return Cells(column.name, "dates", n, _trimmed(_text(cells)), missing=_blank(cells.null_count))
     if kinds.is_dictionary(cells.type):
         return _of_classes(column.name, cells, missing)
     if kinds.is_boolean(cells.type):
@@ -229,8 +231,12 @@ def _whole(cells: Any) -> Any:
 
 
 def _text(cells: Any) -> Any:
-    """Any array as texts without blanks around them; empty ones stay."""
-    return pc.utf8_trim_whitespace(pc.cast(cells, pa.string(), safe=False))
+    """Any array as texts."""
+    return cells if pa.types.is_string(cells.type) else pc.cast(cells, pa.string(), safe=False)
+
+
+def _trimmed(texts: Any) -> Any:
+    return pc.utf8_trim_whitespace(texts)
 
 
 def _blank(count: int) -> dict[str, int]:
@@ -248,7 +254,7 @@ def _without(texts: Any, wanted: Collection[str]) -> tuple[Any, dict[str, int]]:
 def _of_classes(name: str, cells: Any, missing: Collection[str]) -> Cells:
     """A column that its source says holds classes: the texts are what they are."""
     words = ["" if word is None else str(word).strip() for word in pc.cast(cells.dictionary, pa.string()).to_pylist()]
-    texts = _text(pa.DictionaryArray.from_arrays(cells.indices, pa.array(words, pa.string())).dictionary_decode())
+    texts = pa.DictionaryArray.from_arrays(cells.indices, pa.array(words, pa.string())).dictionary_decode()
     out = Cells(name, "words", len(cells), texts, missing=_blank(cells.null_count))
     out.forget(["", *missing])
     used = set(out.coded[1])
@@ -291,13 +297,22 @@ def _merged(cells: Any, numbers: np.ndarray) -> bool:
 def _texts(name: str, texts: Any, classes: bool, missing: Collection[str], decimal: str) -> Cells:
     """A column of texts."""
     out = Cells(name, "words", len(texts), texts, missing=_blank(texts.null_count))
+    plain_numbers = decimal != "," and not classes
+    # Most columns of numbers are nothing else, and need no more looks than this one.
+    if plain_numbers and not missing and _starts_as_numbers(texts, all_=True):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return _numbers(out, texts, {})
+    out.texts = _trimmed(texts)
     out.forget(["", *missing])
     if classes:
         out.forget(NEVER)
         return out
-    if decimal != ",":
-        with contextlib.suppress(pa.ArrowInvalid):
-            return _numbers(out, out.texts, ())
+    if plain_numbers:
+        for marks in ((), COMMON):
+            kept, found = _without(out.texts, marks) if marks else (out.texts, {})
+            if _starts_as_numbers(kept, all_=not marks):
+                with contextlib.suppress(pa.ArrowInvalid):
+                    return _numbers(replace(out, texts=kept), kept, found)
     counted = pc.value_counts(out.texts.drop_null())
     values = counted.field("values")
     numeric = pc.match_substring_regex(values, _NUMBER)
@@ -307,11 +322,12 @@ def _texts(name: str, texts: Any, classes: bool, missing: Collection[str], decim
     numbers = bool(pc.any(numeric).as_py())
     spelt = _spelt(values.filter(_not_in(values, marks)), decimal) if words or decimal == "," else None
     if spelt is None and not words:
-        return _numbers(out, out.texts, marks)
+        kept, gone = _without(out.texts, marks)
+        return _numbers(replace(out, texts=kept), kept, gone)
     if spelt is not None:
         unit, mark, either = spelt
-        plainly = _plainly(out.texts, marks, unit, mark)
-        found = _numbers(out, plainly, marks)
+        kept, gone = _without(out.texts, marks)
+        found = _numbers(replace(out, texts=kept), _plainly(kept, (), unit, mark), gone)
         found.either, found.decimals = either, frozenset() if either else frozenset(mark)
         shown = next((word for word in words), "")
         if shown:
@@ -337,24 +353,35 @@ def _texts(name: str, texts: Any, classes: bool, missing: Collection[str], decim
     return out
 
 
+def _starts_as_numbers(texts: Any, *, all_: bool) -> bool:
+    """Whether the first entries, all or most, are numbers: it takes Arrow long to find in a whole column that many are none."""
+    first = texts.slice(0, 20 * _TRIED).drop_null().slice(0, _TRIED)
+    numbers = pc.sum(pc.match_substring_regex(first, _NUMBER_OR_INFINITE)).as_py()
+    return bool(len(first)) and (numbers == len(first) if all_ else 2 * numbers >= len(first))
+
+
 def _not_in(values: Any, texts: Collection[str]) -> Any:
     return pc.invert(pc.is_in(values, value_set=pa.array(list(texts), pa.string())))
 
 
-def _numbers(out: Cells, texts: Any, marks: Collection[str]) -> Cells:
-    """Texts as numbers, but for some marks. Raises ArrowInvalid where one is no number."""
-    kept, found = _without(texts, marks) if marks else (texts, {})
-    numbers = np.array(pc.cast(kept, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-    missing = dict(out.missing)
-    for text, count in found.items():
-        missing[text] = missing.get(text, 0) + count
-    own = out.texts if not marks else _without(out.texts, marks)[0]
-    odd = ~np.isfinite(numbers) & np.asarray(kept.is_valid())
+def _numbers(out: Cells, texts: Any, marks: Mapping[str, int]) -> Cells:
+    """Texts as numbers. Raises ArrowInvalid where one is no number.
+
+    Args:
+        out: the column, its texts as they are written.
+        texts: as numbers are written.
+        marks: texts that were taken for missing -> cells.
+    """
+    numbers = np.array(pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    missing, own = Counter(out.missing) + Counter(marks), out.texts
+    odd = ~np.isfinite(numbers)
     if odd.any():
-        for text, count in Counter(kept.filter(pa.array(odd)).to_pylist()).items():
-            missing[str(text)] = missing.get(str(text), 0) + count
+        odd &= np.asarray(texts.is_valid())
+    if odd.any():
+        missing += Counter(map(str, texts.filter(pa.array(odd)).to_pylist()))
         own = pc.if_else(pa.array(odd), pa.scalar(None, pa.string()), own)
         numbers[odd] = np.nan
+    missing = dict(missing)
     made = Cells(out.name, "numbers", out.n, own, numbers, missing=missing, doubts=list(out.doubts))
     if why := _kept_apart(made):
         return Cells(out.name, "words", out.n, own, missing=missing, doubts=[*made.doubts, why])

@@ -68,7 +68,7 @@ def read(file: Path) -> Text:
     if not table.num_rows:
         raise UserError(f"{file} needs a line that names the columns and at least one row")
     header = [" ".join(name.split()) for name in header]
-    columns = [_trimmed(column) for column in table.columns]
+    columns = [column.combine_chunks() for column in table.columns]
     named = len(columns) == len(header) + 1
     if named and _blank(columns[-1]):
         columns, named = columns[:-1], False
@@ -88,7 +88,7 @@ def read(file: Path) -> Text:
         raise UserError(f"{file} needs a line that names the columns and at least one row")
     names = None
     if header[0] == "" and header.count("") == 1 and len(header) > 1:
-        entries = columns[0]
+        entries = _trimmed(columns[0])
         if pc.count_distinct(entries).as_py() == len(rows):
             names = np.array([str(entry) for entry in entries.to_pylist()])
             header, columns = header[1:], columns[1:]
@@ -256,18 +256,20 @@ def _broken(raw: bytes, separator: str) -> str:
 
 
 def _trimmed(column: Any) -> Any:
-    return pc.utf8_trim_whitespace(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+    return pc.utf8_trim_whitespace(column)
 
 
 def _blank(column: Any) -> bool:
-    return bool(pc.all(pc.equal(column, "")).as_py())
+    return bool(pc.all(pc.equal(_trimmed(column), "")).as_py())
 
 
 def _full_rows(columns: list[Any]) -> np.ndarray:
     """Which rows have any entry."""
-    full = np.zeros(len(columns[0]), bool)
-    for column in columns:
-        full |= np.asarray(pc.not_equal(column, ""))
-        if full.all():
+    rows = np.arange(len(columns[0]))
+    for column in columns:  # those that have none so far
+        rows = rows[np.asarray(pc.equal(_trimmed(column.take(pa.array(rows))), ""))]
+        if not len(rows):
             break
+    full = np.ones(len(columns[0]), bool)
+    full[rows] = False
     return full

@@ -16,6 +16,8 @@ NEVER = frozenset(
 _PERHAPS = frozenset(
     ["na", "n/a", "n.a.", "none", "null", "nil", "nd", "n.d.", "n/d", "missing", "unknown", "not available", "not applicable"]
 )
+COMMON = frozenset({*NEVER, *(case(text) for text in _PERHAPS for case in (str, str.upper, str.title)), "N/a", "-", ".", "?"})
+"""Most of what stands for no value among numbers."""
 STROKES = re.compile("[-\u2013\u2014.?*_/~]+")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 

@@ -326,7 +326,7 @@ def test_a_label_called_donor_keeps_its_column(grouped: tuple[str, str], fails) 
     assert main([*asked, "--out", "t.npz"]) == 0
     back = ls.open("npz:t.npz", training=False)
     assert back.schema == data.schema
-    fails([*asked, "--seed", "-1", "--out", "t.csv"], "seed must be 0 or larger")
+    fails([*asked, "--seed", "-1", "--out", "t.csv"], "--seed: -1 is out of range; expected 0")
 
 
 def test_an_archive_of_a_table_is_read_back_though_a_class_is_not_in_it(grouped: tuple[str, str]) -> None:

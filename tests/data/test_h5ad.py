@@ -76,9 +76,13 @@ def test_layers_raw_and_numbers(tmp_path: Path):
         assert layered.likelihood == "negative-binomial"
         assert labelspace.open(f"h5ad:{file},layer={layer},counts=false").likelihood == ""
     raw = labelspace.open(f"h5ad:{file},raw=true")
-    np.testing.assert_allclose(raw.x, LOGS[:, :8])
+    np.testing.assert_array_equal(raw.x, COUNTS[:, :8])
+    assert raw.likelihood == "negative-binomial"
+    assert any("counts=false" in note for note in raw.notes)
     assert raw.variables[3].name == "r3"
-    refused(f"h5ad:{file},counts=true", "cell cell0", "not counts")
+    np.testing.assert_allclose(labelspace.open(f"h5ad:{file},raw=true,counts=false").x, LOGS[:, :8])
+    odd = cells(tmp_path / "odd.h5ad", LOGS + np.linspace(0, 1, LOGS.size, dtype=np.float32).reshape(LOGS.shape))
+    refused(f"h5ad:{odd},counts=true", "cell cell0", "not counts")
     refused(f"h5ad:{file},layer=count", "did you mean 'counts'")
     refused(f"h5ad:{file},layer=counts,raw=true", "layer", "raw")
     refused(f"h5ad:{file},counts=maybe", "h5ad:counts", "auto, true, false")

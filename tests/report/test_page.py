@@ -15,7 +15,7 @@ import yaml
 from labelspace import saving
 from labelspace.evaluation import whole
 from labelspace.models import MODELS
-from labelspace.reporting import html, page, runs
+from labelspace.reporting import figures, page, runs
 from labelspace.storage import files
 
 pytestmark = pytest.mark.usefixtures("hasty_judge")
@@ -37,7 +37,7 @@ def copied(trained: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and put on the page, but not drawn, which takes most of its time."""
-    monkeypatch.setattr(html, "render", lambda figure, kind, **_: b'<svg width="300pt" height="200pt"></svg>')
+    monkeypatch.setattr(figures, "render", lambda figure, kind, **_: b'<svg width="300pt" height="200pt"></svg>')
 
 
 @pytest.mark.parametrize(("name", "kind"), [given for given in KINDS if given not in DRAWN])

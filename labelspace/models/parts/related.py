@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from labelspace.labels import Schema
+from labelspace.precision import as_double_on_cpu
 
 _LEVEL = 0.05  # of all columns that a label has nothing to do with, the chance that one is taken to have
 _PAIRED = 12  # features of other labels whose products are taken, too
@@ -37,7 +38,7 @@ def related(responses: Tensor, of: Tensor, columns: int, schema: Schema, values:
     """
     some = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MOST)).astype(int))
     responses, values, observed = responses[some], values[some], observed[some]
-    y, column_of = responses.double().cpu().numpy(), of.cpu().numpy()
+    y, column_of = as_double_on_cpu(responses).numpy(), of.cpu().numpy()
     parts = [_features(schema, i, values, observed) for i in range(len(schema))]
     found = np.zeros((len(schema), columns), bool)
     for i in range(len(schema)):
@@ -61,7 +62,7 @@ def _features(schema: Schema, i: int, values: Tensor, observed: Tensor) -> np.nd
     """A label as features, numbers up to their cube; the mean where it is missing."""
     label = schema.labels[i]
     seen = observed[:, i].cpu().numpy()
-    found = label.to_features(values[:, i]).double().cpu().numpy()
+    found = as_double_on_cpu(label.to_features(values[:, i])).numpy()
     if not label.discrete:
         found = np.concatenate([found, found**2, found**3], 1)
     if seen.any():
