@@ -28,7 +28,8 @@ from labelspace.data.batches import Batch
 from labelspace.labels import Schema, binary
 from labelspace.models import model_class
 from labelspace.storage import files
-from labelspace.training import Options, engine, launcher
+from labelspace.training import engine, launcher
+from labelspace.training.options import Options
 from labelspace.training.run import Run
 from labelspace.training.schedule import Schedule
 from labelspace.training.step import Stepper

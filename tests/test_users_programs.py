@@ -61,6 +61,17 @@ PROGRAMS = {
         edited = ls.interventions.set(model, x, {"odd": 1}, (values, observed))
         assert edited.x.shape == (4, 1, 8, 8)
     """,
+    "own source": """
+        import numpy as np, labelspace as ls
+        def mine(n: int = 120, seed: int = 0):
+            x = np.random.default_rng(seed).normal(size=(n, 4)).astype("f4")
+            return ls.Dataset.from_arrays(x, {"big": x[:, 0] > 0}, seed=seed)
+        ls.register_source(mine)
+        data = ls.open("mine:n=150")
+        model = ls.fit(ls.build("condvae", data), data, epochs=2).model
+        edited = ls.interventions.set(model, data[3], {"big": 1})
+        assert len(data) == 150 and edited.x.shape == (4,)
+    """,
     "own model": """
         import labelspace as ls
         from labelspace.models.condvae import CondVAE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from labelspace import saving
 from labelspace.data import memory, paths, sources
@@ -13,10 +13,12 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
 from labelspace.models.base import Model
-from labelspace.training.loop import Fitted
 from labelspace.training.run import Run
 
-AnyRun = str | Path | Fitted | Model
+if TYPE_CHECKING:
+    from labelspace.training.loop import Fitted
+
+AnyRun: TypeAlias = "str | Path | Fitted | Model"
 """A run directory, what :func:`labelspace.fit` returned, or a model."""
 
 
@@ -37,9 +39,9 @@ class Trained:
         """Reads it where it is on a disk. Raises UserError where there is no such run."""
         if isinstance(run, Model):
             return cls(run)
-        if isinstance(run, Fitted):
-            return cls(run.model, run.home)
-        return cls(saving.load(run), paths.own(run))
+        if isinstance(run, str | Path):
+            return cls(saving.load(run), paths.own(run))
+        return cls(run.model, run.home)
 
     @property
     def name(self) -> str:

@@ -22,8 +22,9 @@ from labelspace.models import MODELS
 from labelspace.models.base import Losses, Model
 from labelspace.models.networks import Network
 from labelspace.storage import files, tensorfiles
-from labelspace.training import Options, engine
+from labelspace.training import engine
 from labelspace.training.loop import Loop
+from labelspace.training.options import Options
 from labelspace.training.progress import Callback
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z")), binary("b")])

@@ -26,8 +26,9 @@ from labelspace.errors import DivergedError, UserError
 from labelspace.models import MODELS
 from labelspace.models.base import Losses
 from labelspace.storage import tensorfiles
-from labelspace.training import Options, engine, launcher
+from labelspace.training import engine, launcher
 from labelspace.training.fit import fit
+from labelspace.training.options import Options
 from labelspace.training.schedule import Schedule
 from labelspace.training.step import Stepper
 

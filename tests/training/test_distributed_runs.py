@@ -18,7 +18,7 @@ import labelspace as ls
 from labelspace import saving
 from labelspace.data import sources
 from labelspace.storage import tensorfiles
-from labelspace.training import Options
+from labelspace.training.options import Options
 from labelspace.training.run import Run
 
 _TRAIN = [sys.executable, "-m", "labelspace.cli", "train"]
