@@ -15,6 +15,7 @@ from labelspace.errors import UserError
 from labelspace.variables import Description
 
 anndata = pytest.importorskip("anndata")
+h5py = pytest.importorskip("h5py")
 pd = pytest.importorskip("pandas")
 sp = pytest.importorskip("scipy.sparse")
 
@@ -121,6 +122,42 @@ def test_labels_are_classes_and_booleans_and_the_rest_is_noted(tmp_path: Path):
     assert any("'none' (" in note and "missing=type:none" in note for note in named.notes)
 
 
+def test_what_is_always_the_same_is_set_aside_with_a_note(tmp_path: Path):
+    obs = {"type": OBS["type"], "doublet": [False] * CELLS, "kept": [True] * CELLS, "tissue": pd.Categorical(["lung"] * CELLS)}
+    data = labelspace.open(f"h5ad:{cells(tmp_path / 'c.h5ad', obs=obs)}")
+    assert not {"doublet", "kept", "tissue"} & set(data.schema.names)
+    assert any("doublet (always 0), kept (always 1), tissue (always lung)" in note for note in data.notes)
+    assert data.reading is not None
+    assert data.reading["tissue"].use == "left out"
+
+
+@pytest.mark.parametrize("store", [sp.csr_matrix, sp.csc_matrix])
+@pytest.mark.parametrize("part", ["indices", "indptr", "data"])
+@pytest.mark.parametrize("value", [10**6, -1])
+def test_a_sparse_matrix_that_points_out_of_itself_is_refused(tmp_path: Path, store: Any, part: str, value: int):
+    file = cells(tmp_path / "c.h5ad", store(COUNTS))
+    with h5py.File(file, "r+") as handle:
+        where = handle["X"][part]
+        if part == "data":
+            handle["X"].move("data", "whole")
+            handle["X"]["data"] = handle["X"]["whole"][: len(where) // 2]
+        else:
+            where[len(where) // 2] = value
+    refused(f"h5ad:{file}", str(file), "damaged" if part != "data" else "")
+
+
+def test_a_zarr_directory_is_read_as_the_file_is(tmp_path: Path):
+    pytest.importorskip("zarr")
+    file = cells(tmp_path / "c.h5ad", sp.csr_matrix(COUNTS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        anndata.read_h5ad(file).write_zarr(tmp_path / "c.zarr")
+        there = labelspace.open(f"h5ad:{tmp_path / 'c.zarr'}")
+    here = labelspace.open(f"h5ad:{file}")
+    np.testing.assert_array_equal(there.x, here.x)
+    assert there.schema == here.schema
+
+
 def test_cells_of_a_donor_stay_together(tmp_path: Path):
     file = cells(tmp_path / "c.h5ad")
     data = labelspace.open(f"h5ad:{file},genes=4", ["type"], group="donor")
@@ -161,7 +198,6 @@ def test_wrong_files_are_refused(tmp_path: Path):
     refused(f"h5ad:{tmp_path / 'none.h5ad'}", "no such file")
     (tmp_path / "text.h5ad").write_text("cells")
     refused(f"h5ad:{tmp_path / 'text.h5ad'}", "text.h5ad", "cannot be read")
-    import h5py
 
     with h5py.File(tmp_path / "other.h5ad", "w") as file:
         file["y"] = np.arange(5)

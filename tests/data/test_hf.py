@@ -143,6 +143,18 @@ def test_vectors_and_columns_of_classes(tmp_path: Path):
     np.testing.assert_allclose(data.x, np.array(columns["code"], np.float32))
 
 
+def test_a_class_that_is_called_none_is_one(tmp_path: Path):
+    names = ["none", "light", "heavy"]
+    features = datasets.Features(
+        {"x": datasets.Value("float32"), "y": datasets.Value("float32"), "smoking": datasets.ClassLabel(names=names)}
+    )
+    rows = {"x": [i / 7 for i in range(90)], "y": [i % 11 for i in range(90)], "smoking": [i % 3 for i in range(90)]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "d")
+    data = labelspace.open(f"hf:{tmp_path / 'd'}")
+    assert data.schema["smoking"].values == tuple(names)
+    assert bool(data.observed.all())
+
+
 def test_every_split_has_classes_of_its_own_order_and_the_same_columns(tmp_path: Path):
     def part(names: list[str], **more: Any) -> Any:
         kinds = {"size": datasets.Value("float32"), "pet": datasets.ClassLabel(names=names)}
