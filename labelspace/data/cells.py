@@ -197,12 +197,15 @@ def _like(word: str, other: str) -> str:
     return word.upper() if other.isupper() else word.capitalize() if other[:1].isupper() else word
 
 
-def look(column: Column, *, classes: bool = False, missing: Collection[str] = (), decimal: str = "") -> Cells:
+def look(
+    column: Column, *, classes: bool = False, quantity: bool = False, missing: Collection[str] = (), decimal: str = ""
+) -> Cells:
     """Tells what a column holds.
 
     Args:
         column: as its source has it.
         classes: whether the user says that it holds classes: texts are compared, and words for "no value" are words.
+        quantity: whether the user says that it holds numbers: 007 is 7.
         missing: texts that the user says are missing.
         decimal: "," or "." where that is known.
     """
@@ -223,6 +226,8 @@ def look(column: Column, *, classes: bool = False, missing: Collection[str] = ()
         return Cells(column.name, "nothing", n, missing=_blank(n))
     else:
         found = _texts(column.name, _text(cells), classes, missing, decimal)
+        if found.kind == "numbers" and not quantity and (why := _kept_apart(found)):
+            found = replace(found, kind="words", numbers=None, doubts=[*found.doubts, why])
     return found if found.known else Cells(column.name, "nothing", n, missing=found.missing)
 
 
@@ -383,8 +388,6 @@ def _numbers(out: Cells, texts: Any, marks: Mapping[str, int]) -> Cells:
         numbers[odd] = np.nan
     missing = dict(missing)
     made = Cells(out.name, "numbers", out.n, own, numbers, missing=missing, doubts=list(out.doubts))
-    if why := _kept_apart(made):
-        return Cells(out.name, "words", out.n, own, missing=missing, doubts=[*made.doubts, why])
     known = numbers[~np.isnan(numbers)]
     made.decimals = frozenset(".") if len(known) and bool((known[:10_000] % 1 != 0).any()) else frozenset()
     return made

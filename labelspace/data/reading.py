@@ -197,8 +197,9 @@ class Columns:
 
     def _look(self, column: Column, decimal: str) -> Cells:
         missing = [*self.asked.missing.get("", ()), *self.asked.missing.get(column.name, ())]
-        classes = self.asked.kinds.get(column.name) == "categorical" or column.name in self.asked.classes
-        return look(column, classes=classes, missing=missing, decimal=decimal)
+        kind = self.asked.kinds.get(column.name)
+        classes = kind == "categorical" or column.name in self.asked.classes
+        return look(column, classes=classes, quantity=kind in ("continuous", "count"), missing=missing, decimal=decimal)
 
     def _agree_on_decimals(self, default: str) -> None:
         """Numbers that can be read both ways are read as the others of the file are written."""
@@ -248,7 +249,9 @@ class Columns:
         cells = self.found[name]
         if not label.discrete and cells.numbers is not None:
             return cells.numbers - getattr(label, "origin", 0.0)
-        cells = look(self.columns[name], classes=label.discrete, missing=self._missing(name))
+        cells = look(self.columns[name], classes=label.discrete, quantity=not label.discrete, missing=self._missing(name))
+        if not label.discrete and cells.numbers is not None:
+            return cells.numbers - getattr(label, "origin", 0.0)
         codes, words = cells.coded
         if not words:
             return np.full(cells.n, np.nan)
@@ -287,7 +290,7 @@ class Columns:
         if variable.kind == "categorical":
             return self._indices(name, variable)
         if cells.numbers is None:
-            cells = look(self.columns[name], missing=self._missing(name), decimal=self.asked.decimal)
+            cells = look(self.columns[name], quantity=True, missing=self._missing(name), decimal=self.asked.decimal)
         if cells.numbers is None:
             codes, words = cells.coded
             for word in words:

@@ -137,6 +137,15 @@ def test_what_the_file_keeps_apart_stays_apart(tmp_path: Path, entries: list[str
         assert back is None or str(back) == cell or float(back) == float(cell)
 
 
+@pytest.mark.parametrize("entries", [["007", "7", "08"], ["1.1", "1.10", "1.2"]])
+def test_what_is_kept_apart_is_numbers_where_the_user_says_so(tmp_path: Path, entries: list[str]) -> None:
+    cells = [entries[i % 3] for i in range(N)]
+    data = ls.open(f"{table(tmp_path, {'a': cells, 'y': cells})},kinds=a:continuous+y:continuous", ["y"])
+    expected = np.array([float(cell) for cell in cells], np.float32)
+    np.testing.assert_array_equal(data.x[:, 0], expected)
+    np.testing.assert_array_equal(data.values[:, 0], expected)
+
+
 def test_minus_one_is_a_value_with_a_doubt(tmp_path: Path) -> None:
     address = table(tmp_path, {"a": NUMBERS, "y": [(-1, 0, 1)[i % 3] for i in range(N)]})
     assert any("missing=y:-1" in doubt for doubt in reading(ls.open(address, ["y"]))["y"].doubts)
