@@ -39,7 +39,13 @@ def configuration(model: Model) -> dict[str, Any]:
 
 
 def save(model: Model, directory: str | Path) -> Path:
-    """Writes a model into a directory (each file whole or not at all) and returns the directory."""
+    """Writes a model into a directory (each file whole or not at all) and returns the directory.
+
+    >>> import tempfile
+    >>> home = save(model, tempfile.mkdtemp() + "/saved")
+    >>> type(load(home)).__name__ == type(model).__name__
+    True
+    """
     home, config = paths.own(directory), configuration(model)
     tensorfiles.write(home / "model.safetensors", model.state_dict())
     files.write(home / "schema.json", model.schema.to_json() + "\n")

@@ -43,6 +43,9 @@ def generate(
 
     Returns:
         ``x`` of shape ``(n, *shape)``.
+
+    >>> generate(model, {"moon": "left"}, 6).x.shape
+    torch.Size([6, 2])
     """
     if n < 1:
         raise UserError(f"generate needs at least one sample, got {n}")
@@ -105,6 +108,9 @@ def resample(
 
     Returns:
         ``x`` of shape ``(n, *shape)``, with the batch's dimension in front for a batch.
+
+    >>> resample(model, data[0], "moon", n=3).x.shape
+    torch.Size([3, 2])
     """
     if n < 1:
         raise UserError(f"resample needs at least one draw, got {n}")

@@ -30,6 +30,10 @@ def inpaint(
 
     Returns:
         ``x`` shaped like the input; outside the hole it is the input.
+
+    >>> hole = torch.tensor([False, True])  # the second entry is not known
+    >>> inpaint(model, data[0], hole).x[0] == data[0].x[0]
+    tensor(True)
     """
     batch, single = as_batch(model, x)
     if rounds < 1:

@@ -56,6 +56,10 @@ def set(
     Raises:
         UserError: an unknown label, or a value that it cannot take. A number outside of the training data is a warning
             (:class:`labelspace.errors.OutsideData`).
+
+    >>> done = set(model, data[0], {"moon": "left"})
+    >>> done.x.shape, done.record.target
+    (torch.Size([2]), {'moon': ['left']})
     """
     check_choice("point", point, ("typical", "prior", "draw"))
     check_choice("others", others, ("keep", "zero"))
@@ -133,6 +137,9 @@ def move(
 
     Raises:
         UserError: an unknown block, or a point that is not one of it.
+
+    >>> move(model, data[:3], {}).x.shape  # their reconstructions
+    torch.Size([3, 2])
     """
     start = Start.of(model, x, labels, after)
     fitted = {name: _point(model.blocks.named(name), point, start.x) for name, point in points.items()}

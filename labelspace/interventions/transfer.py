@@ -39,6 +39,9 @@ def transfer(
 
     Returns:
         ``x`` shaped like the input.
+
+    >>> transfer(model, data[0], data[1], "moon").x.shape
+    torch.Size([2])
     """
     block = model.blocks.of(label)
     given, _ = as_batch(model, donor)

@@ -58,6 +58,9 @@ def traverse(
     Returns:
         ``x`` of shape ``(steps, *shape)`` or ``(steps, steps, *shape)`` for one sample (first coordinate first), with the
         batch's dimension in front for a batch.
+
+    >>> traverse(model, data[0], "moon", steps=5).x.shape
+    torch.Size([5, 2])
     """
     walked = chosen_block(model, "traverse", label, block)
     coordinates = tuple(coordinates)
@@ -152,6 +155,9 @@ def interpolate(
 
     Returns:
         ``x`` of shape ``(steps, *shape)``, with the batch's dimension in front for a batch.
+
+    >>> interpolate(model, data[0], data[1], steps=4).x.shape
+    torch.Size([4, 2])
     """
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")

@@ -153,6 +153,9 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
 
     Raises:
         UserError: an unknown model or argument, or data that the model's likelihood cannot describe.
+
+    >>> build("csvae", data, latent=4).blocks.named("z").size
+    4
     """
     import numpy as np
 

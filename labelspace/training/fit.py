@@ -67,6 +67,10 @@ def fit(
         DivergedError: a term or a weight became NaN or infinite.
         LostError: one of several processes ended.
         InterruptedTraining: a KeyboardInterrupt: SIGINT or SIGTERM asked training to end; a checkpoint was written first.
+
+    >>> fitted = fit(ls.build("condvae", data), data, epochs=1, progress=False)
+    >>> fitted.best_epoch
+    1
     """
     options = resolve(model, data, options, changes)
     check(model, data, options)
@@ -168,6 +172,13 @@ def open_run(home: str | Path, data: Any = None) -> tuple[Model, Dataset]:
 
     Raises:
         UserError: the directory holds no run, or its data cannot be opened any more, or do not fit the model.
+
+    >>> import tempfile
+    >>> home = tempfile.mkdtemp() + "/run"
+    >>> fitted = ls.fit(ls.build("condvae", data), data, out=home, epochs=1, progress=False)
+    >>> best, own = open_run(home)
+    >>> own.address
+    'moons:n=200'
     """
     run = Run(home)
     run.read_config()  # says first whether it is a run at all
