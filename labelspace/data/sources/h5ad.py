@@ -30,6 +30,7 @@ from labelspace.variables import Described, Variable
 _ENTRIES = 20_000_000  # of a dense piece of the matrix that is read at once
 _LARGEST_LOG = 15.0  # of 1 + a count, scaled to ten thousand or a million a cell
 _SMALLEST = (1, 2, 3, 4, 5)  # counts that the smallest entry of a cell may stand for
+_MANY = 10_000  # genes; networks have thousands of weights for each
 _TOTAL = 10_000  # what a cell's counts are scaled to sum up to before their logarithm, when genes are compared
 
 
@@ -176,6 +177,10 @@ def dataset(
         kept = _most_variable(file, found["log" if found["counts"] else "plain"], genes, names)
         variables = tuple(Variable(str(name), "count" if found["counts"] else "continuous") for name in names[kept])
     x = _dense(file, matrix, kept, progress)
+    if len(kept) > _MANY and like is None and not genes:
+        size = f"{4 * n * len(kept) / 2**20:,.0f} MB of entries"
+        note = f"all {len(kept):,} genes are kept: {size}, and weights for every gene; genes=2000 keeps the most variable"
+        data = replace(data, notes=(*data.notes, note))
     if len(kept) < len(names) and like is None:
         data = replace(data, notes=(*data.notes, f"the {len(kept):,} most variable of {len(names):,} genes are kept"))
     return replace(data, x=x, variables=variables, likelihood="negative-binomial" if found["counts"] else "")
