@@ -245,23 +245,11 @@ class Columns:
         return label, _label_values(cells, label)
 
     def _as_known(self, name: str, label: Label) -> np.ndarray:
-        """Values of a label that is known already. Raises the error of the first cell that is none, as :class:`BadCell`."""
+        """Values of a label that is known already: its words are classes, whatever they look like. Raises :class:`BadCell`."""
         cells = self.found[name]
-        if not label.discrete and cells.numbers is not None:
-            return cells.numbers - getattr(label, "origin", 0.0)
-        cells = look(self.columns[name], classes=label.discrete, quantity=not label.discrete, missing=self._missing(name))
-        if not label.discrete and cells.numbers is not None:
-            return cells.numbers - getattr(label, "origin", 0.0)
-        codes, words = cells.coded
-        if not words:
-            return np.full(cells.n, np.nan)
-        values = np.full(len(words) + 1, np.nan)
-        for i, word in enumerate(words):
-            try:
-                values[i] = label.parse(_canonical(label, word))
-            except UserError as error:
-                raise BadCell(_row_of(cells, word), str(error)) from None
-        return values[codes]
+        if label.discrete or cells.numbers is None:
+            cells = look(self.columns[name], classes=label.discrete, quantity=not label.discrete, missing=self._missing(name))
+        return _label_values(cells, label)
 
     def _missing(self, name: str) -> list[str]:
         return [*self.asked.missing.get("", ()), *self.asked.missing.get(name, ())]
@@ -442,11 +430,9 @@ def _number(cells: Cells) -> Label:
 
 
 def _label_values(cells: Cells, label: Label) -> np.ndarray:
-    if not label.discrete:
-        assert cells.numbers is not None
-        return cells.numbers - getattr(label, "origin", 0.0)
-    if label.kind == "binary" and cells.numbers is not None:
-        return cells.numbers
+    """A column as values of a label, ``(n,)`` float64, NaN where they are missing. Raises :class:`BadCell`."""
+    if not label.discrete and cells.numbers is not None:
+        return cells.numbers - label.origin
     codes, words = cells.coded
     values = np.full(len(words) + 1, np.nan)
     for i, word in enumerate(words):
@@ -665,16 +651,3 @@ def together(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return f"{len(problems)} problems: " + "; ".join(f"({i}) {problem}" for i, problem in enumerate(problems, 1))
-
-
-def infer(name: str, entries: Iterable[Any], kind: str = "") -> Label:
-    """The label that a column of entries looks like; see :meth:`Columns.label`.
-
-    Raises:
-        UserError: it cannot be one.
-    """
-    columns = Columns({name: Column.of(name, entries)}, Asked({name: kind} if kind else {}))
-    try:
-        return columns.label(name)[0]
-    except BadCell as error:
-        raise UserError(f"label {name!r}, row {error.row + 1}: {error}") from None

@@ -33,6 +33,7 @@ class Label:
         values: the names of a discrete label's values; empty for a continuous label.
         classes: the values of a categorical label; empty for the others.
         mean, scale: what standardises a continuous label; 0 and 1 for the others.
+        origin: what the values of a continuous label are counted from.
         features: numbers that encode one value.
         parameters: numbers that describe a distribution over the label.
     """
@@ -44,6 +45,7 @@ class Label:
     classes: ClassVar[tuple[str, ...]] = ()
     mean: ClassVar[float] = 0.0
     scale: ClassVar[float] = 1.0
+    origin: ClassVar[float] = 0.0
     features: ClassVar[int] = 1
     parameters: ClassVar[int] = 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelspace.data.cells import Column
-from labelspace.data.reading import Columns, infer, read_labels
+from labelspace.data.reading import Asked, Columns, read_labels
 from labelspace.errors import UserError
-from labelspace.labels import Schema, binary, categorical
+from labelspace.labels import Label, Schema, binary, categorical
+
+
+def infer(name: str, entries: Iterable[Any], kind: str = "") -> Label:
+    """The label that a column of entries looks like."""
+    return Columns({name: Column.of(name, entries)}, Asked({name: kind} if kind else {})).label(name)[0]
 
 
 def read(columns: dict[str, list[Any]]) -> tuple[Schema, np.ndarray, np.ndarray]:
