@@ -25,7 +25,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import files, hub, tensorfiles
 
-FORMAT = 7
+FORMAT = 8
 
 
 def configuration(model: Model) -> dict[str, Any]:

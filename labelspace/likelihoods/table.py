@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from labelspace.distributions import LOG_2PI
 from labelspace.errors import UserError, unknown
 from labelspace.likelihoods.base import DataDistribution, Likelihood, refuse_cells, refuse_images
+from labelspace.likelihoods.johnson import JohnsonSU
 from labelspace.likelihoods.negative_binomial import count_counterfactual, log_negative_binomial, sample_negative_binomial
 
 
@@ -55,9 +56,12 @@ class Column:
 class Table(Likelihood):
     """Rows of a table, ``(n, columns)``, NaN where a cell is missing; every column has a distribution of its own.
 
-        continuous      N(mean + sd m, (sd s)^2)       m from the decoder, s learned; mean and sd of the training data
-        categorical     Categorical(softmax(logits))   logits from the decoder; cells are class indices
-        count           NB(typical exp(r), theta)      r from the decoder, theta learned; typical is the training data's mean
+        continuous      v(x) ~ N(mean + sd m, (sd s)^2)   m from the decoder, s learned; mean and sd of v in the training data
+        categorical     Categorical(softmax(logits))      logits from the decoder; cells are class indices
+        count           NB(typical exp(r), theta)         r from the decoder, theta learned; typical is the training data's mean
+
+    v(x) is x, but for columns with long tails, of which training data say so: an inverse hyperbolic sine
+    (:class:`~labelspace.likelihoods.johnson.JohnsonSU`), which is close to a logarithm far from its middle.
 
     Missing cells count for nothing: they add 0 to ``log_prob`` (so they are taken to be missing at random). Densities are
     in the units of the data. ``mean`` has the expectation of numbers and the most probable class of categorical columns.
@@ -113,6 +117,7 @@ class Table(Likelihood):
 
         self.log_scale = nn.Parameter(torch.zeros(self.sizes[0]))
         self.log_theta = nn.Parameter(torch.zeros(self.sizes[1]))
+        self.tails = JohnsonSU(self.sizes[0])
         self.register_buffer("centre", torch.zeros(self.sizes[0]))
         self.register_buffer("sd", torch.ones(self.sizes[0]))
         self.register_buffer("typical_count", torch.ones(self.sizes[1]))
@@ -129,7 +134,7 @@ class Table(Likelihood):
         x = x[:, self.order]
         seen = ~x.isnan()
         continuous, counts, classes = x.split(self.sizes, 1)
-        standard = (continuous - self.centre) / self.sd
+        standard = (self.tails.straight(continuous) - self.centre) / self.sd
         return standard.nan_to_num(0.0), counts.nan_to_num(0.0), classes.nan_to_num(0.0).long(), seen
 
     def inputs(self, x: Tensor) -> Tensor:
@@ -145,7 +150,7 @@ class Table(Likelihood):
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviation of p(x | codes) of the continuous columns, in units of the columns' own."""
+        """Standard deviation of v(x) given codes, of the continuous columns, in units of that of all training data."""
         # The least scale keeps densities finite where a decoder predicts a column exactly.
         return self.log_scale.exp() + 1e-3
 
@@ -153,28 +158,38 @@ class Table(Likelihood):
         return TableDistribution(raw, self)
 
     def counterfactual(self, x: Tensor, before: DataDistribution, after: DataDistribution) -> Tensor:
-        """Column by column what the edit changes, added to the cell: x + (after - before) of numbers, the same in logarithms of
-        counts; a class changes where the most probable one does. What does not change stays to the bit, what is missing stays
-        missing, and what changes stays whole where training data are and within their range.
+        """Column by column what the edit changes, added to the cell: v(x) + v(after) - v(before) of numbers, the same in
+        logarithms of counts; a class changes where the most probable one does. What does not change stays to the bit, what is
+        missing stays missing, and what changes stays whole where training data are and within their range.
         """
         start, end = before.mean, after.mean
-        own = x[:, self.order].split(self.sizes, 1)
-        _, start_count, start_class = start[:, self.order].split(self.sizes, 1)
-        _, end_count, end_class = end[:, self.order].split(self.sizes, 1)
-        counts = count_counterfactual(own[1], start_count, end_count)
-        classes = torch.where(start_class == end_class, own[2], end_class)
-        change = end - start
-        moved = torch.cat([own[0] + change[:, self.order[: self.sizes[0]]], counts, classes], 1)[:, self.inverse_order]
+        own, of_start, of_end = (row[:, self.order].split(self.sizes, 1) for row in (x, start, end))
+        v, v_start, v_end = (self.tails.straight(row[0]) for row in (own, of_start, of_end))
+        counts = count_counterfactual(own[1], of_start[1], of_end[1])
+        classes = torch.where(of_start[2] == of_end[2], own[2], of_end[2])
+        moved = torch.cat([self.tails.curved(v + (v_end - v_start)), counts, classes], 1)[:, self.inverse_order]
         moved = torch.where(self.whole, x + (moved - x).round(), moved)
         moved = moved.clamp(torch.minimum(self.low, x), torch.maximum(self.high, x))
-        return torch.where((change == 0) | x.isnan(), x, moved)
+        return torch.where((end == start) | x.isnan(), x, moved)
 
     def possible(self, x: Tensor) -> Tensor:
         """Draws beyond the range are put back into it as far from its end, so that none is more frequent than others."""
         anchor = torch.where(self.low.isfinite(), self.low, 0)
-        x = torch.where(self.whole, anchor + (x - anchor).round(), x)
-        x = torch.where(x < self.low, 2 * self.low - x, x)
-        return torch.where(x > self.high, 2 * self.high - x, x).clamp(self.low, self.high)
+        v, low, high = (self._straight(cells) for cells in (x, self.low[None], self.high[None]))
+        v = torch.where(v < low, 2 * low - v, v)
+        x = self._curved(torch.where(v > high, 2 * high - v, v))
+        return torch.where(self.whole, anchor + (x - anchor).round(), x).clamp(self.low, self.high)
+
+    def _straight(self, x: Tensor) -> Tensor:
+        """v of the continuous columns, the others as they are."""
+        return self._by_order(x, self.tails.straight)
+
+    def _curved(self, v: Tensor) -> Tensor:
+        return self._by_order(v, self.tails.curved)
+
+    def _by_order(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        numbers, others = x[:, self.order].split([self.sizes[0], len(self.columns) - self.sizes[0]], 1)
+        return torch.cat([change(numbers), others], 1)[:, self.inverse_order]
 
     def wholes(self) -> Tensor:
         return self.whole
@@ -197,13 +212,15 @@ class Table(Likelihood):
         return torch.stack(found, 1), torch.tensor(of)
 
     def outside(self, x: Tensor) -> dict[int, tuple[float, float]]:
-        """Farther from the range than the range is wide."""
-        width = self.high - self.low
-        far = ((x < self.low - width) | (x > self.high + width)).any(0)
+        """Farther from the range than the range is wide, where tails are long in v."""
+        v, low, high = (self._straight(cells) for cells in (x, self.low[None], self.high[None]))
+        far = ((v < 2 * low - high) | (v > 2 * high - low)).any(0)
         return {i: (float(self.low[i]), float(self.high[i])) for i in far.nonzero()[:, 0].tolist()}
 
     def measure(self, x: Tensor) -> None:
         continuous, counts, _ = x[:, self.order].split(self.sizes, 1)
+        self.tails.measure(continuous)
+        continuous = self.tails.straight(continuous)
         self.centre.copy_(continuous.nanmean(0).nan_to_num(0.0))
         sd = (continuous - self.centre).square().nanmean(0).sqrt()
         # 1 for a column that is constant, up to rounding, or entirely missing.
@@ -239,13 +256,15 @@ class TableDistribution(DataDistribution):
         padded = F.pad(logits, (0, 1), value=-torch.inf)
         self.log_p = F.log_softmax(padded[:, table.class_columns], -1)  # (n, categorical columns, classes)
         self.count = self.log_count.clamp_max(30.0).exp()
-        self.mean = self._assemble(self.standard, self.count, self.log_p.argmax(-1))
+        v, sd = self._v(self.standard), self.scale.detach() * table.sd  # only log_prob is to find the scale
+        self.mean = self._assemble(table.tails.expectation(v, sd), self.count, self.log_p.argmax(-1))
 
     def log_prob(self, x: Tensor) -> Tensor:
         standard, counts, classes, seen = self.table.parts(x)
         z = (standard - self.standard) / self.scale
+        slope = self.table.tails.log_slope(x[:, self.table.order[: self.table.sizes[0]]].nan_to_num(0.0))
         cells = [
-            -0.5 * (z**2 + LOG_2PI) - torch.log(self.scale * self.table.sd),
+            -0.5 * (z**2 + LOG_2PI) - torch.log(self.scale * self.table.sd) + slope,
             log_negative_binomial(counts, self.log_count, self.table.log_theta),
             self.log_p.gather(2, classes[..., None])[..., 0],
         ]
@@ -257,8 +276,11 @@ class TableDistribution(DataDistribution):
         # The first of several exponential waits, with rates p, is that of class k with probability p_k.
         waits = torch.empty_like(self.log_p).exponential_(generator=generator)
         classes = (self.log_p.exp() / waits).argmax(-1)
-        return self._assemble(self.standard + self.scale * noise, counts, classes)
+        numbers = self.table.tails.curved(self._v(self.standard + self.scale * noise))
+        return self._assemble(numbers, counts, classes)
 
-    def _assemble(self, standard: Tensor, counts: Tensor, classes: Tensor) -> Tensor:
-        continuous = standard * self.table.sd + self.table.centre
-        return torch.cat([continuous, counts, classes.to(counts.dtype)], 1)[:, self.table.inverse_order]
+    def _v(self, standard: Tensor) -> Tensor:
+        return standard * self.table.sd + self.table.centre
+
+    def _assemble(self, numbers: Tensor, counts: Tensor, classes: Tensor) -> Tensor:
+        return torch.cat([numbers, counts, classes.to(counts.dtype)], 1)[:, self.table.inverse_order]

@@ -145,6 +145,7 @@ class Model(nn.Module):
         "likelihood.centre",
         "likelihood.unit",
         "likelihood.sd",
+        "likelihood.tails.",
         "likelihood.low",
         "likelihood.high",
         "likelihood.whole",

@@ -12,7 +12,8 @@ from labelspace.errors import UserError
 OPTIONS = {"matrix_rate": "muon_learning_rate", "reader_rate": "auxiliary_learning_rate"}  # of training
 DATA = {"mislabelled": "label_noise"}  # of a run's data
 _ADDED = {
-    7: ("likelihood.low", "likelihood.high", "likelihood.whole", "label_range", "label_columns")
+    7: ("likelihood.low", "likelihood.high", "likelihood.whole", "label_range", "label_columns"),
+    8: tuple(f"likelihood.tails.{name}" for name in ("location", "width", "least", "most")),
 }  # what training measures since a format
 _OTHERS_NOW = {"lsvae": 5}  # models whose parts were others before this format
 

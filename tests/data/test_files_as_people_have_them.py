@@ -372,3 +372,11 @@ def test_texts_come_back_as_they_were_or_are_missing_and_counted(cells: list[str
         return
     for cell, code in zip(cells, codes, strict=True):
         assert words[code] == cell if code >= 0 else cell in found.missing
+
+
+def test_a_mark_with_a_slash_and_a_directory_that_looks_like_an_option(tmp_path: Path) -> None:
+    home = tmp_path / "of,kind=b"
+    home.mkdir()
+    pd.DataFrame({"x": ["w/o", *map(str, range(30))], "y": ["a", "b", "a"] * 10 + ["b"]}).to_csv(home / "t.csv", index=False)
+    data = ls.open(f"table:{home}/t.csv,missing=w/o", ["y"])
+    assert np.isnan(data.x[0, 0]) and data.x[1, 0] == 0

@@ -342,9 +342,9 @@ def parts(address: str) -> tuple[str, str, dict[str, str]]:
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:
-    """Cuts ``PATH,KEY=VALUE,...`` at the trailing options; a path may itself hold commas."""
+    """Cuts ``PATH,KEY=VALUE,...`` at the trailing options; a path that is there may itself hold what looks like one."""
     parts = rest.split(",") if rest else []
     options: list[str] = []
-    while parts and re.fullmatch(r"[a-z_]+=[^/]*", parts[-1]):
+    while parts and re.fullmatch(r"[a-z_]+=.*", parts[-1]) and not ("/" in parts[-1] and paths.own(",".join(parts)).exists()):
         options.insert(0, parts.pop())
     return ",".join(parts), {key: value for key, _, value in (o.partition("=") for o in [*early, *options])}
