@@ -13,6 +13,7 @@ from labelspace.evaluation import probing
 from labelspace.labels import Schema
 from labelspace.models.base import Model
 from labelspace.reporting import colours
+from labelspace.reporting.runs import shown_text
 
 _LOOKED_AT = 5000
 
@@ -23,6 +24,11 @@ Runs = Mapping[str, tuple[Model, Dataset]]
 def first_data(runs: Runs) -> Dataset:
     """The data of the first run, for what is the same in all of them."""
     return next(iter(runs.values()))[1]
+
+
+def names_of(data: Dataset, rows: np.ndarray) -> list[str]:
+    """What samples are called: by their source, or by their place in it."""
+    return [str(row) if data.ids is None else shown_text(str(data.ids[row])) for row in rows]
 
 
 def known(data: Dataset, name: str, most: int, *, unlike: str | None = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,12 +18,16 @@ from labelspace.reporting.runs import Subject
 
 Tell = Callable[[str], None]
 
+_INTERVAL = re.compile(r"\[([-+]?[\d.]+)%?, ([-+]?[\d.]+)%?\]")
+_MOST = 20  # differences that are shown
+
 
 def write(subjects: Sequence[Subject], tell: Tell = lambda _: None) -> tuple[str, list[str]]:
     """The page of several runs, and the names of its sections."""
     names = [subject.name for subject in subjects]
-    view = curves.of_all(subjects)
+    view, measured = curves.of_all(subjects), _measured(subjects)
     sections = [
+        Section("differences", "What differs", _differences(measured, names)),
         Section("runs", "The runs", [_alarms(subjects), _overview(subjects)]),
         Section("settings", "Settings that differ", _settings(subjects)),
         Section(
@@ -34,7 +39,7 @@ def write(subjects: Sequence[Subject], tell: Tell = lambda _: None) -> tuple[str
         ),
         *_pictures(subjects, tell),
         Section("diagnosis", "Diagnosis", parts=[_diagnosis(subject, i) for i, subject in enumerate(subjects)]),
-        _measurements(subjects),
+        _measurements(subjects, measured),
     ]
     lead = paragraph(f"{len(subjects)} runs side by side: {', '.join(names)}.", kind="lead")
     return page("Comparison of runs", lead, sections, end()), [section.name for section in sections]
@@ -55,7 +60,7 @@ def _side_by_side(columns: dict[str, dict[str, str]], what: str, caption: str) -
     return table([what, *columns], cells, caption, titled=True)
 
 
-def _explained(key: str) -> Content:
+def _explained(key: str) -> list[Content]:
     """A term, or what is measured of a row (``row: column``), with its meaning."""
     row, colon, column = key.rpartition(": ")
     return [row, colon, explained(column)]
@@ -115,19 +120,54 @@ def _diagnosis(subject: Subject, i: int) -> Section:
     return Section(f"diagnosis-{i + 1}", subject.name, words.diagnosis(subject))
 
 
-def _measurements(subjects: Sequence[Subject]) -> Section:
-    """Every table of every run, with a column for each run."""
-    merged: dict[str, dict[str, dict[str, str]]] = {}
+Measured = dict[str, dict[str, dict[str, str]]]
+"""Title of a table -> run -> what is measured -> cell."""
+
+
+def _measured(subjects: Sequence[Subject]) -> Measured:
+    """Every table of every run."""
+    merged: Measured = {}
     for subject in subjects:
         for title, header, rows in tables(subject.evaluation) if subject.evaluation else []:
             for row in rows:
                 for what, cell in zip(header[1:], row[1:], strict=True):
                     merged.setdefault(title, {s.name: {} for s in subjects})[subject.name][f"{row[0]}: {what}"] = cell
-    if not merged:
+    return merged
+
+
+def _differences(measured: Measured, names: Sequence[str]) -> list[Content]:
+    """What is measured of all runs with intervals that do not all overlap, the farthest apart first."""
+    apart, compared = [], 0
+    for title, of_runs in measured.items():
+        for what in of_runs[names[0]]:
+            cells = [of_runs[name].get(what, "-") for name in names]
+            intervals = [_INTERVAL.search(cell) for cell in cells]
+            if not all(intervals):
+                continue
+            compared += 1
+            lows, highs = ([float(found[end]) for found in intervals if found] for end in (1, 2))
+            width = sum(highs) - sum(lows)
+            if max(lows) > min(highs):
+                apart.append(((max(lows) - min(highs)) / max(width, 1e-9), [[f"{title}: ", *_explained(what)], *cells]))
+    if not compared:
+        return [paragraph("Nothing is measured of all of these runs with intervals.")]
+    if not apart:
+        return [paragraph(f"Nothing: the intervals of all {compared} measures of these runs overlap.")]
+    apart.sort(key=lambda row: -row[0])
+    rows, rest = [row for _, row in apart[:_MOST]], compared - len(apart)
+    said = f"Of {compared} measures with intervals, {len(apart)} are apart: some of their intervals do not overlap. "
+    more = f"The {_MOST} farthest apart are shown. " if len(apart) > _MOST else ""
+    same = f"The intervals of the other {rest} overlap: of them nothing can be said." if rest else ""
+    return [paragraph(said, more, same), table(["what", *names], rows, "What differs", titled=True)]
+
+
+def _measurements(subjects: Sequence[Subject], measured: Measured) -> Section:
+    """Every table of every run, with a column for each run."""
+    if not measured:
         return Section("measurements", "Measurements", paragraph("Nothing is measured of these runs."))
     parts = [
         Section(f"table-{i + 1}", title, _side_by_side(columns, "what", title))
-        for i, (title, columns) in enumerate(merged.items())
+        for i, (title, columns) in enumerate(measured.items())
     ]
     few = [subject.name for subject in subjects if subject.measured in ("quick", "edits")]
     note = f"Of {', '.join(few)} only some is measured; labelspace evaluate RUN measures all." if few else None

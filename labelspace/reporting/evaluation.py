@@ -40,7 +40,7 @@ def interval(score: dict[str, Any], form: str = "{:.1%}") -> str:
 
 
 def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and rows of every table of an evaluation."""
+    """Title, header and rows of every table of an evaluation that has rows."""
     out = []
     if "manipulation" in found:
         rows = []
@@ -137,7 +137,7 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
             )
     if rows:
         out.append(("Likelihood and generation", ["what", "value", "of no use", "of real data"], rows))
-    return out
+    return [table for table in out if table[2]]
 
 
 def _leakage(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import html
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +13,17 @@ from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from PIL import Image, features
+
 from labelspace import glossary
 from labelspace.reporting.colours import COLOURS, INK, INK_ON_DARK, ON_DARK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_EMPTY = frozenset({"meta", "link", "img", "br", "hr"})
+_EMPTY = frozenset({"meta", "link", "img", "br", "hr", "input"})
+_SMALL = 64  # pixels a side
+_QUALITY = 80  # of samples' pixels inside pictures
 # The page may show pictures that it carries and use its own style; nothing else: no script, no form, no network.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -66,8 +73,8 @@ def items(entries: Iterable[Content]) -> Html:
     return tag("ul", [tag("li", entry) for entry in entries])
 
 
-def table(header: Sequence[Content], rows: Iterable[Sequence[Content]], caption: str, *, titled: bool = False) -> Html:
-    """A table whose first column names the rows; where it is wider than the page it can be scrolled.
+def table(header: Sequence[Content], rows: Sequence[Sequence[Content]], caption: str, *, titled: bool = False) -> Html:
+    """A table whose first column names the rows, to be had as CSV; where it is wider than the page it can be scrolled.
 
     Args:
         header: names of the columns.
@@ -80,7 +87,23 @@ def table(header: Sequence[Content], rows: Iterable[Sequence[Content]], caption:
         tag("tr", tag("th", row[0], scope="row"), [tag("td", cell, class_=_kind(cell)) for cell in row[1:]]) for row in rows
     ]
     whole = tag("table", tag("caption", caption, class_="heard" if titled else None), tag("thead", head), tag("tbody", body))
-    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    file = f"{re.sub('[^a-z0-9]+', '-', caption.lower()).strip('-') or 'table'}.csv"
+    link = tag("a", "CSV", href=_csv(header, rows), download=file, aria_label=f"{caption}, as CSV")
+    return join(
+        [tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption), tag("p", link, class_="file")]
+    )
+
+
+def _csv(header: Sequence[Content], rows: Iterable[Sequence[Content]]) -> str:
+    """A table as the address of a file that the page carries."""
+    text = io.StringIO()
+    csv.writer(text).writerows([[plain_text(cell) for cell in row] for row in (header, *rows)])
+    return f"data:text/csv;charset=utf-8,{quote(text.getvalue())}"
+
+
+def plain_text(content: Content) -> str:
+    """Content without its markup."""
+    return html.unescape(re.sub(r"<[^>]*>", "", join(content)))
 
 
 def _kind(cell: Content) -> str | None:
@@ -89,8 +112,19 @@ def _kind(cell: Content) -> str | None:
 
 
 def picture(figures: Sequence[tuple[Figure, str]], caption: Content = None) -> Html:
-    """Figures with their alternative texts and one caption; several stand side by side as far as there is room."""
-    images = [_image(figure, alt) for figure, alt in figures]
+    """Figures with their alternative texts and one caption; several stand side by side as far as there is room.
+
+    A click on one, or the space bar, shows it as large as the window is; another puts it back.
+    """
+    images = [
+        tag(
+            "label",
+            tag("input", type="checkbox", class_="heard", aria_label=f"Enlarge: {alt}"),
+            _image(figure, alt),
+            class_="zoom",
+        )
+        for figure, alt in figures
+    ]
     panels = images[0] if len(images) == 1 else tag("div", images, class_="panels")
     return tag("figure", panels, tag("figcaption", caption) if caption else None)
 
@@ -106,8 +140,27 @@ def _image(figure: Figure, alt: str) -> Html:
     width, height = (round(float(part) * 4 / 3) for part in size.groups())
     # Browsers drop line breaks of addresses. The names of vocabularies in it look like addresses of the network, which a reader
     # of the page's source need not wonder about.
-    text = quote(themed(svg).replace("\n", " "), safe=" /:;,=+-_.!*()$?").replace("http:", "http%3A")
+    text = quote(_smaller(themed(svg)).replace("\n", " "), safe=" /:;,=+-_.!*()$?").replace("http:", "http%3A")
     return tag("img", src=f"data:image/svg+xml,{text}", alt=alt, width=width, height=height, decoding="async")
+
+
+def _smaller(svg: str) -> str:
+    """An SVG in less room: places to a hundredth of a point, and the pixels that it carries as WebP.
+
+    WebP halves the resolution of colours, so pixels of small pictures are doubled first.
+    """
+    svg = re.sub(r'(?<= )(?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+
+    def again(found: re.Match[str]) -> str:
+        buffer = io.BytesIO()
+        with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
+            times = 2 if max(image.size) < _SMALL else 1
+            larger = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+            larger.save(buffer, "WEBP", quality=_QUALITY, exact=True)
+        return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+    # matplotlib breaks long lines
+    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", again, svg) if features.check("webp") else svg
 
 
 def themed(svg: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from labelspace import __version__, glossary
 from labelspace.reporting import curves, views, words
 from labelspace.reporting.evaluation import side_effects, tables
@@ -21,21 +23,25 @@ from labelspace.reporting.html import (
     table,
     tag,
 )
-from labelspace.reporting.runs import Subject
+from labelspace.reporting.runs import MEASURED, Subject
 from labelspace.reporting.views import Shown, View
 
+_MOST_CLASSES = 12  # of a label whose confusions are shown
 _LEAKAGE = "What probes read from the codes"
 Tell = Callable[[str], None]
 
 
 def write(subject: Subject, tell: Tell = lambda _: None) -> tuple[str, list[str]]:
     """The page of a run, and the names of its sections."""
+    glance, pictures = _pictures(subject, tell)
     sections = [
-        _overview(subject),
+        Section("verdict", "In short", [alarms(subject), items(words.verdict(subject))]),
+        *glance,
         Section("diagnosis", "Diagnosis", words.diagnosis(subject)),
-        _curves(subject),
-        *_pictures(subject, tell),
         *_measurements(subject),
+        *pictures,
+        _curves(subject),
+        _overview(subject),
         Section("settings", "Settings", _settings(subject)),
     ]
     lead = paragraph(f"A {subject.config['model']['name']} trained on {subject.address}.", kind="lead")
@@ -78,7 +84,7 @@ def plain(views_: Sequence[Shown], level: int) -> list[Content]:
 def _overview(subject: Subject) -> Section:
     rows = [[explained(what), text] for what, text in words.overview(subject)]
     about = table(["what", "of this run"], rows, "What was trained, and on what", titled=True)
-    return Section("overview", "What was trained on what", [alarms(subject), about, words.labels(subject)])
+    return Section("overview", "What was trained on what", [about, words.labels(subject)])
 
 
 def _curves(subject: Subject) -> Section:
@@ -100,16 +106,19 @@ def measured(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
     return table([explained(name) for name in header], cells, title, titled=True)
 
 
-def _pictures(subject: Subject, tell: Tell) -> list[Section]:
-    """What the model does with the data: reconstructions, edits of every label, maps of its blocks, samples."""
+def _pictures(subject: Subject, tell: Tell) -> tuple[list[Section], list[Section]]:
+    """What the model does with the data: at a glance, and label by label and block by block."""
     model, data = subject.model, subject.data
     if model is None or data is None:
         why = " ".join(subject.absent[part] for part in ("model", "data") if part in subject.absent)
-        return [Section("pictures", "Reconstructions and edits", paragraph(f"There is nothing to show. {why}"))]
+        return [Section("pictures", "Reconstructions and edits", paragraph(f"There is nothing to show. {why}"))], []
     rows = subject.rows(1000)
     tell("reconstructions and samples")
-    run = {subject.name: (model, data)}
-    out = [together(views.reconstructions(run, rows), "reconstructions", "Reconstructions")]
+    run, out = {subject.name: (model, data)}, []
+    glance = [together(views.reconstructions(run, rows), "reconstructions", "Reconstructions")]
+    if data.schema.names:
+        glance.append(Section("edits", "Every label set to another value", plain([views.every_label(model, data)], 3)))
+    glance.append(together([views.generated(run)], "samples", "New samples"))
     names, more = views.first(data.schema.names)
     parts = []
     for i, name in enumerate(names):
@@ -121,8 +130,7 @@ def _pictures(subject: Subject, tell: Tell) -> list[Section]:
         out.append(Section("labels", "Edits, label by label", paragraph("The data have no labels to edit.")))
     tell("maps of the latent blocks")
     out.append(together(views.latent_maps(model, data, rows), "maps", "Latent maps"))
-    out.append(together([views.generated(run)], "samples", "New samples"))
-    return out
+    return glance, out
 
 
 def _measurements(subject: Subject) -> list[Section]:
@@ -146,6 +154,7 @@ def _measurements(subject: Subject) -> list[Section]:
             "reconstruction. Off the diagonal there should be nothing.",
         )
     others = [(title, measured(title, header, rows)) for title, header, rows in all_tables if title != _LEAKAGE]
+    others += confusions(subject)
     out = [
         Section("leakage", "Leakage", [reading, leakage] if leakage else note),
         Section("side-effects", "Side effects", effects),
@@ -156,6 +165,28 @@ def _measurements(subject: Subject) -> list[Section]:
         if left:
             parts.append(Section("not-measured", "Not measured", items(left)))
         out.append(Section("measurements", "Other measurements", parts=parts))
+    return out
+
+
+def confusions(subject: Subject) -> list[tuple[str, Html]]:
+    """Which classes the model itself takes for which, of every label with more than two."""
+    model, data = subject.model, subject.data
+    if model is None or data is None or not subject.evaluation.get("prediction"):
+        return []
+    rows = subject.rows(MEASURED)
+    said = model.predict(data.samples(rows)).mode().numpy()
+    out = []
+    for i, label in enumerate(data.schema):
+        seen = data.observed[rows, i]
+        if not 2 < len(label.values) <= _MOST_CLASSES or not seen.any():
+            continue
+        counts = np.zeros((len(label.values),) * 2, int)
+        np.add.at(counts, (data.values[rows, i][seen].astype(int), said[seen, i].astype(int)), 1)
+        title = f"What {label.name} is predicted as"
+        cells = [[value, *map(str, line)] for value, line in zip(label.values, counts, strict=True)]
+        out.append(
+            (title, table([f"{label.name} is", *(f"read as {value}" for value in label.values)], cells, title, titled=True))
+        )
     return out
 
 

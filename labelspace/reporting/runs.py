@@ -57,11 +57,16 @@ class Subject:
     note: str = ""
 
     @property
+    def diverged(self) -> bool:
+        """Whether a term of the last epoch is not finite."""
+        return bool(self.metrics) and not all(math.isfinite(value) for value in _numbers(self.metrics[-1]))
+
+    @property
     def state(self) -> str:
         """How training ended, in a sentence that is empty where it ended as it was meant to."""
         planned, done = self.config["training"].get("epochs", 0), len(self.metrics)
-        if self.metrics and not all(math.isfinite(value) for value in _numbers(self.metrics[-1])):
-            return f"Training diverged: a term became NaN or infinite in epoch {done} of {planned}."
+        if self.diverged:
+            return f"Training diverged: a term became NaN or infinite in epoch {done}{f' of {planned}' if planned else ''}."
         if done >= planned or self._patient():
             return ""
         what = f"Training is not finished: {done} of {planned} epochs are done."
@@ -81,9 +86,8 @@ class Subject:
         return shown_address(self.config["data"]["address"])
 
     def findings(self) -> list[Finding]:
-        """The alarms of what is measured and of the metrics."""
-        finite = [row for row in self.metrics if all(math.isfinite(value) for value in _numbers(row))]
-        return diagnose(self.evaluation, finite)
+        """The alarms of what is measured and of the metrics; none where training diverged, from which they would follow."""
+        return [] if self.diverged else diagnose(self.evaluation, self.metrics)
 
     def rows(self, most: int) -> np.ndarray:
         """At most so many test samples, the same ones for all runs of the same data."""

@@ -23,7 +23,7 @@ from labelspace.reporting import colours, views_images, views_vectors
 from labelspace.reporting.choices import Runs, by_label, first_data
 from labelspace.reporting.figures import Map, Spot, maps
 
-CODED = 800  # samples on a map of a latent block
+CODED = 500  # samples on a map of a latent block
 MOST_LABELS, MOST_BLOCKS = 8, 12  # that are shown one by one
 
 
@@ -68,6 +68,13 @@ def kind(data: Dataset) -> ModuleType:
 def reconstructions(runs: Runs, rows: np.ndarray) -> list[View]:
     """Samples, and what the models make of their codes."""
     return [View.one(*parts) for parts in kind(first_data(runs)).reconstructions(runs, rows)]
+
+
+def every_label(model: Model, data: Dataset) -> Shown:
+    """The same samples with each label set to another value."""
+    names, more = first(data.schema.names)
+    view = attempt("Every label", lambda: View.one(*kind(data).every_label(model, data, {n: values(data, n) for n in names})))
+    return replace(view, title="", caption=f"{view.caption} {more}".strip()) if isinstance(view, View) else view
 
 
 def of_label(model: Model, data: Dataset, name: str) -> list[Shown]:

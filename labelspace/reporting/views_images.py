@@ -13,15 +13,18 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
 from labelspace.evaluation import probing
 from labelspace.models.base import Model
-from labelspace.reporting.choices import Runs, donors_and_takers, first_data, known, one_of_each
+from labelspace.reporting.choices import Runs, donors_and_takers, first_data, known, names_of, one_of_each
 from labelspace.reporting.figures import Sheet, sheets
 
 Parts = tuple[str, Figure, str, str]
 
 _LARGEST = 96  # pixels a side: larger images are reduced, so that a page stays small
-_STEPS = 9  # of a walk
+_STEPS = 7  # of a walk
+_SAMPLES = 8  # whose labels are set one after the other
+_LOOKED_AT = 1000
 _CELL = 0.72  # inches a side
 
 
@@ -47,9 +50,44 @@ def reconstructions(runs: Runs, rows: np.ndarray) -> list[Parts]:
             sheets(parts, _CELL),
             f"{len(rows)} test samples, their reconstructions, and the differences.",
             "Test samples decoded from their mean codes, encoded with what is known of their labels. Differences: orange where "
-            "the reconstruction is brighter, violet where it is darker.",
+            "the reconstruction is brighter, violet where it is darker. "
+            f"From the left: {', '.join(names_of(first_data(runs), rows))}.",
         )
     ]
+
+
+def every_label(model: Model, data: Dataset, values: Mapping[str, Mapping[str, Any]]) -> Parts:
+    rows = probing.chosen(data, "test", _LOOKED_AT)
+    rows = rows[data.observed[rows].all(1)][:_SAMPLES]
+    if not len(rows):
+        raise UserError("no test sample has every label")
+    x, labels = data.samples(rows), data.labels(rows)
+    lines, titles = [x], ["original"]
+    for name, given in values.items():
+        column = labels[0][:, data.schema.index(name)]
+        wanted = [_another(data, name, given, float(value)) for value in column]
+        edited = torch.empty_like(x)
+        for value in set(wanted):
+            these = torch.tensor([one == value for one in wanted])
+            own = (labels[0][these], labels[1][these])
+            edited[these] = interventions.set(model, x[these], {name: given[value]}, own).x
+        lines.append(edited)
+        titles.append(name)
+    return (
+        "Every label set to another value",
+        sheets([Sheet("", _small(torch.stack(lines)), rows=titles, apart=(1, 0))], _CELL),
+        f"{len(rows)} test samples, and the same with each of {', '.join(values)} set to another value.",
+        f"Samples, from the left: {', '.join(names_of(data, rows))}. In each row one label has another value than the sample's "
+        "own: a binary label the other one, a number one far from it, a class the next one.",
+    )
+
+
+def _another(data: Dataset, name: str, values: Mapping[str, Any], own: float) -> str:
+    """A value of those shown that a sample does not have."""
+    label, shown = data.schema[name], list(values)
+    if not label.discrete:
+        return max(shown, key=lambda value: abs(float(values[value]) - own))
+    return shown[(int(own) + 1) % len(shown)]
 
 
 def set_to_values(model: Model, data: Dataset, name: str, values: Mapping[str, Any]) -> Parts:

@@ -6,6 +6,7 @@ cells are grey, and on the plane they stand at the mean.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
 from labelspace.evaluation import probing
 from labelspace.models.base import Model
 from labelspace.reporting import colours
@@ -29,6 +31,7 @@ _ENTRIES = 24  # entries of a sample that are shown one by one
 _CLOUD = 500  # samples behind what is shown
 _STEPS = 9  # of a walk
 _PATHS = 24  # samples whose change is drawn
+_AVERAGED = 200  # samples over which changes are averaged
 
 
 class Plane:
@@ -104,6 +107,31 @@ def reconstructions(runs: Runs, rows: np.ndarray) -> list[Parts]:
         )
     )
     return out
+
+
+def every_label(model: Model, data: Dataset, values: Mapping[str, Mapping[str, Any]]) -> Parts:
+    plane, titles, lines = Plane(data), [], []
+    for name, given in values.items():
+        for value in [*given] if data.schema[name].discrete else [*given][:: max(1, len(given) - 1)]:
+            try:
+                rows = known(data, name, _AVERAGED, unlike=value if data.schema[name].discrete else None)
+            except UserError:
+                continue  # all samples have it already
+            x = data.samples(rows)
+            edited = interventions.set(model, x, {name: given[value]}, data.labels(rows)).x
+            with np.errstate(invalid="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a column that is missing in all of them stays grey
+                lines.append(np.nanmean(plane.changes(x, edited), 0))
+            titles.append(f"{name} = {value}")
+    if not lines:
+        raise UserError("no test sample has a label")
+    return (
+        "Every label set",
+        grids([_grid(data, np.stack(lines), titles, "", 1.0)], cell=0.3),
+        f"Mean change of entries when {', '.join(values)} are set.",
+        f"Each row: one label is set on up to {_AVERAGED} test samples that have another value. {_of_entries(data)}, and how "
+        "far they move on average, in standard deviations of the data; full colour at ±1.",
+    )
 
 
 def set_to_values(model: Model, data: Dataset, name: str, values: Mapping[str, Any]) -> Parts:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
-from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED
+from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED, Finding
 from labelspace.evaluation.probing import best_probe
 from labelspace.reporting.html import Content, Html, explained, items, paragraph, table, tag
 from labelspace.reporting.runs import Subject, shown_address, shown_text
 from labelspace.terminal import duration
+
+MOVES = 0.05  # of samples: a label that changes with another one in more of them is said to move with it
 
 
 def overview(subject: Subject) -> list[tuple[str, str]]:
@@ -47,6 +50,11 @@ def overview(subject: Subject) -> list[tuple[str, str]]:
         if "precision" in subject.environment:
             on += f", precision {subject.environment['precision']}, Muon in {subject.environment.get('muon', '?')}"
         rows.append(("made with", ", ".join([*about, on])))
+        if "date" in subject.environment:
+            rows.append(("made on", shown_text(str(subject.environment["date"]))))
+    rows.append(
+        ("made again by", f"labelspace train --config {shlex.quote(subject.home.resolve().name)}/config.yaml --out NEW")
+    )
     return rows
 
 
@@ -101,16 +109,96 @@ def settings(config: dict[str, Any]) -> dict[str, str]:
 # -- what was measured ------------------------------------------------------------------------------------------------
 
 
+def verdict(subject: Subject) -> list[str]:
+    """What a reader wants to know first, in a few sentences: what can be set, what moves with it, what else tells labels."""
+    found = subject.evaluation
+    if subject.diverged:
+        kept = f"The weights of epoch {subject.best_epoch} were kept" if subject.best_epoch else "No weights were kept"
+        return [f"{kept}. What follows is of no use until training ends well."]
+    if not found:
+        return ["Nothing is measured of this run."]
+    said = [*_what_can_be_set(found), *_what_moves(found), *_what_tells(found), *_how_exact(found)]
+    return said or ["What was measured of this run says nothing of its labels."]
+
+
+def _what_can_be_set(found: dict[str, Any]) -> list[str]:
+    rows = found.get("manipulation", {}).get("labels", {})
+    if not rows:
+        return ["Whether edits do what they should is not measured yet."] if found.get("prediction") else []
+    weak = [name for name in rows if not _trusted(found, name)]
+    rates = {name: row["judge"]["value"] for name, row in rows.items() if name not in weak}
+    sure = [name for name, rate in rates.items() if rate >= TRUSTED]
+    some = [f"{name} in {rate:.0%}" for name, rate in rates.items() if DONE <= rate < TRUSTED]
+    failed = [f"{name} only in {rate:.0%}" for name, rate in rates.items() if rate < DONE]
+    out = [f"{listed(sure)} can be set."] if sure else []
+    if works := [*some, *failed]:
+        out.append(f"Setting works for {listed(works)} of samples.")
+    if weak:
+        out.append(f"Of {listed(weak)} it cannot be said: the judge itself is not sure of real samples.")
+    return out
+
+
+def _trusted(found: dict[str, Any], label: str) -> bool:
+    """Whether the judge is sure enough of a label for its verdicts to count."""
+    return found.get("judge", {}).get(label, {}).get("value", 1.0) >= TRUSTED
+
+
+def _what_moves(found: dict[str, Any]) -> list[str]:
+    side = found.get("manipulation", {}).get("side_effects", {})
+    moved = sorted(
+        (
+            (cell["flipped"]["value"], other, name)
+            for name, row in side.items()
+            for other, cell in row.items()
+            if other != name and _trusted(found, other) and cell.get("flipped", {}).get("value", 0) > MOVES
+        ),
+        reverse=True,
+    )
+    worst = [f"{other} moves with {name} in {rate:.0%}" for rate, other, name in moved[:3]]
+    more = f", and {len(moved) - len(worst)} more" if len(moved) > len(worst) else ""
+    return [f"{listed(worst)}{more}."] if worst else []
+
+
+def _what_tells(found: dict[str, Any]) -> list[str]:
+    told = []
+    for name, row in found.get("leakage", {}).items():
+        if "free" not in row:
+            continue
+        best, chance = best_probe(row["free"])["value"], row.get("chance")
+        if (best if chance is None else (best - chance) / (1 - chance)) > READS:
+            told.append(f"{name} (R² {best:.2f})" if chance is None else f"{name} ({best:.0%}, chance {chance:.0%})")
+    if told:
+        return [f"The free code still tells {listed(told)}."]
+    return ["The free code tells hardly anything of the labels."] if found.get("leakage") else []
+
+
+def _how_exact(found: dict[str, Any]) -> list[str]:
+    row = found.get("likelihood", {}).get("reconstruction_error")
+    if not row or not row.get("variance"):
+        return []
+    return [f"Reconstructions have {1 - row['value'] / row['variance']:.0%} of what varies in the data."]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def diagnosis(subject: Subject) -> list[Content]:
-    """Alarms with their remedies, then in a sentence a label what is known of it."""
+    """Alarms, each remedy once, then in a sentence a label what is known of it."""
     out: list[Content] = []
     findings = subject.findings()
+    remedies: dict[str, list[Finding]] = {}
     for finding in findings:
-        head = tag("strong", f"{finding.kind[0].upper()}{finding.kind[1:]}, {finding.where}. ")
-        out.append(
-            tag("div", paragraph(head, f"{finding.what}."), paragraph(f"What to try: {finding.remedy}."), class_="alarm")
-        )
-    if subject.evaluation and not findings:
+        remedies.setdefault(finding.remedy, []).append(finding)
+    for remedy, those in remedies.items():
+        said = [
+            paragraph(tag("strong", f"{one.kind[0].upper()}{one.kind[1:]}, {one.where}. "), f"{one.what}.") for one in those
+        ]
+        out.append(tag("div", said, paragraph(f"What to try: {remedy}."), class_="alarm"))
+    if subject.diverged and not findings:
+        out.append(paragraph("Training diverged, so alarms of its codes and edits would say nothing new."))
+    elif subject.evaluation and not findings:
         out.append(paragraph("No alarm: nothing that was measured is outside its bounds."))
     if said := sentences(subject.evaluation):
         out.append(items(said))

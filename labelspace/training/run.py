@@ -8,7 +8,7 @@
 ``config.json``              what makes the model again
 ``model.safetensors``        the best model
 ``metrics.jsonl``            one line an epoch: every term, training and validation
-``environment.json``         versions, machine, threads, what is multiplied in what precision, seed
+``environment.json``         date, versions, machine, threads, what is multiplied in what precision, seed
 ``checkpoint/last.safetensors``  all that resuming needs, weights to batch position
 ``checkpoint/previous.safetensors``  the checkpoint before it, for when that one is damaged
 ``.lock``                    locked while a process trains here; readers take no notice of it
@@ -23,6 +23,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ class Run:
             self.home / "environment.json",
             {
                 "packages": packages,
+                "date": datetime.now(UTC).isoformat(" ", "minutes"),
                 "python": sys.version.split()[0],
                 "platform": platform.platform(),
                 "cores": os.cpu_count(),

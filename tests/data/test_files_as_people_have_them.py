@@ -379,4 +379,5 @@ def test_a_mark_with_a_slash_and_a_directory_that_looks_like_an_option(tmp_path:
     home.mkdir()
     pd.DataFrame({"x": ["w/o", *map(str, range(30))], "y": ["a", "b", "a"] * 10 + ["b"]}).to_csv(home / "t.csv", index=False)
     data = ls.open(f"table:{home}/t.csv,missing=w/o", ["y"])
-    assert np.isnan(data.x[0, 0]) and data.x[1, 0] == 0
+    assert np.isnan(data.x[0, 0])
+    assert data.x[1, 0] == 0

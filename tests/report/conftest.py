@@ -18,7 +18,7 @@ from labelspace.models.networks import Network
 
 # Names come from users' files: this one is a program in a page that does not escape, and mathematics in a careless figure.
 WICKED = '<script>alert("$x_$")'
-VOID = {"meta", "link", "img", "br", "hr"}
+VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 def archive(home: Path, kind: str, n: int = 240) -> Path:
@@ -141,9 +141,13 @@ def taken_apart(text: str) -> Page:
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), levels
     named = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(named) == len(set(named))
-    links = [link["href"] for link in page.all("a")]
+    files = [link for link in page.all("a") if link.get("download")]
+    assert len(files) == len(page.all("table"))
+    assert all((link["href"] or "").startswith("data:text/csv") for link in files)
+    links = [link["href"] for link in page.all("a") if not link.get("download")]
     assert links
     assert all(link and link[1:] in named for link in links)
+    assert len(page.all("input")) == len(page.all("img")), "every picture can be enlarged"
     return page
 
 

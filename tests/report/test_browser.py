@@ -37,8 +37,19 @@ def test_a_browser_shows_the_whole_page(width: int, scheme: str, report: Path) -
         shown = view.evaluate("[...document.images].map(i => [i.complete && i.naturalWidth > 0, i.alt])")
         overflow = view.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         background = view.evaluate("getComputedStyle(document.body).backgroundColor")
+        view.locator("figure label").first.click()
+        enlarged = view.locator("figure img").first.bounding_box()
+        view.keyboard.press("Space")
+        again = view.locator("figure img").first.bounding_box()
+        with view.expect_download() as kept:
+            view.locator("a[download]").first.click()
+        table = Path(kept.value.path()).read_text()
         browser.close()
     assert said == []
+    assert (enlarged["width"], enlarged["height"]) == (width, 900), "a click fills the window"
+    assert again["width"] < width, "the space bar puts it back"
+    assert len(table.splitlines()) > 1
+    assert "," in table.splitlines()[0]
     assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
     assert len(shown) > 10
     assert [alt for whole, alt in shown if not whole] == []

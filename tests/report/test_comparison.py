@@ -17,7 +17,7 @@ def test_two_runs_with_differing_settings(trained, parse, wicked: str) -> None:
     subjects = [runs.read(home) for home in homes]
     text, sections = comparison.write(subjects)
     found = parse(text)
-    assert sections[:4] == ["runs", "settings", "curves", "same-samples"], "two addresses"
+    assert sections[:5] == ["differences", "runs", "settings", "curves", "same-samples"], "two addresses"
     assert "training.learning_rate" in found.text
     assert "0.0005" in found.text
     assert "The runs are of different samples" in found.text
@@ -33,7 +33,7 @@ def test_runs_of_the_same_data_are_shown_on_the_same_samples(trained, parse, wic
     text, sections = comparison.write(subjects)
     found = parse(text)
     assert sections == [
-        "runs", "settings", "curves", "reconstructions", "edits", "maps", "samples", "diagnosis", "measurements",
+        "differences", "runs", "settings", "curves", "reconstructions", "edits", "maps", "samples", "diagnosis", "measurements",
     ]  # fmt: skip
     assert "different samples" not in found.text
     assert "model.name" in found.text

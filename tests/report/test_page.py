@@ -20,7 +20,18 @@ from labelspace.storage import files
 
 pytestmark = pytest.mark.usefixtures("hasty_judge")
 
-SECTIONS = ["overview", "diagnosis", "curves", "reconstructions", "labels", "maps", "samples", "leakage", "side-effects"]
+SECTIONS = [
+    "verdict",
+    "reconstructions",
+    "edits",
+    "samples",
+    "diagnosis",
+    "leakage",
+    "side-effects",
+    "labels",
+    "maps",
+    "curves",
+]
 # Models meet images and vectors in turn; tables are vectors with a likelihood of their own, for which one model is enough.
 KINDS = [(name, ("image", "vector")[i % 2]) for i, name in enumerate(MODELS)] + [("vae", "table")]
 DRAWN = [*KINDS[:2], KINDS[-1]]  # a page of each kind of data; figures of the other models have the same forms
@@ -134,7 +145,10 @@ def test_a_diverged_run_has_a_page_and_curves_with_gaps(copied, parse) -> None:
     (home / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     subject = runs.read(home)
     assert "diverged" in subject.state
-    assert "Training diverged: a term became NaN or infinite in epoch 2 of 2." in parse(page.write(subject)[0]).text
+    shown = parse(page.write(subject)[0]).text
+    assert "Training diverged: a term became NaN or infinite in epoch 2 of 2." in shown
+    assert "What follows is of no use" in shown
+    assert "What to try" not in shown, "what follows from it is no alarm of its own"
 
 
 @pytest.mark.usefixtures("undrawn")
