@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import labelspace
-from labelspace.evaluation.diagnosis import TRUSTED
-from labelspace.experiments.grid import NOT_RUN, as_plain, failure, without_path
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Verdict, spread
+from labelspace.experiments.grid import NOT_RUN, JudgeReads, as_plain, failure, without_path
+from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, spread
+from labelspace.experiments.verdicts import Verdict
 from labelspace.reporting.figures import write as write_figure
 from labelspace.reporting.tables import markdown
 from labelspace.storage import files
@@ -24,7 +26,7 @@ def write(
     address: str,
     results: list[Result],
     out: Path,
-    judges: dict[str, list[float]] | None = None,
+    judges: Mapping[str, JudgeReads] | None = None,
 ) -> tuple[Conclusion, Path]:
     """Concludes, draws, and writes ``OUT/NAME/results.json``, ``results.md`` and figures.
 
@@ -35,7 +37,7 @@ def write(
         address: of the data.
         results: of all jobs.
         out: directory.
-        judges: label -> how well each judge reads real samples (:func:`labelspace.experiments.grid.judges`).
+        judges: label -> how well each judge reads (:func:`labelspace.experiments.grid.judges`).
 
     Returns:
         The conclusion, and the directory that was written.
@@ -57,7 +59,7 @@ def write(
         "commits": sorted({r.commit for r in results if r.commit}),
         "seeds": sorted({r.job.seed for r in results}),
         "training_minutes": round(sum(r.seconds for r in results) / 60, 1),
-        "judge": judges or {},
+        "judge": {label: asdict(row) for label, row in (judges or {}).items()},
     }
     verdicts = [{"claim": v.claim, "held": v.held, "why": v.why} for v in conclusion.verdicts]
     files.write_json(home / "results.json", {**about, "verdicts": verdicts, "runs": [as_plain(r) for r in results]})
@@ -102,16 +104,24 @@ def page(about: dict[str, Any], conclusion: Conclusion, figures: list[str], fail
     return "\n".join(lines) + "\n"
 
 
-def _judge_lines(found: dict[str, list[float]]) -> list[str]:
+def _judge_lines(found: Mapping[str, Mapping[str, list[float]]]) -> list[str]:
     if not found:
         return []
-    read = ", ".join(f"{label} {spread(values, '{:.1%}')}" for label, values in found.items())
-    poor = [label for label, values in found.items() if min(values) < TRUSTED]
-    warning = f" What it says of {', '.join(poor)} is not to be trusted." if poor else ""
-    return [
+    judges = {label: JudgeReads(**row) for label, row in found.items()}
+    lines = [
         "",
-        f"Edits and samples are read by a judge that reads real test samples with a balanced accuracy of: {read}.{warning}",
+        "Edits and samples are read by a judge. Its balanced accuracy on real test samples: " + _spreads(judges, "samples"),
     ]
+    if any(row.truths for row in judges.values()):
+        lines[-1] += f"; on true counterfactuals: {_spreads(judges, 'truths')}"
+    lines[-1] += "."
+    if poor := [label for label, row in judges.items() if not row.trusted]:
+        lines[-1] += f" It is no judge of {', '.join(poor)}."
+    return lines
+
+
+def _spreads(judges: Mapping[str, JudgeReads], of: str) -> str:
+    return ", ".join(f"{label} {spread(getattr(row, of), '{:.1%}')}" for label, row in judges.items())
 
 
 def _line(verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from labelspace.metrics.boosting import boost
-from labelspace.metrics.scores import Score
+from labelspace.metrics.scores import Score, area_under_curve
 from labelspace.metrics.scoring import (
     TINY,
     CodedSample,
@@ -22,7 +22,6 @@ from labelspace.metrics.scoring import (
     logistic_probe,
     measure,
     measure_all,
-    mid_distribution,
     standardised,
 )
 
@@ -184,7 +183,7 @@ def _explicitness(sample: CodedSample) -> Score:
         if discrete:
             # The ranking settles long before the weights do.
             probe = logistic_probe(codes[fit], sample.levels[fit, k], 100)
-            value, influence = _area(sample.levels[held, k], probe.predict_proba(codes[held]), probe.classes_)
+            value, influence = area_under_curve(sample.levels[held, k], probe.predict_proba(codes[held]), probe.classes_)
             values.append(value)
             resampled.append(value + weights @ influence / len(held))
         else:
@@ -194,26 +193,6 @@ def _explicitness(sample: CodedSample) -> Score:
             values.append(float(_r_squared(y, predicted, np.ones((1, len(held))))[0]))
             resampled.append(_r_squared(y, predicted, weights))
     return interval(float(np.mean(values)), np.mean(resampled, 0), len(held))
-
-
-def _area(levels: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean area under the ROC curve of one class against the rest, and every row's influence on it ``(n,)``.
-
-    The influence of a positive is how far the share of negatives below it is from the area, and the other way round (DeLong et
-    al. 1988).
-    """
-    areas, influence = [], np.zeros(len(levels))
-    for p, c in zip(probabilities.T, classes, strict=True):
-        positive = levels == c
-        if positive.all() or not positive.any():
-            continue
-        yes, no = p[positive], p[~positive]
-        above = mid_distribution(no, yes)
-        beaten = 1 - mid_distribution(yes, no)
-        areas.append(above.mean())
-        influence[positive] += (above - areas[-1]) / positive.mean()
-        influence[~positive] += (beaten - areas[-1]) / (~positive).mean()
-    return float(np.mean(areas)), influence / len(areas)
 
 
 def _r_squared(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -286,12 +286,6 @@ def gap(matrix: np.ndarray) -> np.ndarray:
     return top[..., -1, :] - top[..., -2, :]
 
 
-def mid_distribution(x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The mid-distribution function of x at each value: share of x below, ties counting half."""
-    x = np.sort(x)
-    return (np.searchsorted(x, at, "left") + np.searchsorted(x, at, "right")) / (2 * len(x))
-
-
 def logistic_probe(x: np.ndarray, y: np.ndarray, steps: int) -> LogisticRegression:
     """A logistic regression of classes ``(n,)`` on ``(n, d)``, as far as it gets in a number of steps."""
     from sklearn.exceptions import ConvergenceWarning

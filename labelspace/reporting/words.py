@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED
-from labelspace.evaluation.probing import best_probe
+from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED, excess
+from labelspace.evaluation.probing import said
 from labelspace.reporting.html import Content, Html, explained, items, paragraph, table, tag
 from labelspace.reporting.runs import Subject, shown_address, shown_text
 from labelspace.terminal import duration
@@ -177,9 +177,8 @@ def _read(row: dict[str, Any] | None) -> list[str]:
     for place, where in (("free", "the free blocks"), ("own_hidden", "its own block (label hidden)")):
         if place not in row:
             continue
-        best, chance = best_probe(row[place])["value"], row.get("chance")
-        excess = best if chance is None else (best - chance) / (1 - chance)
-        score = f"R² {best:.2f}" if chance is None else f"{best:.0%}, chance {chance:.0%}"
-        verb = "reads it off" if excess > READS else "hardly reads it off"
-        out.append(f"a fresh probe {verb} {where} ({score})")
+        drawn, chance = said(row[place], "draws")["value"], row.get("chance")
+        score = f"R² {drawn:.2f}" if chance is None else f"{drawn:.0%}, chance {chance:.0%}"
+        verb = "reads it off" if excess(row[place], row, "draws") > READS else "hardly reads it off"
+        out.append(f"a fresh reader {verb} draws of {where} ({score})")
     return out

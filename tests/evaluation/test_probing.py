@@ -9,7 +9,7 @@ import torch
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import random_splits
 from labelspace.evaluation import probing
-from labelspace.evaluation.probing import best_probe, probes
+from labelspace.evaluation.probing import probes, said
 from labelspace.labels import Schema, binary, continuous
 from labelspace.models import build
 
@@ -34,7 +34,7 @@ def test_what_labels_tell_of_each_other_stands_beside_what_their_blocks_tell() -
     model = build("condvae", made, latent=2).eval()  # the block of a label is its value
     found = probes(model, made, np.arange(N))
     assert abs(found["a"]["other.b"]["together"]["value"] - 0.9) < 0.04
-    assert abs(best_probe(found["a"]["other.b"])["value"] - found["a"]["other.b"]["together"]["value"]) < 0.03
+    assert abs(said(found["a"]["other.b"], "means")["value"] - found["a"]["other.b"]["together"]["value"]) < 0.03
     assert found["b"]["other.c"]["together"]["value"] > 0.97
     assert found["c"]["other.b"]["together"]["value"] > 0.9
     assert abs(found["a"]["other.d"]["together"]["value"] - 0.5) < 0.08
