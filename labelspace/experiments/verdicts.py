@@ -171,35 +171,56 @@ def judge(claim: Claim, groups: Mapping[str, Group]) -> Verdict:
         groups: name of a model, or of a model under some condition -> what was measured on its runs.
     """
     premises = [_judged(part, groups) for part in claim.given]
+    if (lacked := _open(premises)) is not None:
+        return Verdict(claim.says, None, _sentence([lacked], "without which nothing can be said"))
     found = [_judged(part, groups) for part in claim.parts]
-    open_premise = next((judged for judged in premises if judged.held is not True), None)
-    if open_premise is not None:
-        return Verdict(claim.says, None, _sentence(f"{open_premise.line}, without which nothing can be said"))
-    held = False if any(f.held is False for f in found) else True if all(f.held for f in found) else None
-    first = sorted(found, key=lambda f: {False: 0, None: 1, True: 2}[f.held]) if claim.shown else found
+    first = sorted(found, key=lambda f: ({False: 0, None: 1, True: 2}[f.held], f.room)) if claim.shown else found
     shown = first[: claim.shown or None]
-    rest = f"; {len(found) - len(shown)} more" if len(found) > len(shown) else ""
-    return Verdict(claim.says, held, _sentence("; ".join(dict.fromkeys(f.line for f in shown)) + rest))
+    return Verdict(
+        claim.says, _together(found), _sentence(shown, f"{len(found) - len(shown)} more" if len(found) > len(shown) else "")
+    )
+
+
+def _open(premises: Sequence[_Judged]) -> _Judged | None:
+    return next((judged for judged in premises if judged.held is not True), None)
+
+
+def _together(found: Sequence[_Judged]) -> bool | None:
+    """One that failed is enough for a failure; else all must have held."""
+    if any(f.held is False for f in found):
+        return False
+    return True if all(f.held for f in found) else None
 
 
 class _Judged(NamedTuple):
+    """One comparison, decided.
+
+    Attributes:
+        held: what follows.
+        line: its numbers.
+        lacking: why seeds are not enough for a verdict; empty where they are.
+        room: how far the interval's worse end is on the claimed side.
+    """
+
     held: bool | None
     line: str
+    lacking: str = ""
+    room: float = -math.inf
 
 
 def _judged(part: Part, groups: Mapping[str, Group]) -> _Judged:
     mine = part.what.of(groups.get(part.of, {}))
     if not mine:
         return _Judged(None, f"{part.what.name} of {part.of} was not measured")
-    fresh = _counted(mine)
+    counted = _counted(mine)
+    own = interval([*counted.values()])
     if isinstance(part.than, tuple):
         each = [_beside(part, mine, name, part.what.of(groups.get(name, {}))) for name in part.than]
-        held = False if any(j.held is False for j in each) else True if all(j.held for j in each) else None
-        own = interval([*fresh.values()]).show(part.what.form)
-        return _Judged(held, f"{part.what.name}: {part.of} {own}, " + ", ".join(j.line for j in each))
-    found = interval([*fresh.values()])
-    line = f"{part.what.name} of {part.of} {found.show(part.what.form)}, asked {part.side} {part.what.form.format(part.than)}"
-    return _decided(part.side, found.low - part.than, found.high - part.than, part.by, fresh, line)
+        line = f"{part.what.name}: {part.of} {own.show(part.what.form)}, " + ", ".join(j.line for j in each)
+        lacking = next((j.lacking for j in each if j.lacking), "")
+        return _Judged(_together(each), line, lacking, min(j.room for j in each))
+    line = f"{part.what.name} of {part.of} {own.show(part.what.form)}, asked {part.side} {part.what.form.format(part.than)}"
+    return _decided(part.side, own.low - part.than, own.high - part.than, part.by, counted, line)
 
 
 def _beside(part: Part, mine: Mapping[int, Seen], name: str, theirs: Mapping[int, Seen]) -> _Judged:
@@ -224,9 +245,9 @@ def _decided(side: str, low: float, high: float, by: float, seeds: Mapping[int, 
     """What follows where something lies between low and high of a border."""
     if side == "below":
         low, high = -high, -low
-    if lacking := _lacking(seeds):
-        return _Judged(None, f"{line} ({lacking})")
-    return _Judged(True if low >= by and high > by else False if high < by else None, line)
+    lacking = _lacking(seeds)
+    held = None if lacking else True if low >= by and high > by else False if high < by else None
+    return _Judged(held, line, lacking, low - by)
 
 
 def _counted(seen: Mapping[int, Seen]) -> dict[int, Seen]:
@@ -240,7 +261,7 @@ def _lacking(seeds: Mapping[int, Seen]) -> str:
     if fresh >= FEWEST:
         return ""
     many = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
-    return f"{many}, {fresh or 'none'} of them fresh; a verdict needs {FEWEST}"
+    return f"{many}, {fresh or 'none'} of them fresh: a verdict needs {FEWEST} fresh ones"
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
@@ -261,7 +282,11 @@ def _signed(form: str) -> str:
     return form.replace("{:", "{:+", 1)
 
 
-def _sentence(text: str) -> str:
+def _sentence(found: Sequence[_Judged], rest: str) -> str:
+    """Numbers of comparisons, and once why they are not enough."""
+    lines = [*dict.fromkeys(f.line for f in found), *([rest] if rest else [])]
+    lacking = dict.fromkeys(f.lacking for f in found if f.lacking)
+    text = "; ".join(lines) + (f" ({'; '.join(lacking)})" if lacking else "")
     return text[:1].upper() + text[1:] + "."
 
 

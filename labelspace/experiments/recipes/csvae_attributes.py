@@ -215,7 +215,7 @@ def _worst(source: Way) -> Quantity:
     def read(found: Found) -> Seen | float | None:
         return least(rate(row[source]["all"]) for row in _sets(found))
 
-    return Quantity(f"worst set read, {SOURCES[source]},", read, "{:.1%}")
+    return Quantity(f"worst set read ({SOURCES[source]})", read, "{:.1%}")
 
 
 def _samples(first: dict[str, Result], data: Dataset, binary: list[str]) -> Figure:

@@ -48,11 +48,11 @@ def _above_floor(found: Any) -> float | None:
 
 
 def _told(place: str) -> Quantity:
-    shown = {"z": "balanced accuracy off draws of Z", "w_hidden": "balanced accuracy off draws of W, label hidden"}[place]
+    shown = {"z": "balanced accuracy off draws of Z", "w_hidden": "balanced accuracy off draws of W (label hidden)"}[place]
     return Quantity(shown, lambda f: dig(f, place, "told", "balanced_accuracy", "value"), "{:.1%}")
 
 
-EXCESS = Quantity("KL in Z above the floor, nats,", _above_floor, "{:.3f}")
+EXCESS = Quantity("KL in Z above the floor (nats)", _above_floor, "{:.3f}")
 
 
 def kind(job: Job) -> str:

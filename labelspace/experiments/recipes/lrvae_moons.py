@@ -218,7 +218,7 @@ def separated(name: str, leak: Callable[[Found], Any]) -> Claim:
     return Claim(
         f"{name}: draws of z_s tell the class (at least 95%), draws of z_u do not (at most 10 points above chance)",
         (
-            Part(Quantity("balanced accuracy off z_s, label hidden,", own, "{:.1%}"), name, "above", 0.95),
-            Part(Quantity("balanced accuracy off z_u above chance", above_chance, "{:.1%}"), name, "below", 0.1),
+            Part(Quantity("balanced accuracy off draws of z_s (label hidden)", own, "{:.1%}"), name, "above", 0.95),
+            Part(Quantity("balanced accuracy off draws of z_u above chance", above_chance, "{:.1%}"), name, "below", 0.1),
         ),
     )

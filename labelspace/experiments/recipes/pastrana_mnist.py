@@ -119,12 +119,12 @@ class Mnist(Recipe):
 
     def groups(self, results: list[Result]) -> dict[str, Group]:
         letter, ours = _split(results)
-        found: dict[str, Group] = {"ours": by_seed(ours)}
+        found: dict[str, Group] = {"our model": by_seed(ours)}
         for r in letter:
             name = _named(r.job.model, setting(r.job, "latent"), setting(r.job, "beta"))
             found[name] = {**found.get(name, {}), r.job.seed: r.measured}
         two, ten, twenty = (found.get(_named("vae", d, "1"), {}) for d in ("2", "10", "20"))
-        found["sizes"] = {
+        found["the VAE"] = {
             seed: {"elbo": {2: two[seed]["elbo"], 10: ten[seed]["elbo"], 20: twenty[seed]["elbo"]}}
             for seed in two
             if seed in ten and seed in twenty
@@ -133,7 +133,7 @@ class Mnist(Recipe):
 
     def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
         late = Quantity(
-            "ELBO gained from 10 to 20 latents less a tenth of that from 2 to 10, nats,",
+            "ELBO gained from 10 to 20 latents less a tenth of that from 2 to 10 (nats)",
             lambda f: f["elbo"][20] - f["elbo"][10] - 0.1 * (f["elbo"][10] - f["elbo"][2]),
             "{:+.2f}",
         )
@@ -142,7 +142,7 @@ class Mnist(Recipe):
         out = [
             Claim(
                 "few latents suffice: going from 10 to 20 gains less than a tenth of what going from 2 to 10 does",
-                (Part(late, "sizes", "below", 0.0),),
+                (Part(late, "the VAE", "below", 0.0),),
             )
         ]
         for shown, model in (("without the class", "vae"), ("with the class", "condvae")):
@@ -158,7 +158,7 @@ class Mnist(Recipe):
         three = Quantity("seeds with three such latents", lambda f: yes(_carry(f)), "{:.0%}")
         for shown, name in (
             ("of the published conditional model (beta 10)", _named("condvae", "10", "10")),
-            ("of our conditional model", "ours"),
+            ("of our conditional model", "our model"),
         ):
             says = (
                 f"three latents {shown} carry line weight, tilt and width, each R^2 >= {CARRIED}, no other above {ELSEWHERE}, "
