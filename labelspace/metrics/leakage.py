@@ -71,7 +71,7 @@ def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dic
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
 
-    codes, labels = np.asarray(codes), np.unique(labels, return_inverse=True)[1]
+    codes, labels = np.asarray(codes), np.unique(_known(labels), return_inverse=True)[1]
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         raise UserError(f"a probe needs at least 20 samples of two classes, got {len(labels)} of {len(np.unique(labels))}")
     _checked_codes(codes, len(labels))
@@ -190,7 +190,7 @@ def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dic
 
 def entropy(labels: np.ndarray) -> Score:
     """H(y) in nats of the frequencies of ``labels (n,)``: the most that can be known about them. Resampled are -log p(y)."""
-    return mean(-_log_frequencies(np.asarray(labels)))
+    return mean(-_log_frequencies(_known(labels)))
 
 
 def _calibrated(evidence: np.ndarray, shares: np.ndarray, truth: np.ndarray, trace: float, classes: int) -> np.ndarray:
@@ -240,7 +240,8 @@ def strong_probe(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    codes, labels = np.asarray(codes), np.asarray(labels)
+    codes, labels = np.asarray(codes), _known(labels)
+    held_labels = None if held_labels is None else _known(held_labels)
     if (held_codes is None) != (held_labels is None):
         raise UserError("held_codes and held_labels belong together; give both, or neither to hold out half of the samples")
     if held_codes is None or held_labels is None:
@@ -254,6 +255,15 @@ def strong_probe(
         warnings.simplefilter("ignore", ConvergenceWarning)  # 20 passes are the definition, not a limit that was hit
         classifier = MLPClassifier((256, 256), max_iter=20, random_state=seed)
         return _read_by(classifier, codes, labels, held_codes, held_labels, seed)["balanced_accuracy"]
+
+
+def _known(labels: np.ndarray) -> np.ndarray:
+    """Labels of which none is missing."""
+    labels = np.asarray(labels)
+    missing = np.array([value is None or value != value for value in labels.ravel()])  # NaN differs from itself
+    if missing.any():
+        raise UserError(f"labels are NaN or None for {missing.sum()} of {len(missing)} samples; leave these out")
+    return labels
 
 
 def _checked_codes(codes: np.ndarray, n: int) -> None:

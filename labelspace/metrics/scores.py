@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelspace.errors import UserError
+
 RESAMPLES = 1000
 _Z = 1.959963984540054  # standard normal, 97.5%
 
@@ -38,6 +40,8 @@ def mean(values: np.ndarray, seed: int = 0) -> Score:
         rate = float(np.mean(values))
         return Score(rate, *wilson(rate, len(values)), len(values))
     values = np.asarray(values, np.float64)
+    if np.isnan(values).any():
+        raise UserError(f"{int(np.isnan(values).sum())} of {len(values)} values are NaN, which have no mean; leave them out")
     n, rng = len(values), np.random.default_rng(seed)
     resampled = [values[rng.integers(0, n, n)].mean() for _ in range(RESAMPLES)]
     return percentile_interval(float(values.mean()), np.array(resampled), n)
