@@ -20,7 +20,8 @@ from labelspace.models.networks import mlp
 from labelspace.models.parts import class_weights, cross_entropy
 
 STEPS = 1200
-_BATCH, _RATE, _WIDTH = 128, 3e-3, 128
+_BATCH, _WIDTH = 128, 128
+_RATES, _DECAY = (1e-2, 1e-3), 1.0  # of the line and of the network, which is to know no sample by heart
 _PASSES = 60  # over what it learns from, at most
 _LOOK, _PATIENCE = 25, 6  # steps between two looks at what is kept back, and looks without a better one that end it
 _FEW = 50  # codes of which none are kept back for that
@@ -98,7 +99,8 @@ def read_scores(
     back = len(train) // 5 if len(train) >= _FEW else 0
     kept_back, fit = order[:back], order[back:]
     watched, best, kept = train.rows(kept_back), float("inf"), reader.state_dict()
-    optimizer = torch.optim.Adam(reader.parameters(), _RATE)
+    parts = zip((reader.line, reader.network), _RATES, (0.0, _DECAY), strict=True)
+    optimizer = torch.optim.AdamW([{"params": [*m.parameters()], "lr": r, "weight_decay": d} for m, r, d in parts])
     since, steps = 0, min(steps, max(_LOOK, _PASSES * len(fit) // _BATCH))
     for step in range(1, steps + 1):
         chosen = fit[torch.randint(len(fit), (_BATCH,), generator=generator)]

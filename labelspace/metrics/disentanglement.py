@@ -15,7 +15,7 @@ against both**: for some scores the floor is 0.66, for others the ceiling is 0.9
 - :func:`dci`, 0 to 1: is a latent important for one factor only (D), a factor predicted by one latent only (C), and how
   well (I)? The importances of correlated latents are not unique.
 - :func:`sap`, 0 to 1: gap in linear predictability between a factor's best latent and its second. A line cannot tell more
-  than three ordered classes apart on one latent: the factors of dSprites themselves get 0.18.
+  than three ordered classes apart on one latent: the factors of dSprites themselves get 0.25.
 - :func:`modularity`, 0 to 1: does a latent inform about one factor only? Dead latents count like live ones; noise gets 0.66.
 - :func:`explicitness`, 0.5 to 1 (0 to 1 for continuous factors): does a linear probe of all latents know the factor? Blind to
   rotation: not about disentanglement at all.

@@ -72,8 +72,9 @@ def factor_vae(
 
     A vote is the latent of least variance within ``group`` rows that share a value (or bin) of a factor, relative to its
     variance over all rows; every latent stands for the factor that it votes for most often. Rows of a group are drawn with
-    replacement. Where several latents do not move at all in a group, as that of a nearly constant factor mostly does not, the one
-    whose commonest value is least common has the vote: that it does not move says most. Zero if no latent survives pruning. The interval is Wilson's, of the scored votes.
+    replacement. Where several latents do not move at all in a group, as that of a nearly constant factor mostly does not, the
+    one whose commonest value is least common has the vote: that it does not move says most. Zero if no latent survives pruning.
+    The interval is Wilson's, of the scored votes.
 
     Args:
         codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.

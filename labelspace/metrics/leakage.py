@@ -244,10 +244,10 @@ def strong_probe(
     held_labels = None if held_labels is None else _known(held_labels)
     if (held_codes is None) != (held_labels is None):
         raise UserError("held_codes and held_labels belong together; give both, or neither to hold out half of the samples")
+    _checked_codes(codes, len(labels))
     if held_codes is None or held_labels is None:
         fit, held = _halves(len(labels), seed)
         codes, labels, held_codes, held_labels = codes[fit], labels[fit], codes[held], labels[held]
-    _checked_codes(codes, len(labels))
     _checked_codes(held_codes, len(held_labels))
     number = np.unique(np.concatenate([labels, held_labels]), return_inverse=True)[1]
     labels, held_labels = np.split(number, [len(labels)])
