@@ -16,7 +16,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.manipulation import errors_to_styles
-from labelspace.evaluation.probing import encoded
+from labelspace.evaluation.probing import encoded, said
 from labelspace.maps import block_map
 from labelspace.models import build
 from labelspace.models.base import Model
@@ -77,9 +77,7 @@ def show(result: dict[str, Any]) -> None:
                     _percent(found["judge"]),
                     "  ".join(f"{other} {_percent(score)}" for other, score in found["kept"].items()),
                     f"{error['all']['ratio']:.2f} ({error['adding']['ratio']:.2f} / {error['removing']['ratio']:.2f})",
-                    _both(leak["free"]),
-                    _percent(leak["free_strong"]),
-                    _both(leak["own"]),
+                    *(_percent(said(leak[place], of)) for place in ("free", "own_hidden") for of in ("draws", "means")),
                 )
             )
     terminal.table(
@@ -89,9 +87,10 @@ def show(result: dict[str, Any]) -> None:
             "judge reads new value",
             "other verdicts unchanged",
             "error to truth / doing nothing (adding / removing)",
-            "z, probe",
-            "z, strong probe",
-            "own block, probe",
+            "draws of z tell it",
+            "means of z tell it",
+            "draws of its block, label hidden",
+            "means of its block, label hidden",
         ],
         rows,
         title=f"{result['samples']} test faces; the judge itself reads "
@@ -103,10 +102,6 @@ def show(result: dict[str, Any]) -> None:
 
 def _percent(score: dict[str, float]) -> str:
     return f"{100 * score['value']:.1f}%"
-
-
-def _both(scores: dict[str, dict[str, float]]) -> str:
-    return " / ".join(f"{100 * scores[name]['value']:.0f}%" for name in ("logistic", "mlp"))
 
 
 def draw(model: Model, data: Dataset, path: Path, *, seed: int, faces: int = 10) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from labelspace.evaluation.probing import best_probe
+from labelspace.evaluation.judge import SURE
+from labelspace.evaluation.probing import Of, said
 
 Kind = Literal[
     "label ignored", "leakage", "collapse", "ill-scaled weight", "weak judge", "poor reconstruction", "unmet constraint"
 ]
 
 # A judge below this balanced accuracy cannot be trusted about a label; edits below this rate have not done what was asked;
-# a probe this far above chance (as a share of the way to certainty) reads the label; a term below this share of the objective
+# a reader this far above chance (as a share of the way to certainty) reads the label; a term below this share of the objective
 # is not felt, a KL above this one drowns it.
 TRUSTED, DONE, READS, UNFELT, DROWNS = 0.95, 0.8, 0.3, 1e-5, 0.9
 _NOTHING = 0.05  # nats: a term below this has nothing left to be weighed
@@ -62,17 +63,25 @@ def diagnose(found: dict[str, Any], metrics: list[dict[str, Any]] = ()) -> list[
     ]
 
 
+def trusted(score: dict[str, Any]) -> bool:
+    """Whether a judge with such a score of a label can be trusted about it, edits included."""
+    truths = score.get("truths")
+    return score["value"] >= TRUSTED and (truths is None or truths["value"] >= SURE)
+
+
 def _weak_judge(judge: dict[str, Any]) -> list[Finding]:
-    return [
-        Finding(
-            "weak judge",
-            name,
-            f"the judge itself reads {name} off real samples in {score['value']:.1%} (balanced), below {TRUSTED:.0%}",
-            f"do not trust its verdicts on {name}; more samples, or labels with fewer mistakes, make a better judge",
-        )
-        for name, score in judge.items()
-        if score["value"] < TRUSTED
-    ]
+    out = []
+    remedy = "do not trust its verdicts on this label; more samples, or labels with fewer mistakes, make a better judge"
+    for name, score in judge.items():
+        if trusted(score):
+            continue
+        if score["value"] < TRUSTED:
+            what = f"the judge itself reads {name} off real samples in {score['value']:.1%} (balanced), below {TRUSTED:.0%}"
+        else:
+            read = score["truths"]["value"]
+            what = f"no judge of edits: it reads {name} off true counterfactuals in {read:.1%}, below {SURE:.0%}"
+        out.append(Finding("weak judge", name, what, remedy))
+    return out
 
 
 def _ignored(labels: dict[str, Any], judge: dict[str, Any], leakage: dict[str, Any]) -> list[Finding]:
@@ -83,7 +92,7 @@ def _ignored(labels: dict[str, Any], judge: dict[str, Any], leakage: dict[str, A
         if reached >= DONE * ceiling:
             continue
         free = leakage.get(name, {}).get("free")
-        carried = free is not None and _excess(free, leakage[name]) > READS
+        carried = free is not None and excess(free, leakage[name], "draws") > READS
         why = (
             "the free block tells the label too, so the decoder need not listen to the label's own"
             if carried
@@ -101,35 +110,47 @@ def _ignored(labels: dict[str, Any], judge: dict[str, Any], leakage: dict[str, A
     return out
 
 
-def _excess(read: dict[str, Any], row: dict[str, Any]) -> float:
-    """How far the best probe is from chance to certainty; an R^2 is that already."""
-    if "chance" not in row:
-        return best_probe(read)["value"]
-    best = best_probe(read)["value"]
-    return (best - row["chance"]) / (1 - row["chance"])
+def excess(read: dict[str, Any], row: dict[str, Any], of: Of) -> float:
+    """How far a reader of a label is from chance to certainty; an R^2 is that already. ``row`` holds all that is told of it."""
+    return _above(said(read, of)["value"], row)
+
+
+def _above(value: float, row: dict[str, Any]) -> float:
+    return value if "chance" not in row else (value - row["chance"]) / (1 - row["chance"])
 
 
 def _leaks(leakage: dict[str, Any]) -> list[Finding]:
+    """What blocks tell that they should not: to the decoder (draws), or only to who reads what is written out (means)."""
     out = []
     for name, row in leakage.items():
         for place, read in row.items():
             if place != "free" and not place.startswith("other."):
                 continue
-            excess = _excess(read, row)
-            if together := read.get("together"):  # labels that go together are read off each other's blocks as far
-                excess -= max(0.0, _excess({"together alone": together}, row))
-            if excess <= READS:
+            alike = read.get("together")  # labels that go together are read off each other's blocks as far
+            by_itself = max(0.0, _above(alike["value"], row)) if alike else 0.0
+            drawn, written = (excess(read, row, of) - by_itself for of in ("draws", "means"))
+            if max(drawn, written) <= READS:
                 continue
             shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
-            remedy = (
-                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
-                "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
-                if place == "free"
-                else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
-                f"{place.removeprefix('other.')}: then it cannot be told apart from it"
-            )
-            share = f"{excess:.0%} of the way from chance to certainty"
-            out.append(Finding("leakage", name, f"a fresh probe reads {name} off {shown}, {share}", remedy))
+            if drawn > READS:
+                what = f"a fresh reader says {name} from draws of {shown}, which the decoder gets, {drawn:.0%} of the way"
+                remedy = (
+                    "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
+                    "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
+                    if place == "free"
+                    else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
+                    f"{place.removeprefix('other.')}: then it cannot be told apart from it"
+                )
+            else:
+                what = (
+                    f"a fresh reader says {name} from mean codes of {shown}, {written:.0%} of the way (from draws "
+                    f"{max(0.0, drawn):.0%})"
+                )
+                remedy = (
+                    "the decoder does not get it, but who is given these codes can read it: hand out draws (labelspace embed "
+                    "--draw)"
+                )
+            out.append(Finding("leakage", name, f"{what} from chance to certainty", remedy))
     return out
 
 

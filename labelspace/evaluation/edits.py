@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions
-from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import Split
 from labelspace.errors import UserError
@@ -22,7 +21,7 @@ from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
 from labelspace.evaluation.units import units
-from labelspace.metrics import Score, mean, probe, strong_probe
+from labelspace.metrics import Score, mean
 from labelspace.models.base import Model
 
 MODES = {"plain": False, "keep_detail": True}
@@ -151,57 +150,6 @@ def take(
     return interventions.set(model, x, given, labels, keep_detail=keep_detail).x
 
 
-def leakage(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
-    """Balanced accuracy of fresh probes that read every discrete label from free blocks, its own block, and other blocks.
-
-    "free" uses mean codes; "free_drawn" uses one draw of the posterior, which is what the decoder sees in training;
-    "free_strong" is a large classifier trained on the mean codes of the whole training split.
-    """
-    known = probing.posterior(model, data, rows)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = known.map(lambda part: part.sample(generator))
-    train = _free_codes(model, data) if model.blocks.free else None
-    out: dict[str, Any] = {}
-    for i, label in enumerate(data.schema):
-        if not label.discrete:
-            continue
-        seen = data.observed[rows, i]
-        target = data.values[rows[seen], i]
-
-        def read(codes: Tensor, seen=seen, target=target) -> dict[str, Any]:
-            return {name: s.to_dict() for name, s in probe(codes.numpy()[seen], target, seed=seed).items()}
-
-        row: dict[str, Any] = {}
-        for place, names in probing.places(model.blocks, label.name).items():
-            means = torch.cat([known[name].mode for name in names], 1)
-            row[place] = read(means)
-            if place == "free" and train is not None:
-                row["free_drawn"] = read(torch.cat([drawn[name] for name in names], 1))
-                train_codes, (train_values, train_observed) = train
-                seen_then = train_observed[:, i]
-                row["free_strong"] = strong_probe(
-                    train_codes[seen_then].numpy(),
-                    train_values[seen_then, i].numpy(),
-                    held_codes=means.numpy()[seen],
-                    held_labels=target,
-                    seed=seed,
-                ).to_dict()
-        out[label.name] = row
-    return out
-
-
-def _free_codes(model: Model, data: Dataset) -> tuple[Tensor, interventions.Labels]:
-    """Mean codes of the free blocks of the training split, and its labels."""
-    parts, values, observed = [], [], []
-    with torch.no_grad():
-        for batch in Batches(data, "train", 512, shuffle=False):
-            posterior = model.encode(batch.x, batch.values, batch.observed)
-            parts.append(torch.cat([posterior[block.name].mode for block in model.blocks.free], 1))
-            values.append(batch.values)
-            observed.append(batch.observed)
-    return torch.cat(parts), (torch.cat(values), torch.cat(observed))
-
-
 def measure(
     model: Model,
     data: Dataset,
@@ -227,6 +175,6 @@ def measure(
         if label.kind == "binary":
             tell(f"editing {label.name}")
             out["labels"][label.name] = measure_label(model, data, judge, rows, label.name)
-    tell("probing the codes")
-    out["leakage"] = leakage(model, data, data.rows(split), seed=seed)
+    tell("reading the codes")
+    out["leakage"] = probing.probes(model, data, data.rows(split), seed=seed)
     return out

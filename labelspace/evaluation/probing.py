@@ -1,4 +1,4 @@
-"""Codes of samples, and what fresh probes read from them: the same everywhere that a model is measured.
+"""Codes of samples, and what fresh readers say of them: the same everywhere that a model is measured.
 
 A model whose encoder is given the label has it in that label's block by construction. So codes can be had with all labels
 **hidden**: the model then predicts what it needs, and what a block tells is what the model found in x.
@@ -6,7 +6,7 @@ A model whose encoder is given the label has it in that label's block by constru
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,10 +16,16 @@ from labelspace.blocks import Blocks, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.errors import UserError
-from labelspace.metrics import entropy, kl_permuted, nearest_neighbour_kl, probe_scores, probe_values
+from labelspace.evaluation.readers import STEPS, Codes, explained, read_scores
+from labelspace.metrics import balanced_rate, entropy, kl_permuted, nearest_neighbour_kl, statistic
 from labelspace.models.base import Model
 
+Of = Literal["draws", "means"]
+"""What of a posterior is read."""
+
 _CHUNK = 500
+_LEARNT, _ENOUGH = 8000, 200  # samples of the training split that readers learn from: at most, and at least
+_LEAST, _FEWEST = 20, 2  # samples that a reader is scored on, and of every class
 
 
 def chosen(data: Dataset, split: str, most: int, seed: int = 0) -> np.ndarray:
@@ -92,87 +98,127 @@ def places(blocks: Blocks, label: str) -> dict[str, list[str]]:
     return out
 
 
-def probes(model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, divergence: bool = False) -> dict[str, Any]:
-    """What fresh probes read of every label at every place, on mean codes.
+def probes(
+    model: Model, data: Dataset, rows: np.ndarray, *, seed: int = 0, divergence: bool = False, steps: int = STEPS
+) -> dict[str, Any]:
+    """What a strong reader (:mod:`labelspace.evaluation.readers`) says of every label at every place, of draws and of means.
+
+    Draws of the posterior are what the decoder gets, so they say whether it can know the label from there; means are what is
+    written out (``labelspace embed``), so they say whether somebody could read it. Mean codes may tell what draws do not: an
+    offset far below the posterior's own width. Readers learn from samples of the training split that are not among ``rows``; of
+    data with too few of these, from one half of ``rows``, and are scored on the other.
 
     Args:
         model: a trained model.
         data: its data.
         rows: samples.
-        seed: of halves, networks and draws.
+        seed: of choices, readers and draws.
         divergence: also the nearest-neighbour KL between the codes with and without a binary label, in the free blocks and its
-            own. It is that of draws, because mean codes may lie on curves without width, and between two of those any offset,
-            however far below the posterior's own width, is a large divergence.
+            own. It is that of draws, because mean codes may lie on curves without width.
+        steps: of every reader at most.
 
     Returns:
-        Label -> place (:func:`places`, and "own_hidden", its own block of codes that were made with all labels hidden) -> probe
-        -> scores of :func:`~labelspace.metrics.probe_scores` or :func:`~labelspace.metrics.probe_values`; and per discrete
-        label "chance" and "entropy" in nats. Of another label's block, "together" is what that label's value alone tells of
-        this one: labels that go together in the data can be read off each other's blocks as far. A label that is too rare to be
-        probed has the reason under "not probed".
+        Label -> place (:func:`places`, and "own_hidden", its own block of codes that were made with all labels hidden) ->
+        "draws" and "means" -> scores of :func:`~labelspace.evaluation.readers.read_scores`; and per discrete label "chance" and
+        "entropy" in nats. Of another label's block, "together" is what that label's value alone tells of this one: labels that
+        go together in the data can be read off each other's blocks as far. A label that is too rare to be read has the reason
+        under "not probed".
     """
-    known, blind = posterior(model, data, rows), posterior(model, data, rows, hidden=True)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = known.map(lambda q: q.sample(generator))
+    learnt, held = _learnt_and_held(data, rows, seed)
     out: dict[str, Any] = {}
     for i, label in enumerate(data.schema):
-        seen = np.flatnonzero(data.observed[rows, i])
-        target = data.values[rows[seen], i]
-        if len(seen) < 40 or len(np.unique(target)) < 2:
-            out[label.name] = {
-                "not probed": f"{len(seen)} samples of {len(np.unique(target))} values; at least 40 of two needed"
-            }
+        target = data.values[held[data.observed[held, i]], i]
+        few = label.discrete and len(target) > 0 and int(np.unique(target, return_counts=True)[1].min()) < _FEWEST
+        if len(target) < _LEAST or len(np.unique(target)) < 2 or few:
+            rare = f" of which the rarest has fewer than {_FEWEST}" if few else ""
+            reason = f"{len(target)} samples of {len(np.unique(target))} values{rare}; at least {_LEAST} of two needed"
+            out[label.name] = {"not probed": reason}
+        else:
+            chance = {"chance": 1 / len(np.unique(target)), "entropy": entropy(target.astype(int)).value}
+            out[label.name] = chance if label.discrete else {}
+    known = {hidden: [posterior(model, data, part, hidden=hidden) for part in (learnt, held)] for hidden in (False, True)}
+    told = [(data.values[part], data.observed[part]) for part in (learnt, held)]
+    generator = torch.Generator().manual_seed(seed)
+
+    def ask(names: list[str], hidden: bool = False) -> dict[str, dict[str, Any]]:
+        """Label -> "draws" and "means" of some blocks side by side."""
+        parts = [
+            Codes(beside([q[name] for name in names]), values, observed)
+            for q, (values, observed) in zip(known[hidden], told, strict=True)
+        ]
+        found: dict[str, dict[str, Any]] = {}
+        for of, drawn in (("draws", True), ("means", False)):
+            exact = not drawn and not bool(parts[1].posterior.scale.any())  # a draw of a point is its mean
+            read = {} if exact else read_scores(parts[0], parts[1], data.schema, drawn=drawn, steps=steps, seed=seed)
+            for name, scores in read.items():
+                found.setdefault(name, {})[of] = {what: score.to_dict() for what, score in scores.items()}
+        return {name: {"means": row["draws"], **row} for name, row in found.items()}
+
+    blocks: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+    for i, label in enumerate(data.schema):
+        row = out[label.name]
+        if "not probed" in row:
             continue
-        row: dict[str, Any] = {}
-        if label.discrete:
-            row |= {"chance": 1 / len(np.unique(target)), "entropy": entropy(target.astype(int)).value}
-        try:
-            for place, names in places(model.blocks, label.name).items():
-                row[place] = _read(_side_by_side(known, names, seen), target, label.discrete, seed)
-                if divergence and label.kind == "binary" and place in ("free", "own"):
-                    code = torch.cat([drawn[name] for name in names], 1).numpy()[seen]
-                    row[place]["kl"] = _divergence(code, target == 1, seed)
-                if place.startswith("other."):
-                    row[place]["together"] = _together(data, rows[seen], i, place.removeprefix("other."), seed)
-            own = places(model.blocks, label.name).get("own")
-            if own:
-                row["own_hidden"] = _read(_side_by_side(blind, own, seen), target, label.discrete, seed)
-        except UserError as error:
-            row = {"not probed": str(error)}
-        out[label.name] = row
+        for place, names in places(model.blocks, label.name).items():
+            key = tuple(names)
+            blocks[key] = blocks.get(key) or ask(names)
+            row[place] = dict(blocks[key][label.name])
+            if divergence and label.kind == "binary" and place in ("free", "own"):
+                seen = data.observed[held, i]
+                code = beside([known[False][1][name] for name in names]).sample(generator).numpy()[seen]
+                row[place]["kl"] = _divergence(code, data.values[held[seen], i] == 1, seed)
+            if place.startswith("other."):
+                row[place]["together"] = _together(data, learnt, held, i, place.removeprefix("other."))
+            if place == "own":
+                row["own_hidden"] = ask(names, hidden=True)[label.name]
     return out
 
 
-def best_probe(read: dict[str, Any]) -> dict[str, float]:
-    """The score of the probe that reads most: balanced accuracy of a discrete label, R^2 of a number."""
-    scores = [found.get("balanced_accuracy", found) for name, found in read.items() if name not in ("kl", "together")]
-    return max(scores, key=lambda score: score["value"])
+def _learnt_and_held(data: Dataset, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples that readers learn from and samples that they are scored on."""
+    others = np.setdiff1d(data.rows("train"), rows) if "train" in data.splits else rows[:0]
+    rng = np.random.default_rng([seed, 6])
+    if len(others) >= _ENOUGH:
+        return rng.permutation(others)[:_LEARNT], rows
+    order = rng.permutation(rows)
+    return order[: len(rows) // 2], order[len(rows) // 2 :]
 
 
-def _together(data: Dataset, rows: np.ndarray, i: int, other: str, seed: int) -> dict[str, float] | None:
-    """What the value of another label tells of label ``i``: the best probe's score; None where too few samples have both."""
+def beside(parts: list[DiagonalGaussian]) -> DiagonalGaussian:
+    """Blocks as one code."""
+    return DiagonalGaussian(torch.cat([q.mean for q in parts], 1), torch.cat([q.scale for q in parts], 1))
+
+
+def said(read: dict[str, Any], of: Of) -> dict[str, float]:
+    """The main score of what was read at a place: balanced accuracy of a discrete label, R^2 of a number."""
+    return read[of].get("balanced_accuracy") or read[of]["r2"]
+
+
+def _together(data: Dataset, learnt: np.ndarray, held: np.ndarray, i: int, other: str) -> dict[str, float] | None:
+    """What the value of another label tells of label ``i``, by counting; None where too few samples have both.
+
+    Numbers are told by in which twentieth they are, and are told as the mean of what goes with the value.
+    """
     j = data.schema.index(other)
-    both = rows[data.observed[rows, j]]
-    value = data.values[both, j]
-    code = np.eye(len(data.schema[other].values))[value.astype(int)] if data.schema[other].discrete else value[:, None]
-    target = data.values[both, i]
-    if len(both) < 40 or len(np.unique(target)) < 2:
+    label = data.schema.labels[i]
+    learnt, held = (part[data.observed[part, i] & data.observed[part, j]] for part in (learnt, held))
+    if min(len(learnt), len(held)) < _LEAST or len(np.unique(data.values[held, i])) < 2:
         return None
-    try:
-        return best_probe(_read(code, target, data.schema.labels[i].discrete, seed))
-    except UserError:
-        return None
-
-
-def _side_by_side(codes: Latents[DiagonalGaussian], names: list[str], seen: np.ndarray) -> np.ndarray:
-    return torch.cat([codes[name].mode for name in names], 1).numpy()[seen]
-
-
-def _read(code: np.ndarray, target: np.ndarray, discrete: bool, seed: int) -> dict[str, Any]:
-    if not discrete:
-        return {name: score.to_dict() for name, score in probe_values(code, target, seed=seed).items()}
-    found = probe_scores(code, target.astype(int), seed=seed)
-    return {name: {what: score.to_dict() for what, score in scores.items()} for name, scores in found.items()}
+    value, target = data.values[:, j], data.values[:, i]
+    if not data.schema[other].discrete:
+        value = np.searchsorted(np.quantile(value[learnt], np.linspace(0, 1, 21)[1:-1]), value)
+    cells, place = np.unique(np.concatenate([value[learnt], value[held]]), return_inverse=True)
+    known, asked = np.split(place, [len(learnt)])
+    if not label.discrete:
+        count = np.bincount(known, minlength=len(cells))
+        sums = np.bincount(known, target[learnt], minlength=len(cells))
+        means = np.where(count > 0, sums / np.maximum(count, 1), target[learnt].mean())
+        return statistic(explained, target[held], means[asked]).to_dict()
+    classes = len(label.values)
+    table = np.zeros((len(cells), classes))
+    np.add.at(table, (known, target[learnt].astype(int)), 1)
+    answers = (table / np.maximum(table.sum(0), 1)).argmax(1)
+    return balanced_rate(target[held].astype(int), answers[asked]).to_dict()
 
 
 def _divergence(code: np.ndarray, on: np.ndarray, seed: int) -> dict[str, float] | None:

@@ -37,7 +37,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace import interventions
 from labelspace.blocks import Block, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import Split
@@ -47,6 +46,7 @@ from labelspace.evaluation import classifier, edits
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import error_to_truth
+from labelspace.evaluation.operators import Operator, best
 from labelspace.evaluation.probing import chosen, chunks, posterior, reconstructed
 from labelspace.evaluation.readers import STEPS, Codes, explained, read, scores
 from labelspace.evaluation.units import units
@@ -138,7 +138,7 @@ def measure(
         Figure -> label (or what it is about) -> :meth:`Entry.to_dict`. What a model or the data cannot give is left out.
     """
     tell("judge")
-    judge = judge_of(data, seed, effort)
+    judge = judges.of(data, seed, effort=effort)
     rows = chosen(data, "test", most, seed)
     card = _Card(model, data, trained_on or data, judge, rows, seed)
     steps = max(1, round(STEPS * effort))
@@ -160,15 +160,6 @@ def worst(entries: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, A
     """The entry (as plain data) with the least share, and what it is about; None where nothing can be said."""
     known = [(name, entry) for name, entry in entries.items() if entry["share"] is not None]
     return min(known, key=lambda item: item[1]["share"]) if known else None
-
-
-def judge_of(data: Dataset, seed: int = 0, effort: float = 1.0) -> Judge:
-    """A judge that can read counterfactuals: of generated data, it learns from samples whose labels do not go together; else
-    all combinations of labels weigh alike."""
-    epochs = 0 if effort == 1 else max(1, round(judges.epochs_for(data) * effort))
-    if data.truth is None:
-        return judges.train(data, epochs=epochs, seed=seed, balanced=True)
-    return judges.train(data.independent(seed), epochs=epochs, seed=seed)
 
 
 class _Card:
@@ -199,14 +190,14 @@ class _Card:
         rows = self.rows_of(label, "test", len(self.rows))
         if len(rows) < 2 or not self._editable(label):
             return
-        mode = self._operator(label)
+        operator = self._operator(label)
         # Few samples of many classes are set to several values, so that enough are set to each.
-        trial = _Trial(self, label, np.tile(rows, -(-_SET * max(1, len(label.values)) // len(rows))), mode)
+        trial = _Trial(self, label, np.tile(rows, -(-_SET * max(1, len(label.values)) // len(rows))), operator)
         found["read as set"] |= trial.read_as_set()
         found["others kept"] |= trial.others_kept()
         if self.data.truth is not None:
             found["error"] |= trial.error()
-            found["donor"] |= self._donor(label, rows, mode)
+            found["donor"] |= self._donor(label, rows, operator)
 
     def rows_of(self, label: Label, split: Split, most: int) -> np.ndarray:
         """At most so many random samples of a split that have a label: of each of its values as many, where there are."""
@@ -219,37 +210,32 @@ class _Card:
 
     def _editable(self, label: Label) -> bool:
         try:
-            self.set_to(label, self.rows[:1], self.data.values[self.rows[:1], self.data.schema.index(label.name)], False)
+            value = self.data.values[self.rows[:1], self.data.schema.index(label.name)]
+            Operator().apply(self.model, self.data, self.rows[:1], label.name, value)
         except UserError:
             return False
         return True
 
-    def set_to(self, label: Label, rows: np.ndarray, wanted: np.ndarray, keep_detail: bool) -> Tensor:
-        """Samples with a label at wanted values ``(n,)``."""
-        x, (values, observed) = self.data.samples(rows), self.data.labels(rows)
-        edited = torch.empty_like(x)
-        for value in np.unique(wanted):
-            mine = torch.from_numpy(wanted == value)
-            new = {label.name: label.format(float(value))}
-            given = (values[mine], observed[mine])
-            edited[mine] = interventions.set(self.model, x[mine], new, given, keep_detail=keep_detail).x
-        return edited
-
-    def _operator(self, label: Label) -> str:
+    def _operator(self, label: Label) -> Operator:
         """Of the ways in which samples can be edited, the one that does best on validation samples."""
         rows = self.rows_of(label, "val" if "val" in self.data.splits else "train", len(self.rows) // 2)
         if len(rows) < 2:
-            return "plain"
+            return Operator()
+        wanted = self.wanted(label, rows)
+        return best(self.model, self.data, self.judge, rows, label.name, wanted, keep=(False, True))
 
-        def share(mode: str) -> float:
-            trial = _Trial(self, label, rows, mode)
-            entries = trial.error() if self.data.truth is not None else trial.read_as_set() | trial.others_kept()
-            shares = [entry.share for entry in entries.values() if entry.share is not None]
-            return min(shares, default=0.0)
+    def wanted(self, label: Label, rows: np.ndarray) -> np.ndarray:
+        """Another value for every sample; of a number one of a few quantiles."""
+        data, rng = self.data, np.random.default_rng([self.seed, 12])
+        i = data.schema.index(label.name)
+        if label.discrete:
+            size = len(label.values)
+            return (data.values[rows, i] + rng.integers(1, size, len(rows))) % size
+        train = data.rows("train")
+        levels = np.quantile(data.values[train, i][data.observed[train, i]], _TARGETS, method="nearest")
+        return levels[rng.integers(0, len(levels), len(rows))]
 
-        return max(edits.MODES, key=share)
-
-    def _donor(self, label: Label, rows: np.ndarray, mode: str) -> Entries:
+    def _donor(self, label: Label, rows: np.ndarray, operator: Operator) -> Entries:
         """Of the value that can be had in most ways: whether a donor's way arrives."""
         truth, data = self.data.truth, self.data
         if truth is None or not label.discrete:
@@ -265,14 +251,14 @@ class _Card:
         if len(takers) < _FEWEST:
             return {}
         styles = data.style(label.name, lent)
-        made = edits.take(self.model, data, takers, lent, label.name, value=value, keep_detail=edits.MODES[mode])
+        made = edits.take(self.model, data, takers, lent, label.name, value=value, keep_detail=operator.keep_detail)
         truths, _ = data.counterfactuals(label.name, value, takers)
         again = self._reconstructed(truths[torch.arange(len(takers)), torch.from_numpy(styles)], takers, label, value)
 
         def rate(x: Tensor) -> float:
             return edits.style_hits(data, takers, label.name, value, x, styles).value
 
-        return {label.name: Entry(rate(made), 1 / ways, rate(again), len(takers), {"operator": mode})}
+        return {label.name: Entry(rate(made), 1 / ways, rate(again), len(takers), {"operator": operator.name})}
 
     @torch.no_grad()
     def _reconstructed(self, x: Tensor, rows: np.ndarray, label: Label, value: float | np.ndarray) -> Tensor:
@@ -430,20 +416,12 @@ class _Card:
 class _Trial:
     """Samples with a label set, beside what they were and what they would truly be."""
 
-    def __init__(self, card: _Card, label: Label, rows: np.ndarray, mode: str) -> None:
-        self.card, self.label, self.rows, self.mode = card, label, rows, mode
-        data, rng = card.data, np.random.default_rng([card.seed, 12])
+    def __init__(self, card: _Card, label: Label, rows: np.ndarray, operator: Operator) -> None:
+        self.card, self.label, self.rows, self.operator = card, label, rows, operator
+        data, rng = card.data, np.random.default_rng([card.seed, 14])
         self.index = data.schema.index(label.name)
-        own = data.values[rows, self.index]
-        if label.discrete:
-            size = len(label.values)
-            self.wanted = (own + rng.integers(1, size, len(rows))) % size
-        else:
-            train = data.rows("train")
-            known = data.values[train, self.index][data.observed[train, self.index]]
-            levels = np.quantile(known, _TARGETS, method="nearest")
-            self.wanted = levels[rng.integers(0, len(levels), len(rows))]
-        self.edited = card.set_to(label, rows, self.wanted, edits.MODES[mode])
+        self.wanted = card.wanted(label, rows)
+        self.edited = operator.apply(card.model, data, rows, label.name, self.wanted)
         self.truths: list[tuple[np.ndarray, Tensor]] = []  # rows' places, (m, styles, *shape)
         self.true = None  # (n, *shape), one true style each
         if data.truth is not None:
@@ -461,7 +439,7 @@ class _Trial:
     def read_as_set(self) -> Entries:
         """Per new value of a discrete label the judge's rate; of a number R^2."""
         card, label, i = self.card, self.label, self.index
-        beside = {"operator": self.mode}
+        beside = {"operator": self.operator.name}
         if not label.discrete:
             floor, value = (explained(self.wanted, said[:, i]) for said in (self.before, self.after))
             ceiling = explained(self.wanted, self.truly[:, i]) if self.truly is not None else _judged(card, label)
@@ -530,7 +508,7 @@ class _Trial:
         total = sums.sum(1)
         if not total[1] > 0:
             return {}
-        beside = {"operator": self.mode, "to": per_value, "reconstructed truth": float(total[2] / total[1])}
+        beside = {"operator": self.operator.name, "to": per_value, "reconstructed truth": float(total[2] / total[1])}
         return {self.label.name: Entry(float(total[0] / total[1]), 1.0, 0.0, len(self.rows), beside, True)}
 
 

@@ -107,8 +107,10 @@ def evaluate(
 
     def judged() -> dict[str, Any]:
         nonlocal reader
-        reader = judges.train(data, seed=seed)
-        return _plain(judges.accuracy(reader, data, split))
+        reader = judges.of(data, seed)
+        truths = judges.on_truths(reader, data, seed=seed)
+        read = judges.accuracy(reader, data, split)
+        return {n: s.to_dict() | ({"truths": truths[n].to_dict()} if n in truths else {}) for n, s in read.items()}
 
     measures: dict[str, Callable[[], Any]] = {
         "judge": judged,

@@ -99,7 +99,7 @@ def run(
         reader = None
         if plan.edit:
             tell(f"training a judge on real data, seed {seed}")
-            reader = judge.train(known, seed=seed)
+            reader = judge.of(known, seed)
             shown |= {f"seed {seed}": {n: s.to_dict() for n, s in judge.accuracy(reader, known).items()}}
         for name in plan.models:
             if name in skipped:
@@ -271,7 +271,13 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     edited = any("edits" in r for r in found["runs"])
     header = ["model", *(f"predicts {name}" for name in labels)]
     if edited:
-        header += [*(f"transfer {name}" for name in labels), "others kept, worst", "error / doing nothing"]
+        header += [
+            *(f"transfer {name}" for name in labels),
+            "others kept, worst",
+            "error / doing nothing",
+            "worst label",
+            "edited by",
+        ]
     header += ["reconstruction MSE", "training minutes"]
     rows = []
     for name in dict.fromkeys(r["model"] for r in found["runs"]):
@@ -285,12 +291,9 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
                     [min(s["value"] for y in e.values() for s in y["kept"].values()) for e in made if len(labels) > 1], "{:.1%}"
                 )
             )
-            ratios = [
-                statistics.mean(y["error"] for y in e.values() if "error" in y)
-                for e in made
-                if any("error" in y for y in e.values())
-            ]
-            row.append(spread(ratios, "{:.2f}"))
+            errors = [[y["error"] for y in e.values() if "error" in y] for e in made]
+            row += [spread([how(e) for e in errors if e], "{:.2f}") for how in (statistics.mean, max)]
+            row.append(measures.operators(made))
         row.append(spread([r["reconstruction_error"] for r in mine if "reconstruction_error" in r], "{:.4f}"))
         row.append(spread([r["seconds"] / 60 for r in mine if "seconds" in r], "{:.1f}"))
         rows.append(row)

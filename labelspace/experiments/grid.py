@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -159,15 +159,41 @@ def known_results(recipe: Recipe, name: str, scale: Scale, written: Sequence[Pat
     return found
 
 
-def judges(recipe: Recipe, results: list[Result]) -> dict[str, list[float]]:
-    """Balanced accuracy on real test samples of the judges that results were read by: label -> one number for each judge."""
-    found: dict[str, list[float]] = {}
-    good = [r.job for r in results if not r.failed and recipe.judged]
+@dataclass
+class JudgeReads:
+    """How well judges read a label, balanced: one number for each judge.
+
+    Attributes:
+        samples: real test samples.
+        truths: true counterfactuals; none where they are not known.
+    """
+
+    samples: list[float] = field(default_factory=list)
+    truths: list[float] = field(default_factory=list)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what these judges say of edits counts."""
+        return min(self.samples) >= TRUSTED and (not self.truths or min(self.truths) >= judge.SURE)
+
+
+def judges(recipe: Recipe, results: list[Result]) -> dict[str, JudgeReads]:
+    """How well the judges that results were read by read real samples and true counterfactuals, by label."""
+    found: dict[str, JudgeReads] = {}
+    good = [r.job for r in results if not r.failed and recipe.judged and r.here]
     for address, labels, seed in dict.fromkeys((job.address, job.labels, job.seed) for job in good):
-        data = jobs.Job("vae", address, labels, seed).open_whole()
-        for label, score in judge.accuracy(judge.train(data, seed=seed), data).items():
-            found.setdefault(label, []).append(score.value)
+        _judge_reads(found, address, labels, seed)
     return found
+
+
+def _judge_reads(found: dict[str, JudgeReads], address: str, labels: tuple[str, ...] | None, seed: int) -> None:
+    data = jobs.Job("vae", address, labels, seed).open_whole()
+    reader = judge.of(data, seed)
+    truths = judge.on_truths(reader, data, seed=seed)
+    for label, score in judge.accuracy(reader, data).items():
+        row = found.setdefault(label, JudgeReads())
+        row.samples.append(score.value)
+        row.truths += [truths[label].value] if label in truths else []
 
 
 def present(name: str, recipe: Recipe, scale: Scale, address: str, work: Path) -> tuple[int, int]:
@@ -197,10 +223,12 @@ def _prepare(recipe: Recipe, planned: list[jobs.Job], tell: Callable[[str], None
         recipe.check(data)
         if recipe.judged:
             tell(f"judge of {address}, seed {seed}")
-            read = judge.accuracy(judge.train(data, seed=seed), data)
-            for name, score in read.items():
-                if score.value < TRUSTED:
-                    tell(f"the judge reads {name} off real samples in {score.value:.1%} only: do not trust what it says of it")
+            read: dict[str, JudgeReads] = {}
+            _judge_reads(read, address, labels, seed)
+            for name, row in read.items():
+                if not row.trusted:
+                    truths = f", true counterfactuals in {row.truths[0]:.1%}" if row.truths else ""
+                    tell(f"the judge reads {name} off real samples in {row.samples[0]:.1%}{truths}: it is no judge of {name}")
 
 
 def _start(name: str, scale: Scale, address: str, i: int, home: Path, workers: int) -> subprocess.Popen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,11 +17,14 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
-from labelspace.evaluation.probing import best_probe, chosen, probes, reconstructed
+from labelspace.evaluation.operators import Operator, best
+from labelspace.evaluation.probing import chosen, probes, reconstructed
 from labelspace.evaluation.units import units
 from labelspace.metrics import diversity, mean, morphology
 from labelspace.models.base import Model
 from labelspace.storage import cache, tensorfiles
+
+_TRIED = 200  # validation samples that operators are tried on
 
 
 def reconstruction_error(model: Model, data: Dataset, rows: np.ndarray) -> float:
@@ -31,22 +35,39 @@ def reconstruction_error(model: Model, data: Dataset, rows: np.ndarray) -> float
 def edited(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label: str, seed: int) -> dict[str, Any]:
     """What setting a label to another value achieves: the judge's verdict, the other labels, and errors.
 
-    "judge": rate at which the judge reads the new value. "kept": other label -> rate at which its verdict stayed. "changed":
-    mean squared difference to the original. Where the truth is known: "to_truth", mean squared error to the nearest true
-    picture, and "error", that over the error of doing nothing.
+    Samples are edited by the operator that did best on validation samples (:mod:`labelspace.evaluation.operators`), of those
+    that keep no detail, because papers do not.
+
+    "operator": its name. "judge": rate at which the judge reads the new value. "kept": other label -> rate at which its verdict
+    stayed. "changed": mean squared difference to the original. Where the truth is known: "to_truth", mean squared error to the
+    nearest true picture, "nothing", that of doing nothing, and "error", the one over the other.
     """
-    rows = rows[data.observed[rows, data.schema.index(label)]]
-    x = data.samples(rows)
-    made, wanted = edits.flip(model, data, rows, label, keep_detail=False, seed=seed)
+    i, size = data.schema.index(label), len(data.schema[label].values)
+
+    def asked(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        part = part[data.observed[part, i]]
+        return part, (data.values[part, i] + np.random.default_rng(seed).integers(1, size, len(part))) % size
+
+    trial, wished = asked(chosen(data, "val" if "val" in data.splits else "train", _TRIED, seed))
+    operator = best(model, data, reader, trial, label, wished) if len(trial) else Operator()
+    rows, wanted = asked(rows)
+    x, made, new = data.samples(rows), operator.apply(model, data, rows, label, wanted), torch.from_numpy(wanted)
     out: dict[str, Any] = {
-        "judge": hit_rate(reader, made, label, wanted).to_dict(),
+        "operator": operator.name,
+        "judge": hit_rate(reader, made, label, new).to_dict(),
         "kept": {name: score.to_dict() for name, score in side_effects(reader, x, made, label).kept.items()},
         "changed": mean(((made - x) ** 2).flatten(1).nanmean(1).numpy()).to_dict(),
     }
     if data.truth is not None and data.schema[label].kind == "binary":
-        errors = edits.errors(data, rows, label, x, made, wanted)["all"]
+        errors = edits.errors(data, rows, label, x, made, new)["all"]
         out |= {"to_truth": errors["error"], "nothing": errors["doing_nothing"], "error": errors["ratio"]}
     return out
+
+
+def operators(of: Iterable[dict[str, Any]]) -> str:
+    """The operators that edits of several runs and labels were made by, and in how many cases, as a cell of a table."""
+    names = Counter(edit["operator"] for edits in of for edit in edits.values() if "operator" in edit)
+    return "; ".join(f"{name} ({count})" if len(names) > 1 else name for name, count in names.most_common()) or "-"
 
 
 def styles(model: Model, data: Dataset, rows: np.ndarray, label: str, *, draws: int = 8, seed: int = 0) -> dict[str, Any]:
@@ -78,16 +99,10 @@ def donor_rate(model: Model, data: Dataset, rows: np.ndarray, label: str, seed: 
 
 
 def leak(model: Model, data: Dataset, *, seed: int = 0, most: int = 4000) -> dict[str, Any]:
-    """What fresh probes read of every label off test samples: see :func:`labelspace.evaluation.probing.probes`.
-
-    Per label and place the score of the probe that reads most, and "chance".
-    """
+    """What strong readers say of every label off test samples, of draws and of means: see
+    :func:`labelspace.evaluation.probing.probes`. Labels that are too rare to be read are left out."""
     found = probes(model, data, chosen(data, "test", most, seed), seed=seed)
-    return {
-        name: {place: best_probe(read) if isinstance(read, dict) else read for place, read in row.items() if place != "entropy"}
-        for name, row in found.items()
-        if "not probed" not in row
-    }
+    return {name: row for name, row in found.items() if "not probed" not in row}
 
 
 def average(values: Iterable[float | None]) -> float | None:

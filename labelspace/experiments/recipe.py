@@ -15,6 +15,7 @@ from labelspace import saving
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.experiments.jobs import Job
+from labelspace.experiments.verdicts import Claim, Found, Group, Verdict, judge
 from labelspace.models.base import Model
 from labelspace.training.progress import Callback
 from labelspace.training.run import Run
@@ -65,15 +66,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One claim and whether it held here; None where the runs cannot say."""
-
-    claim: str
-    held: bool | None
-    why: str
-
-
-@dataclass(frozen=True)
 class Conclusion:
     """What a recipe's runs show."""
 
@@ -111,8 +103,21 @@ class Recipe(ABC):
         """What is measured on one run, as plain data; ``data`` has every label there and right."""
 
     @abstractmethod
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        """What was measured, by what claims compare: a model, or a model under some condition, then the seed."""
+
+    @abstractmethod
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        """What is claimed, as data; of what depends on the data (labels) as far as groups show it."""
+
+    @abstractmethod
+    def tables(self, results: list[Result]) -> list[Table]:
+        """Tables of all runs that did not fail."""
+
     def conclude(self, results: list[Result]) -> Conclusion:
-        """Verdicts and tables from all runs that did not fail."""
+        """Verdicts, by the rules of :mod:`labelspace.experiments.verdicts`, and tables from all runs that did not fail."""
+        groups = self.groups(results)
+        return Conclusion([judge(claim, groups) for claim in self.claims(groups)], self.tables(results))
 
     def check(self, data: Dataset) -> None:
         """Raises UserError where the data cannot show what the recipe is about."""
@@ -151,6 +156,11 @@ def by_form(results: Iterable[Result], forms: Forms) -> dict[str, list[Result]]:
     return {name: pick(results, model=model, settings=settings) for name, (model, settings) in forms.items()}
 
 
+def by_seed(results: Iterable[Result]) -> dict[int, Found]:
+    """What was measured on runs, by their seeds."""
+    return {r.job.seed: r.measured for r in results if not r.failed}
+
+
 def setting(job: Job, key: str, default: str = "") -> str:
     """The value that a job sets a key to."""
     return next((text.partition("=")[2] for text in job.settings if text.partition("=")[0] == key), default)
@@ -158,20 +168,15 @@ def setting(job: Job, key: str, default: str = "") -> str:
 
 def over_seeds(results: Iterable[Result], read: Callable[[dict[str, Any]], float | None]) -> list[float]:
     """A number of each run, in the runs' order; runs that do not have it are left out."""
-    values = [read(r.measured) for r in results if not r.failed]
+    values = [_there(read, r.measured) for r in results if not r.failed]
     return [v for v in values if v is not None]
 
 
-def by_seed(results: Iterable[Result], read: Callable[[dict[str, Any]], float | None]) -> dict[int, float]:
-    """A number of each run by its seed; runs that do not have it are left out."""
-    values = {r.job.seed: read(r.measured) for r in results if not r.failed}
-    return {seed: value for seed, value in values.items() if value is not None}
-
-
-def paired(*columns: Mapping[int, float]) -> list[tuple[float, ...]]:
-    """The numbers of several models seed by seed, for the seeds that all of them have."""
-    common = sorted(set(columns[0]).intersection(*columns[1:]))
-    return [tuple(column[seed] for column in columns) for seed in common]
+def _there(read: Callable[[dict[str, Any]], float | None], found: dict[str, Any]) -> float | None:
+    try:
+        return read(found)
+    except KeyError:  # another version of the recipe did not measure it
+        return None
 
 
 def spread(values: Collection[float], form: str = "{:.2f}") -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from labelspace.experiments.evidence import COLOURS
 from labelspace.reporting.figures import write
 from labelspace.storage import files
 
@@ -60,4 +61,4 @@ def main(
     command = f"python benchmarks/{name}.py {Path(given.file).name} --seeds {given.seeds} --epochs {given.epochs}"
     files.write_json(Path(f"{given.out}.json"), {"command": command, "seeds": found})
     files.write(Path(f"{given.out}.md"), page(found, command))
-    write(picture(found), Path(f"{given.out}.png"))
+    write(picture(found), Path(f"{given.out}.png"), colours=COLOURS)

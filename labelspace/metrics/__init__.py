@@ -28,7 +28,8 @@ name. What each says, with floors and ceilings, is in docs/metrics.md and in the
     Does a code know a label?
     probe                      balanced accuracy of small fresh classifiers        Alain, Bengio 2016      leakage.py
     probe_nats                 what they find, in nats                             Xu 2020                 leakage.py
-    probe_scores               both, trained once                                                          leakage.py
+    probe_scores               both and the area under the ROC curve, trained once                         leakage.py
+    reader_scores              the same of anybody's reader                                                leakage.py
     probe_values               R^2 of fresh regressions                            Alain, Bengio 2016      leakage.py
     strong_probe               balanced accuracy of a large fresh classifier                               leakage.py
     entropy                    nats that can be known about a label                                        leakage.py
@@ -69,7 +70,8 @@ name. What each says, with floors and ceilings, is in docs/metrics.md and in the
     Metric                     score, floor, ceiling, parameters                                           scoring.py
     Score                      value, bootstrap 95% interval, sample size                                  scores.py
     mean, column_means         such scores of values per sample                                            scores.py
-    statistic, balanced        such a score of any statistic; balanced accuracy as one                     scores.py
+    statistic                  such a score of any statistic                                               scores.py
+    balanced_rate, wilson      balanced accuracy of answers; interval of a rate        Wilson 1927             scores.py
     is_discrete                which factors count as classes where nothing is said                        scoring.py
 """
 
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
         probe_nats,
         probe_scores,
         probe_values,
+        reader_scores,
         strong_probe,
     )
     from labelspace.metrics.predictability import dci, explicitness, sap
@@ -109,7 +112,7 @@ if TYPE_CHECKING:
         r_squared,
     )
     from labelspace.metrics.rows import gaussian_copula, missing_like, read_as_asked, two_sample_auc
-    from labelspace.metrics.scores import Score, balanced, column_means, mean, statistic
+    from labelspace.metrics.scores import Score, balanced_rate, column_means, mean, statistic, wilson
     from labelspace.metrics.scoring import Metric, is_discrete
 
 # File -> what it offers. Imported when first used, so that a metric costs no more than it needs.
@@ -123,11 +126,11 @@ _OFFERS = {
     "independence": "gaussian_total_correlation gaussian_wasserstein irs",
     "information": "mig modularity mutual_information mutual_information_score",
     "leakage": "active_units block_use entropy kl_floor kl_permuted nearest_neighbour_kl "
-    "probe probe_nats probe_scores probe_values strong_probe",
+    "probe probe_nats probe_scores probe_values reader_scores strong_probe",
     "predictability": "dci explicitness sap",
     "prediction": "accuracy balanced_accuracy brier calibration_error interval_coverage log_loss r_squared",
     "rows": "gaussian_copula missing_like read_as_asked two_sample_auc",
-    "scores": "Score balanced column_means mean statistic",
+    "scores": "Score balanced_rate column_means mean statistic wilson",
     "scoring": "Metric is_discrete",
 }
 _WHERE = {name: file for file, names in _OFFERS.items() for name in names.split()}
@@ -148,8 +151,8 @@ __all__ = [
     "Score",
     "accuracy",
     "active_units",
-    "balanced",
     "balanced_accuracy",
+    "balanced_rate",
     "beta_vae",
     "block_use",
     "brier",
@@ -187,6 +190,7 @@ __all__ = [
     "probe_values",
     "r_squared",
     "read_as_asked",
+    "reader_scores",
     "real_halves",
     "sap",
     "statistic",
@@ -197,5 +201,6 @@ __all__ = [
     "two_sample_auc",
     "udr",
     "variance_map",
+    "wilson",
     "within_class",
 ]

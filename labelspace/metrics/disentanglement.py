@@ -4,7 +4,7 @@ All scores are functions of codes ``(n, d)`` and of the factors ``(n, k)`` behin
 A factor is discrete (any values, each many times) or continuous. Deterministic codes (posterior means) are the usual choice.
 A score comes as a :class:`Metric`: value and interval, beside its floor (the same score of pure noise, measured) and its
 ceiling (the same score of the factors themselves as codes, measured unless a function says otherwise). **Read the value
-against both**: for some scores the floor is 0.66, for others the ceiling is 0.25.
+against both**: for some scores the floor is 0.66, for others the ceiling is 0.9.
 
 - :func:`beta_vae`, 1/k to 1: does a linear probe tell which factor was held fixed? Blind to rotation (entangled codes get
   0.9), and saturates early.
@@ -15,7 +15,7 @@ against both**: for some scores the floor is 0.66, for others the ceiling is 0.2
 - :func:`dci`, 0 to 1: is a latent important for one factor only (D), a factor predicted by one latent only (C), and how
   well (I)? The importances of correlated latents are not unique.
 - :func:`sap`, 0 to 1: gap in linear predictability between a factor's best latent and its second. A line cannot tell more
-  than three ordered classes apart on one latent: ideal codes of dSprites get 0.25.
+  than three ordered classes apart on one latent: the factors of dSprites themselves get 0.25.
 - :func:`modularity`, 0 to 1: does a latent inform about one factor only? Dead latents count like live ones; noise gets 0.66.
 - :func:`explicitness`, 0.5 to 1 (0 to 1 for continuous factors): does a linear probe of all latents know the factor? Blind to
   rotation: not about disentanglement at all.
@@ -47,7 +47,7 @@ from labelspace.metrics.fixed_factor import beta_vae, factor_vae
 from labelspace.metrics.independence import gaussian_total_correlation, gaussian_wasserstein, irs
 from labelspace.metrics.information import mig, modularity, modularity_of, mutual_information, mutual_information_score
 from labelspace.metrics.predictability import completeness_of, dci, disentanglement_of, explicitness, sap
-from labelspace.metrics.scoring import Discrete, Metric
+from labelspace.metrics.scoring import Binning, Discrete, Metric
 
 __all__ = [
     "Metric",
@@ -77,6 +77,7 @@ def suite(
     *,
     discrete: Discrete = None,
     bins: int = 20,
+    binning: Binning = "width",
     prune: float = 0.05,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -88,6 +89,8 @@ def suite(
         discrete: which factors' values are classes: one bool for all, or one per factor. By default integers, booleans and
             words are, and floats that are all whole numbers, some of them more than once; other floats are continuous.
         bins: per latent and continuous factor.
+        binning: "width", between the extremes, as papers have it, or "quantile", of as many samples each. One outlier leaves
+            all others in one bin of equal width; a note (a warning) says so.
         prune: standard deviation below which :func:`factor_vae` leaves a latent out.
         seed: of splits, votes, noise and resampling.
 
@@ -99,16 +102,16 @@ def suite(
     metrics = {
         "beta_vae": beta_vae(codes, factors, **given),
         "factor_vae": factor_vae(codes, factors, prune=prune, **given),
-        "mig": mig(codes, factors, **given),
+        "mig": mig(codes, factors, binning=binning, **given),
         "dci_disentanglement": d,
         "dci_completeness": c,
         "dci_informativeness": i,
         "sap": sap(codes, factors, **given),
-        "modularity": modularity(codes, factors, **given),
+        "modularity": modularity(codes, factors, binning=binning, **given),
         "explicitness": explicitness(codes, factors, **given),
         "irs": irs(codes, factors, **given),
         "gaussian_total_correlation": gaussian_total_correlation(codes, seed=seed),
         "gaussian_wasserstein": gaussian_wasserstein(codes, seed=seed),
-        "mutual_information_score": mutual_information_score(codes, bins=bins, seed=seed),
+        "mutual_information_score": mutual_information_score(codes, bins=bins, binning=binning, seed=seed),
     }
     return {name: metric.to_dict() for name, metric in metrics.items()}

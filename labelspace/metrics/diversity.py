@@ -195,6 +195,8 @@ def variance_map(draws: np.ndarray) -> np.ndarray:
     draws = np.asarray(draws)
     if draws.ndim not in (3, 5) or draws.shape[1] < 2:
         raise UserError(f"draws have shape {draws.shape}; expected (n, draws, *shape) with at least two draws a sample")
+    if np.isinf(draws).any() or (np.isnan(draws).any(1) & ~np.isnan(draws).all(1)).any():
+        raise UserError("some draws hold NaN or infinity where others of the same sample do not; leave these samples out")
     variance = draws.var(1, ddof=1)
     return variance.sum(1) if variance.ndim == 4 else variance
 

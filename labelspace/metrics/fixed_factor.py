@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from labelspace.metrics.scores import Score
-from labelspace.metrics.scoring import CodedSample, Discrete, Metric, interval, logistic_probe, measure
+from labelspace.metrics.scores import Score, wilson
+from labelspace.metrics.scoring import CodedSample, Discrete, Metric, logistic_probe, measure
 
 _AT_ONCE = 1000  # votes that are drawn together
+_STILL = 1e-9  # settles ties of latents that do not move at all, and nothing else
 
 
 def beta_vae(
@@ -29,7 +30,7 @@ def beta_vae(
 
     A pair is two different rows with the same value (or bin) of the factor; a vote is the mean over ``group`` pairs of their
     absolute difference in every latent. The regression is fitted on votes from one part of the rows and scored on votes from
-    the rest. Resampled: the scored votes.
+    the rest. The interval is Wilson's, of the scored votes.
 
     Args:
         codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
@@ -71,7 +72,9 @@ def factor_vae(
 
     A vote is the latent of least variance within ``group`` rows that share a value (or bin) of a factor, relative to its
     variance over all rows; every latent stands for the factor that it votes for most often. Rows of a group are drawn with
-    replacement. Zero if no latent survives pruning. Resampled: the scored votes.
+    replacement. Where several latents do not move at all in a group, as that of a nearly constant factor mostly does not, the
+    one whose commonest value is least common has the vote: that it does not move says most. Zero if no latent survives pruning.
+    The interval is Wilson's, of the scored votes.
 
     Args:
         codes, factors, discrete, bins, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
@@ -90,13 +93,14 @@ def _factor_vae(sample: CodedSample, group: int, votes: tuple[int, int], prune: 
     if len(kept) == 0:
         return _rate(0.0, votes[1], sample)
     codes = sample.codes[:, kept] / np.sqrt(variance[kept])
+    common = np.array([np.unique(column, return_counts=True)[1].max() for column in codes.T]) / sample.n
     tables = []
     for rows, count in zip((sample.fit, sample.held), votes, strict=True):
         table = np.zeros((len(kept), sample.levels.shape[1]))
         for k, mine, groups in _fixed_factors(sample, rows, count, rng):
             for start in range(0, len(mine), _AT_ONCE):
                 part = min(_AT_ONCE, len(mine) - start)
-                least = codes[groups.sharing(rng, part, group)].var(1).argmin(1)
+                least = (codes[groups.sharing(rng, part, group)].var(1) + _STILL * common).argmin(1)
                 table[:, k] += np.bincount(least, minlength=len(kept))
         tables.append(table)
     right = tables[1][np.arange(len(kept)), tables[0].argmax(1)].sum()
@@ -138,6 +142,5 @@ class _Groups:
 
 
 def _rate(value: float, votes: int, sample: CodedSample) -> Score:
-    """A share of votes that are right; another sample of votes is a binomial draw."""
-    rng = np.random.default_rng(sample.seed)
-    return interval(value, rng.binomial(votes, value, sample.resamples * 10) / votes, votes)
+    """A share of votes that are right, with Wilson's interval where one is wanted."""
+    return Score(value, *(wilson(value, votes) if sample.resamples else (value, value)), votes)

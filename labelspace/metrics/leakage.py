@@ -1,5 +1,8 @@
 """Leakage: what a fresh probe can predict from codes, how far classes are apart in them, and which blocks are used at all.
 
+All classes weigh alike, in training and in scores: a classifier that is right most often hardly ever names a rare class, and
+then reads 50% where 69% can be had (one sample in twenty, a shift of one deviation).
+
 Probes answer "can it be predicted?" with classifiers and regressions; the nearest-neighbour KL needs no training but a floor
 beside it; :func:`block_use` says whether there is anything in a block to leak.
 """
@@ -9,13 +12,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from labelspace.errors import UserError
 from labelspace.metrics.diversity import as_matrix
-from labelspace.metrics.scores import Score, balanced, mean, statistic
+from labelspace.metrics.scores import Score, area_score, balanced_rate, mean, statistic
 
 _LEAST_NATS = 0.01  # a block with a smaller KL carries nothing
 _LEAST_VARIANCE = 0.01  # a coordinate whose mean varies less is inactive (Burda et al. 2016)
@@ -33,8 +36,8 @@ _MLP = {
 def probe(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
     """Balanced accuracy of fresh classifiers that predict a discrete label from codes.
 
-    The classifiers are trained on one random half of the samples and scored on the other; the codes are standardised by
-    the first half. Chance is one over the number of classes.
+    The classifiers are trained on one random half of the samples, all classes weighing alike, and scored on the other; the
+    codes are standardised by the first half. Chance is one over the number of classes.
 
     Args:
         codes: ``(n, d)``.
@@ -57,43 +60,97 @@ def probe_nats(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[
     shown so. Ceiling: H(y), :func:`entropy`. Classifiers, arguments and errors are those of :func:`probe`.
 
     A classifier that stops early for the sake of accuracy is too unsure, and one that learnt by heart too sure. So its evidence
-    is scaled by one number before it is scored, fitted on one half of the held-out samples for the other.
+    is scaled by one number before it is put beside the classes' frequencies, fitted on one half of the held-out samples for the
+    other. What it gets of shuffled labels is "nats_floor" of :func:`probe_scores`.
     """
     return {name: scores["nats"] for name, scores in probe_scores(codes, labels, seed=seed).items()}
 
 
 def probe_scores(codes: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> dict[str, dict[str, Score]]:
-    """Both scores of the classifiers of :func:`probe`, which are trained once: "balanced_accuracy" and "nats" by classifier.
-
-    Resampled are held-out samples: their answers, and log q(y | code) - log p(y) with the held-out frequencies p.
-    """
+    """All scores (:func:`reader_scores`) of the classifiers of :func:`probe`, which are trained once: by classifier."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    codes, labels = np.asarray(codes), np.unique(labels, return_inverse=True)[1]
+    codes, labels = np.asarray(codes), np.unique(_known(labels), return_inverse=True)[1]
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         raise UserError(f"a probe needs at least 20 samples of two classes, got {len(labels)} of {len(np.unique(labels))}")
+    _checked_codes(codes, len(labels))
     fit, held = _halves(len(labels), seed)
     counts = np.unique(labels[fit], return_counts=True)[1]
     if len(counts) < 2 or (len(counts) == 2 and counts.min() < 2):  # early stopping divides two classes evenly
         raise UserError(f"a probe needs two samples of each of two classes in one half, got {counts.tolist()} there")
-    frequencies = _log_frequencies(labels[held])
     scores = {}
     for name, classifier in {
         "logistic": LogisticRegression(max_iter=2000),
         "mlp": MLPClassifier(**_MLP, random_state=seed),
     }.items():
-        fitted = make_pipeline(StandardScaler(), classifier).fit(codes[fit], labels[fit])
-        shares = (labels[fit][:, None] == fitted.classes_).mean(0)
-        truth = labels[held][:, None] == fitted.classes_
-        log_q = _calibrated(fitted.predict_proba(codes[held]), shares, truth, 1 / (1 + len(fit)), len(np.unique(labels)))
-        scores[name] = {
-            "balanced_accuracy": statistic(balanced, labels[held], fitted.predict(codes[held]), seed=seed),
-            "nats": mean(log_q - frequencies, seed),
-        }
+        scores[name] = _read_by(classifier, codes[fit], labels[fit], codes[held], labels[held], seed)
     return scores
+
+
+def _read_by(
+    classifier: Any, codes: np.ndarray, labels: np.ndarray, held: np.ndarray, truth: np.ndarray, seed: int
+) -> dict[str, Score]:
+    """Scores of a classifier that learns from some codes, all classes alike, and reads others."""
+    from sklearn.preprocessing import StandardScaler
+
+    scale = StandardScaler().fit(codes)
+    fitted = classifier.fit(scale.transform(codes), labels, sample_weight=class_weights(labels))
+    q = fitted.predict_proba(scale.transform(held))
+    shares = (labels[:, None] == fitted.classes_).mean(0)
+    return reader_scores(
+        np.log(np.maximum(q, np.finfo(np.float64).tiny)), truth, fitted.classes_, shares, len(labels), seed=seed
+    )
+
+
+def class_weights(labels: np.ndarray) -> np.ndarray:
+    """Weights of samples ``(n,)``, of mean 1, under which all classes weigh alike."""
+    _, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (len(labels) / len(counts) / counts)[number]
+
+
+def reader_scores(
+    evidence: np.ndarray,
+    truth: np.ndarray,
+    classes: np.ndarray,
+    shares: np.ndarray,
+    learnt_from: int,
+    *,
+    seed: int = 0,
+    draws: int = 8,
+) -> dict[str, Score]:
+    """What a reader that learned with all classes alike says of held-out samples.
+
+    Args:
+        evidence: ``(m, K)`` its log-probabilities, in which all classes weigh alike.
+        truth: ``(m,)``.
+        classes: ``(K,)`` what its columns stand for.
+        shares: ``(K,)`` how frequent the classes were among the samples that it learned from.
+        learnt_from: their number.
+        seed: of the floor's shuffles and of resampling.
+        draws: shuffles.
+
+    Returns:
+        "balanced_accuracy" (chance: one over the number of classes); "auc", mean area under the ROC curve of one class against
+        the rest (chance .5), which asks for no threshold; "nats", H(y) - cross entropy, resampled by held-out samples'
+        log q(y | code) - log p(y); and "nats_floor": what the same answers get under shuffled truths, mean and 95% range.
+    """
+    frequencies = _log_frequencies(truth)
+    hit = truth[:, None] == classes
+    trace, count = 1 / (1 + learnt_from), len(np.union1d(classes, truth))
+    probabilities = np.exp(evidence - evidence.max(1, keepdims=True))
+    nats = _calibrated(evidence, shares, hit, trace, count) - frequencies
+    rng = np.random.default_rng(seed)
+    floors = []
+    for order in (rng.permutation(len(truth)) for _ in range(draws)):
+        floors.append(float((_calibrated(evidence, shares, hit[order], trace, count) - frequencies[order]).mean()))
+    middle, half = float(np.mean(floors)), 1.96 * float(np.std(floors, ddof=1))
+    return {
+        "balanced_accuracy": balanced_rate(truth, classes[evidence.argmax(1)]),
+        "auc": area_score(truth, probabilities / probabilities.sum(1, keepdims=True), classes),
+        "nats": mean(nats, seed),
+        "nats_floor": Score(middle, middle - half, middle + half, len(truth)),
+    }
 
 
 def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dict[str, Score]:
@@ -118,6 +175,7 @@ def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dic
     from sklearn.preprocessing import StandardScaler
 
     codes, values = np.asarray(codes), np.asarray(values, np.float64)
+    _checked_codes(codes, len(values))
     if len(values) < 20 or not np.isfinite(values).all() or np.ptp(values) == 0:
         raise UserError(f"a probe of values needs at least 20 samples of different finite values, got {len(values)} samples")
     fit, held = _halves(len(values), seed)
@@ -132,29 +190,28 @@ def probe_values(codes: np.ndarray, values: np.ndarray, *, seed: int = 0) -> dic
 
 def entropy(labels: np.ndarray) -> Score:
     """H(y) in nats of the frequencies of ``labels (n,)``: the most that can be known about them. Resampled are -log p(y)."""
-    return mean(-_log_frequencies(np.asarray(labels)))
+    return mean(-_log_frequencies(_known(labels)))
 
 
-def _calibrated(q: np.ndarray, shares: np.ndarray, truth: np.ndarray, trace: float, classes: int) -> np.ndarray:
-    """Log-probability of the true classes after scaling: shares * (q / shares)^scale, normalised; ``(n,)``.
+def _calibrated(evidence: np.ndarray, shares: np.ndarray, truth: np.ndarray, trace: float, classes: int) -> np.ndarray:
+    """Log-probability of the true classes after scaling: shares * exp(scale * evidence), normalised; ``(n,)``.
 
     Args:
-        q: ``(n, K)`` a classifier's probabilities.
-        shares: ``(K,)`` class frequencies, what is left of q at scale 0.
+        evidence: ``(n, K)`` log-probabilities in which all classes weigh alike.
+        shares: ``(K,)`` class frequencies, what is left at scale 0.
         truth: ``(n, K)`` one-hot; no entry where the classifier does not know the class.
         trace: weight of the uniform distribution, which keeps one sure mistake, or an unknown class, from counting infinitely.
         classes: how many there are, known to the classifier or not.
     """
-    evidence = np.log(np.maximum(q, np.finfo(np.float64).tiny)) - np.log(shares)
 
     def log_q(rows: slice, scale: float) -> np.ndarray:
         scaled = np.log(shares) + scale * evidence[rows]
         p = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.log((1 - trace) * (p * truth[rows]).sum(1) / p.sum(1) + trace / classes)
 
-    out = np.empty(len(q))
+    out = np.empty(len(evidence))
     for mine, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
-        best = max([0.0, *np.geomspace(0.05, 20, 60)], key=lambda scale: log_q(other, scale).mean())
+        best = max([0.0, *np.geomspace(0.05, 20, 24)], key=lambda scale: log_q(other, scale).mean())
         out[mine] = log_q(mine, best)
     return out
 
@@ -182,22 +239,38 @@ def strong_probe(
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    codes, labels = np.asarray(codes), np.asarray(labels)
+    codes, labels = np.asarray(codes), _known(labels)
+    held_labels = None if held_labels is None else _known(held_labels)
     if (held_codes is None) != (held_labels is None):
         raise UserError("held_codes and held_labels belong together; give both, or neither to hold out half of the samples")
+    _checked_codes(codes, len(labels))
     if held_codes is None or held_labels is None:
         fit, held = _halves(len(labels), seed)
         codes, labels, held_codes, held_labels = codes[fit], labels[fit], codes[held], labels[held]
+    _checked_codes(held_codes, len(held_labels))
     number = np.unique(np.concatenate([labels, held_labels]), return_inverse=True)[1]
     labels, held_labels = np.split(number, [len(labels)])
-    classifier = MLPClassifier((256, 256), max_iter=20, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 20 passes are the definition, not a limit that was hit
-        fitted = make_pipeline(StandardScaler(), classifier).fit(codes, labels)
-    return statistic(balanced, held_labels, fitted.predict(held_codes), seed=seed)
+        classifier = MLPClassifier((256, 256), max_iter=20, random_state=seed)
+        return _read_by(classifier, codes, labels, held_codes, held_labels, seed)["balanced_accuracy"]
+
+
+def _known(labels: np.ndarray) -> np.ndarray:
+    """Labels of which none is missing."""
+    labels = np.asarray(labels)
+    missing = np.array([value is None or value != value for value in labels.ravel()])  # NaN differs from itself
+    if missing.any():
+        raise UserError(f"labels are NaN or None for {missing.sum()} of {len(missing)} samples; leave these out")
+    return labels
+
+
+def _checked_codes(codes: np.ndarray, n: int) -> None:
+    if codes.ndim != 2 or len(codes) != n:
+        raise UserError(f"codes have shape {codes.shape}; expected (n, d) with a row for each of {n} labels")
+    if not np.isfinite(codes).all():
+        raise UserError("codes contain NaN or infinity; has the model diverged?")
 
 
 def _r_squared(truth: np.ndarray, predicted: np.ndarray, seed: int = 0) -> Score:

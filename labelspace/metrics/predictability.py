@@ -6,10 +6,12 @@ What the scores are good for is said in :mod:`~labelspace.metrics.disentanglemen
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from labelspace.metrics.boosting import boost
-from labelspace.metrics.scores import Score
+from labelspace.metrics.scores import Score, area_under_curve
 from labelspace.metrics.scoring import (
     TINY,
     CodedSample,
@@ -22,7 +24,6 @@ from labelspace.metrics.scoring import (
     logistic_probe,
     measure,
     measure_all,
-    mid_distribution,
     standardised,
 )
 
@@ -119,15 +120,18 @@ def sap(
 
     A latent's predictability of a discrete factor is the held-out accuracy of a linear support vector machine on that latent
     alone (squared hinge, one against the rest, balanced weights, the intercept penalised like the slope), of a continuous one
-    the squared correlation on the training rows. Resampled: those rows.
+    the squared correlation on the training rows. Codes are standardised first, so that their scale does not matter. The ceiling
+    is 1; what the factors themselves get as codes, which may be much less, because a line tells no more than three ordered
+    classes apart on one latent, is "of_factors" in the parameters. Resampled: those rows.
 
     Args:
         codes, factors, discrete, seed: as in :func:`~labelspace.metrics.disentanglement.suite`.
-        cost: C of the machine; codes are not standardised, so their scale matters.
+        cost: C of the machine.
         bins: of no influence here.
     """
     sample = CodedSample.of(codes, factors, discrete, bins, seed, least_latents=2)
-    return measure(_sap, sample, cost=cost)
+    found = measure(_sap, sample, cost=cost)
+    return replace(found, ceiling=1.0, parameters={**found.parameters, "of_factors": found.ceiling})
 
 
 def _sap(sample: CodedSample, cost: float) -> Score:
@@ -136,13 +140,13 @@ def _sap(sample: CodedSample, cost: float) -> Score:
         np.concatenate([np.ones((1, len(rows))), bootstrap_counts(len(rows), sample.resamples, sample.seed)])
         for rows in (fit, held)
     ]
-    gaps = []
+    codes, gaps = standardised(sample.codes, fit), []
     for k, discrete in enumerate(sample.discrete):
         if discrete:
-            predicted = _separable(sample.codes[fit], sample.levels[fit, k], sample.codes[held], cost)
+            predicted = _separable(codes[fit], sample.levels[fit, k], codes[held], cost)
             predictable = weights[1] @ (predicted == sample.levels[held, k, None]) / len(held)
         else:
-            x, y = standardised(sample.codes, fit)[fit], standardised(sample.values, fit)[fit, k]
+            x, y = codes[fit], standardised(sample.values, fit)[fit, k]
             mean, second, across = (weights[0] @ m / len(fit) for m in (x, x * x, x * y[:, None]))
             mean_y, second_y = (weights[0] @ m[:, None] / len(fit) for m in (y, y * y))
             spread = (second - mean**2) * (second_y - mean_y**2)
@@ -184,7 +188,7 @@ def _explicitness(sample: CodedSample) -> Score:
         if discrete:
             # The ranking settles long before the weights do.
             probe = logistic_probe(codes[fit], sample.levels[fit, k], 100)
-            value, influence = _area(sample.levels[held, k], probe.predict_proba(codes[held]), probe.classes_)
+            value, influence = area_under_curve(sample.levels[held, k], probe.predict_proba(codes[held]), probe.classes_)
             values.append(value)
             resampled.append(value + weights @ influence / len(held))
         else:
@@ -194,26 +198,6 @@ def _explicitness(sample: CodedSample) -> Score:
             values.append(float(_r_squared(y, predicted, np.ones((1, len(held))))[0]))
             resampled.append(_r_squared(y, predicted, weights))
     return interval(float(np.mean(values)), np.mean(resampled, 0), len(held))
-
-
-def _area(levels: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean area under the ROC curve of one class against the rest, and every row's influence on it ``(n,)``.
-
-    The influence of a positive is how far the share of negatives below it is from the area, and the other way round (DeLong et
-    al. 1988).
-    """
-    areas, influence = [], np.zeros(len(levels))
-    for p, c in zip(probabilities.T, classes, strict=True):
-        positive = levels == c
-        if positive.all() or not positive.any():
-            continue
-        yes, no = p[positive], p[~positive]
-        above = mid_distribution(no, yes)
-        beaten = 1 - mid_distribution(yes, no)
-        areas.append(above.mean())
-        influence[positive] += (above - areas[-1]) / positive.mean()
-        influence[~positive] += (beaten - areas[-1]) / (~positive).mean()
-    return float(np.mean(areas)), influence / len(areas)
 
 
 def _r_squared(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:

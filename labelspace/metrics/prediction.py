@@ -14,7 +14,7 @@ import numpy as np
 
 from labelspace.errors import UserError
 from labelspace.metrics.leakage import _r_squared, entropy
-from labelspace.metrics.scores import Score, balanced, mean, statistic
+from labelspace.metrics.scores import Score, balanced_rate, mean
 
 _TINY = float(np.finfo(np.float64).tiny)
 _LEVELS = (0.5, 0.9)
@@ -50,7 +50,7 @@ def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> Score:
 def balanced_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> Score:
     """Mean over the classes that occur of the rate at which the class is predicted right. Chance is one over their number."""
     p, y = _checked(probabilities, truth)
-    return statistic(balanced, y, p.argmax(1))
+    return balanced_rate(y, p.argmax(1))
 
 
 def majority_rate(truth: np.ndarray) -> Score:

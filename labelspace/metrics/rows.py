@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
 from labelspace.errors import UserError
-from labelspace.metrics.scores import Score, mean, statistic
+from labelspace.metrics.scores import Score, area_score, mean
 
 _MOST_CLASSES = 255  # that boosting splits as classes; of more the indices are taken for numbers
 
@@ -36,7 +36,7 @@ def two_sample_auc(
         seed: of the folds and the trees.
 
     Returns:
-        The area; resampled are rows, of which the Score's n counts the smaller set.
+        The area with its normal interval (DeLong et al. 1988); n counts the smaller set.
 
     Raises:
         UserError: sets of different columns, or with fewer rows than folds.
@@ -50,15 +50,8 @@ def two_sample_auc(
     said = np.empty(len(x))
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, drawn):
         said[test] = _reader(x, categorical, seed).fit(x[train], drawn[train]).predict_proba(x[test])[:, 1]
-    score = statistic(_area, drawn, said, seed=seed)
+    score = area_score(drawn, said[:, None], np.array([True]))
     return Score(score.value, score.low, score.high, min(len(real), len(made)))
-
-
-def _area(positive: np.ndarray, said: np.ndarray) -> float:
-    """The area under the ROC curve, by ranks."""
-    n = int(positive.sum())
-    others = len(positive) - n
-    return float((rankdata(said)[positive].sum() - n * (n + 1) / 2) / max(1, n * others))
 
 
 def gaussian_copula(train: np.ndarray, n: int, *, categorical: Sequence[bool] | None = None, seed: int = 0) -> np.ndarray:

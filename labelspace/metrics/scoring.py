@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 RESAMPLES = 400
+CROWDED = 0.95
+"""Share of samples in one bin from which on a note says that the bins are as good as empty."""
 TINY = 1e-12
 
 Discrete: TypeAlias = "bool | Sequence[bool] | None"
 """Which factors are discrete: all or none of them, one entry per factor, or None to look (:func:`is_discrete`)."""
+
+Binning: TypeAlias = Literal["width", "quantile"]
+"""Bins of equal width between the extremes, or of equally many samples, which one outlier cannot empty."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class CodedSample:
         seed: of whatever a score draws.
         fit, held: rows that probes are trained on and scored on.
         resamples: how often to resample for intervals; 0 where only the value is wanted.
+        binning: how latents and continuous factors are cut into bins.
     """
 
     codes: np.ndarray
@@ -70,6 +76,7 @@ class CodedSample:
     fit: np.ndarray
     held: np.ndarray
     resamples: int = RESAMPLES
+    binning: Binning = "width"
 
     @classmethod
     def of(
@@ -82,6 +89,7 @@ class CodedSample:
         *,
         least_latents: int = 1,
         least_factors: int = 1,
+        binning: Binning = "width",
     ) -> CodedSample:
         """Checks arrays and splits their rows.
 
@@ -92,6 +100,7 @@ class CodedSample:
             bins: at least 2.
             seed: also of the split.
             least_latents, least_factors: how many the score needs.
+            binning: of latents and continuous factors.
 
         Raises:
             UserError: for arrays that cannot be scored: shapes, NaN, constant factors, too few samples.
@@ -109,6 +118,8 @@ class CodedSample:
             discrete = [discrete] * len(columns)
         elif len(discrete) != len(columns):
             raise UserError(f"discrete must say yes or no for each of {len(columns)} factors, got {len(discrete)} entries")
+        if binning not in ("width", "quantile"):
+            raise UserError(f"binning must be 'width' or 'quantile', got {binning!r}")
         if bins < 2:
             raise UserError(f"bins must be at least 2, got {bins}")
         order = np.random.default_rng(seed).permutation(n)
@@ -125,10 +136,10 @@ class CodedSample:
             if not discrete[k] and column.dtype.kind == "U":
                 raise UserError(f"factor {k} holds words, such as {str(known[0])!r}; say that it is discrete")
             values[:, k] = number if discrete[k] else column
-            levels[:, k] = number if discrete[k] else discretised(column[:, None], bins)[:, 0]
+            levels[:, k] = number if discrete[k] else discretised(column[:, None], bins, binning)[:, 0]
             if any(len(np.unique(levels[rows, k])) < 2 for rows in (fit, held)):
                 raise UserError(f"factor {k} has nearly always the same value: too few samples of the others to score probes")
-        return cls(codes, values, levels, tuple(bool(x) for x in discrete), bins, seed, fit, held)
+        return cls(codes, values, levels, tuple(bool(x) for x in discrete), bins, seed, fit, held, binning=binning)
 
     @property
     def n(self) -> int:
@@ -166,7 +177,7 @@ def measure_all(
     floors = [score.value for score in compute(sample.noise(), **parameters)]
     ceilings = [score.value for score in compute(sample.ideal(), **parameters)] if ceiling is None else [ceiling]
     parameters = {key: list(p) if isinstance(p, tuple) else p for key, p in parameters.items()}
-    parameters = {**parameters, "rows": sample.n, "bins": sample.bins, "seed": sample.seed}
+    parameters = {**parameters, "rows": sample.n, "bins": sample.bins, "binning": sample.binning, "seed": sample.seed}
     return [Metric(s, f, c, parameters) for s, f, c in zip(scores, floors, ceilings, strict=True)]
 
 
@@ -243,14 +254,40 @@ def standardised(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return (x - x[rows].mean(0)) / np.where(scale > TINY, scale, np.inf)
 
 
-def discretised(x: np.ndarray, bins: int) -> np.ndarray:
-    """Numbers of bins of equal width between the extremes of every column, ``(n, d)``."""
+def discretised(x: np.ndarray, bins: int, binning: Binning = "width") -> np.ndarray:
+    """Numbers of bins of every column, ``(n, d)``: of equal width between its extremes, or of as many samples each.
+
+    Equal values are in one bin.
+    """
     out = np.zeros(x.shape, np.int64)
     for number, column in zip(out.T, x.T.astype(np.float64), strict=True):
-        edges = np.linspace(column.min(), column.max(), bins + 1)
+        if binning == "quantile":
+            edges = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1)))
+        else:
+            edges = np.linspace(column.min(), column.max(), bins + 1)
         if edges[0] < edges[-1]:
             number[:] = np.searchsorted(edges[1:-1], column, side="right")
     return out
+
+
+def note_crowded(codes: np.ndarray, binned: np.ndarray, bins: int) -> None:
+    """Says which latents, though they vary, have nearly all samples in one bin of equal width: one outlier does that."""
+    crowded = [
+        j
+        for j, (column, number) in enumerate(zip(codes.T, binned.T, strict=True))
+        if np.bincount(number).max() > CROWDED * len(column) and len(np.unique(column)) > bins
+    ]
+    if crowded:
+        warnings.warn(
+            f"latents {', '.join(map(str, crowded))} have {CROWDED:.0%} of their samples in one of {bins} bins of equal width, "
+            "because of outliers: binning='quantile' makes bins of equally many samples",
+            Crowded,
+            stacklevel=2,
+        )
+
+
+class Crowded(UserWarning):
+    """Outliers leave hardly a sample in most bins of a latent."""
 
 
 def bootstrap_counts(n: int, resamples: int, seed: int) -> np.ndarray:
@@ -284,12 +321,6 @@ def gap(matrix: np.ndarray) -> np.ndarray:
     """The gap of MIG and SAP: largest less second largest over latents of ``(..., d, k)``, ``(..., k)``."""
     top = np.sort(matrix, axis=-2)
     return top[..., -1, :] - top[..., -2, :]
-
-
-def mid_distribution(x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The mid-distribution function of x at each value: share of x below, ties counting half."""
-    x = np.sort(x)
-    return (np.searchsorted(x, at, "left") + np.searchsorted(x, at, "right")) / (2 * len(x))
 
 
 def logistic_probe(x: np.ndarray, y: np.ndarray, steps: int) -> LogisticRegression:

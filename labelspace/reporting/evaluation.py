@@ -13,7 +13,7 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.diagnosis import Finding
-from labelspace.evaluation.probing import best_probe
+from labelspace.evaluation.probing import Of, said
 from labelspace.metrics import variance_map
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Grid, Sheet, grids, sheets
@@ -55,6 +55,7 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
                 [
                     name,
                     interval(found["judge"][name]) if name in found["judge"] else "-",
+                    interval(found["judge"][name]["truths"]) if "truths" in found["judge"].get(name, {}) else "-",
                     interval(row["judge"]),
                     f"{row['doing_nothing']['value']:.1%}",
                     f"{others[worst]:.1%} ({worst})" if others else "-",
@@ -65,6 +66,7 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
         header = [
             "label set to another value",
             "judge's own accuracy",
+            "judge on true counterfactuals",
             "judge reads the new value",
             "without an edit",
             "others kept, worst",
@@ -141,36 +143,36 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
 
 
 def _leakage(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    places = list(dict.fromkeys(key for row in found.values() for key in row if key in ("free", "own_hidden")))
+    named = {"free": "free blocks", "own_hidden": "own block, label hidden"}
+    places = [place for place in named if any(place in row for row in found.values())]
     rows = []
     for name, row in found.items():
         discrete = "chance" in row
         line = [name, f"{row['chance']:.1%}" if discrete else "0"]
         for place in places:
-            line.append(_probe(row.get(place), discrete))
+            line += [_said(row.get(place), of, discrete) for of in ("draws", "means")]
         others = {key: value for key, value in row.items() if key.startswith("other.")}
         if others:
-            worst = max(others, key=lambda key: best_probe(others[key])["value"])
-            line.append(f"{_probe(others[worst], discrete)} ({worst.removeprefix('other.')})")
+            worst = max(others, key=lambda key: said(others[key], "draws")["value"])
+            line.append(f"{_said(others[worst], 'draws', discrete)} ({worst.removeprefix('other.')})")
         else:
             line.append("-")
         kl = row.get("free", {}).get("kl")
         line.append(f"{kl['value']:.3f} (floor {kl['floor']:.3f})" if kl else "-")
         rows.append(line)
-    named = {"free": "free blocks", "own_hidden": "own block, label hidden"}
-    header = ["label", "chance", *(named[place] for place in places), "other labels' blocks, worst", "KL in free blocks, nats"]
-    return header, rows
+    columns = [f"{of} of {named[place]}" for place in places for of in ("draws", "means")]
+    return ["label", "chance", *columns, "draws of other labels' blocks, worst", "KL in free blocks, nats"], rows
 
 
-def _probe(read: dict[str, Any] | None, discrete: bool) -> str:
-    """The better probe, and for classes what it reads in nats."""
+def _said(read: dict[str, Any] | None, of: Of, discrete: bool) -> str:
+    """What was read, and of classes the area under the ROC curve and nats above what shuffled labels get."""
     if read is None:
         return "-"
-    best = best_probe(read)["value"]
+    value = said(read, of)["value"]
     if not discrete:
-        return f"R^2 {best:.2f}"
-    nats = max(read[name]["nats"]["value"] for name in ("logistic", "mlp"))
-    return f"{best:.1%}, {nats:+.2f} nats"
+        return f"R^2 {value:.2f}"
+    area, nats, floor = (read[of][what]["value"] for what in ("auc", "nats", "nats_floor"))
+    return f"{value:.1%}, AUC {area:.2f}, {nats:+.3f} nats (floor {floor:+.3f})"
 
 
 def page(found: dict[str, Any], findings: list[Finding], title: str, figures: list[str]) -> str:

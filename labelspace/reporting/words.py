@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED, Finding
-from labelspace.evaluation.probing import best_probe
+from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED, Finding, excess, trusted
+from labelspace.evaluation.probing import said
 from labelspace.reporting.html import Content, Html, explained, items, paragraph, table, tag
 from labelspace.reporting.runs import Subject, shown_address, shown_text
 from labelspace.terminal import duration
@@ -117,8 +117,8 @@ def verdict(subject: Subject) -> list[str]:
         return [f"{kept}. What follows is of no use until training ends well."]
     if not found:
         return ["Nothing is measured of this run."]
-    said = [*_what_can_be_set(found), *_what_moves(found), *_what_tells(found), *_how_exact(found)]
-    return said or ["What was measured of this run says nothing of its labels."]
+    known = [*_what_can_be_set(found), *_what_moves(found), *_what_tells(found), *_how_exact(found)]
+    return known or ["What was measured of this run says nothing of its labels."]
 
 
 def _what_can_be_set(found: dict[str, Any]) -> list[str]:
@@ -140,7 +140,7 @@ def _what_can_be_set(found: dict[str, Any]) -> list[str]:
 
 def _trusted(found: dict[str, Any], label: str) -> bool:
     """Whether the judge is sure enough of a label for its verdicts to count."""
-    return found.get("judge", {}).get(label, {}).get("value", 1.0) >= TRUSTED
+    return label not in found.get("judge", {}) or trusted(found["judge"][label])
 
 
 def _what_moves(found: dict[str, Any]) -> list[str]:
@@ -164,8 +164,8 @@ def _what_tells(found: dict[str, Any]) -> list[str]:
     for name, row in found.get("leakage", {}).items():
         if "free" not in row:
             continue
-        best, chance = best_probe(row["free"])["value"], row.get("chance")
-        if (best if chance is None else (best - chance) / (1 - chance)) > READS:
+        best, chance = said(row["free"], "draws")["value"], row.get("chance")
+        if excess(row["free"], row, "draws") > READS:
             told.append(f"{name} (R² {best:.2f})" if chance is None else f"{name} ({best:.0%}, chance {chance:.0%})")
     if told:
         return [f"The free code still tells {listed(told)}."]
@@ -192,16 +192,16 @@ def diagnosis(subject: Subject) -> list[Content]:
     for finding in findings:
         remedies.setdefault(finding.remedy, []).append(finding)
     for remedy, those in remedies.items():
-        said = [
+        alarms = [
             paragraph(tag("strong", f"{one.kind[0].upper()}{one.kind[1:]}, {one.where}. "), f"{one.what}.") for one in those
         ]
-        out.append(tag("div", said, paragraph(f"What to try: {remedy}."), class_="alarm"))
+        out.append(tag("div", alarms, paragraph(f"What to try: {remedy}."), class_="alarm"))
     if subject.diverged and not findings:
         out.append(paragraph("Training diverged, so alarms of its codes and edits would say nothing new."))
     elif subject.evaluation and not findings:
         out.append(paragraph("No alarm: nothing that was measured is outside its bounds."))
-    if said := sentences(subject.evaluation):
-        out.append(items(said))
+    if known := sentences(subject.evaluation):
+        out.append(items(known))
     out.append(paragraph(*measured(subject), kind="note"))
     return out
 
@@ -265,9 +265,8 @@ def _read(row: dict[str, Any] | None) -> list[str]:
     for place, where in (("free", "the free blocks"), ("own_hidden", "its own block (label hidden)")):
         if place not in row:
             continue
-        best, chance = best_probe(row[place])["value"], row.get("chance")
-        excess = best if chance is None else (best - chance) / (1 - chance)
-        score = f"R² {best:.2f}" if chance is None else f"{best:.0%}, chance {chance:.0%}"
-        verb = "reads it off" if excess > READS else "hardly reads it off"
-        out.append(f"a fresh probe {verb} {where} ({score})")
+        drawn, chance = said(row[place], "draws")["value"], row.get("chance")
+        score = f"R² {drawn:.2f}" if chance is None else f"{drawn:.0%}, chance {chance:.0%}"
+        verb = "reads it off" if excess(row[place], row, "draws") > READS else "hardly reads it off"
+        out.append(f"a fresh reader {verb} draws of {where} ({score})")
     return out

@@ -167,9 +167,9 @@ def write_json(path: Path, content: Any) -> None:
     write(path, to_json(content))
 
 
-def to_json(content: Any) -> str:
+def to_json(content: Any, indent: int | None = 1) -> str:
     """JSON text of plain data; what is not a finite number, which JSON does not have, is null."""
-    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+    return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
 
 
 def _finite(content: Any) -> Any:

@@ -12,6 +12,7 @@ import labelspace as ls
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import edits
 from labelspace.evaluation.judge import Judge
+from labelspace.evaluation.probing import said
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
 
@@ -48,8 +49,9 @@ def test_the_table_has_every_figure_with_its_interval(model: Model, data: Datase
             assert set(row["kept"]) == {other}
             assert row["error"]["all"]["ratio"] > 0
         leak = found["leakage"][label]
-        assert {"free", "free_drawn", "free_strong", "own", f"other.{other}"} <= set(leak)
-        assert leak["own"]["logistic"]["value"] > 0.95, "q(w | x, y) sees y, so even an untrained model's own block tells it"
+        assert {"free", "own", "own_hidden", f"other.{other}"} <= set(leak)
+        assert said(leak["own"], "means")["value"] > 0.95, "q(w | x, y) sees y, so even an untrained model's own block tells it"
+        assert set(leak["free"]) == {"draws", "means"}
 
 
 def test_doing_nothing_has_ratio_one(model: Model, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

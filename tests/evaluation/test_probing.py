@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from labelspace.blocks import Block, Blocks, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import random_splits
+from labelspace.distributions import DiagonalGaussian
 from labelspace.evaluation import probing
-from labelspace.evaluation.probing import best_probe, probes
+from labelspace.evaluation.diagnosis import diagnose
+from labelspace.evaluation.probing import probes, said
 from labelspace.labels import Schema, binary, continuous
 from labelspace.models import build
 
@@ -34,7 +40,7 @@ def test_what_labels_tell_of_each_other_stands_beside_what_their_blocks_tell() -
     model = build("condvae", made, latent=2).eval()  # the block of a label is its value
     found = probes(model, made, np.arange(N))
     assert abs(found["a"]["other.b"]["together"]["value"] - 0.9) < 0.04
-    assert abs(best_probe(found["a"]["other.b"])["value"] - found["a"]["other.b"]["together"]["value"]) < 0.03
+    assert abs(said(found["a"]["other.b"], "means")["value"] - found["a"]["other.b"]["together"]["value"]) < 0.03
     assert found["b"]["other.c"]["together"]["value"] > 0.97
     assert found["c"]["other.b"]["together"]["value"] > 0.9
     assert abs(found["a"]["other.d"]["together"]["value"] - 0.5) < 0.08
@@ -66,3 +72,34 @@ def test_the_coordinates_in_which_samples_differ_most_come_first(monkeypatch: py
     probing.widest(model, made, "w.a", 1.0)
     assert bool((made.values[seen[0], 0] == 1).all())
     assert probing.widest(build("lsvae", made, subspace=2), made, "w.a") == [0, 1]
+
+
+class Told(torch.nn.Module):
+    """Stands for a model whose free block holds a label in its mean, by an offset, with a posterior of some width."""
+
+    def __init__(self, width: float, blocks: Blocks) -> None:
+        super().__init__()
+        self.width, self.blocks = width, blocks
+
+    def encode(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
+        return Latents(self.blocks, {"z": DiagonalGaussian(x, torch.full_like(x, self.width))})
+
+
+@pytest.mark.parametrize(("width", "drawn"), [(0.1, True), (30.0, False)])
+def test_the_alarm_sees_a_label_of_one_sample_in_fifty_and_says_who_can_read_it(width: float, drawn: bool) -> None:
+    rng = np.random.default_rng(0)
+    n = 6000
+    on = (rng.random(n) < 0.02).astype(np.float32)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    x[:, 0] += 3 * on
+    schema = Schema([binary("rare")])
+    made = Dataset("made", x, on[:, None], np.ones((n, 1), bool), schema, random_splits(n, 0))
+    model: Any = Told(width, Blocks([Block("z", 4)]))
+    found = probes(model, made, made.rows("test"))
+    assert said(found["rare"]["free"], "means")["value"] == pytest.approx(0.933, abs=0.05), "Phi(3/2)"
+    (alarm,) = diagnose({"leakage": found})
+    assert (alarm.kind, alarm.where) == ("leakage", "rare")
+    assert ("draws of the free block, which the decoder gets" in alarm.what) == drawn
+    assert ("embed --draw" in alarm.remedy) == (not drawn)
+    x[:, 0] -= 3 * on
+    assert diagnose({"leakage": probes(model, made, made.rows("test"))}) == []

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from labelspace.distributions import DiagonalGaussian
-from labelspace.evaluation.readers import Codes, explained, read, scores
+from labelspace.evaluation.readers import Codes, explained, read, read_scores, scores
 from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.metrics.scores import area_score
 
 SCHEMA = Schema([binary("on"), categorical("kind", ("a", "b", "c")), continuous("size", 0.0, 1.0)])
 
@@ -73,3 +74,22 @@ def test_explained_is_the_share_of_the_variance_and_never_below_zero() -> None:
     assert explained(truth, np.full(4, truth.mean())) == 0
     assert explained(truth, -truth) == 0
     assert explained(np.ones(4), np.ones(4)) == 0
+
+
+@pytest.mark.parametrize("rare", [0.5, 0.14, 0.05, 0.02])
+def test_a_rare_label_is_read_as_far_as_it_can_be(rare: float) -> None:
+    rng = np.random.default_rng(1)
+
+    def made(n: int) -> Codes:
+        on = rng.random(n) < rare
+        means = rng.standard_normal((n, 8))
+        means[:, 0] += on
+        q = DiagonalGaussian(torch.tensor(means, dtype=torch.float32), torch.full((n, 8), 1e-3))
+        return Codes(q, on[:, None].astype(np.float32), np.ones((n, 1), bool))
+
+    train, held = made(16_000), made(8000)
+    truth = held.values[:, 0].numpy().astype(int)
+    best = area_score(truth, held.posterior.mean[:, :1].numpy(), np.array([1])).value
+    found = read_scores(train, held, Schema([binary("on")]), drawn=True)["on"]
+    assert found["auc"].value == pytest.approx(best, abs=0.02)
+    assert found["nats"].value > found["nats_floor"].high

@@ -25,6 +25,7 @@ from labelspace.experiments.recipes.everywhere import (
     maps,
     share_that_holds,
 )
+from labelspace.experiments.verdicts import SEEDS
 from labelspace.storage import files
 
 
@@ -44,9 +45,9 @@ def result(model: str, seed: int, read: dict[str, float], error: float) -> Resul
 
 def test_no_job_is_given_an_option_of_its_own_and_the_default_comes_first() -> None:
     jobs = Everywhere().jobs("cpu", "digits")
-    assert len(jobs) == len(MODELS) * 2 * (len(DOMAINS) + 1)
+    assert len(jobs) == len(MODELS) * len(SEEDS) * (len(DOMAINS) + 1)
     assert not any(job.settings or job.epochs for job in jobs)
-    assert {job.model for job in jobs[: 2 * (len(DOMAINS) + 1)]} == {"lsvae"}
+    assert {job.model for job in jobs[: len(SEEDS) * (len(DOMAINS) + 1)]} == {"lsvae"}
     assert len({job.key for job in jobs}) == len(jobs)
 
 
@@ -82,13 +83,15 @@ def test_without_a_plain_vae_nothing_is_said_of_reconstructions() -> None:
     assert "reconstruction" not in maps([result("lsvae", 0, {"a": 1.0}, 0.2)])["lsvae"]["cells"]
 
 
-def test_the_verdict_is_one_number_and_names_the_worst(tmp_path: Path) -> None:
-    conclusion = Everywhere().conclude([result("lsvae", 0, {"a": 0.3}, 0.2), result("vae", 0, {"a": 0.95}, 0.2)])
-    verdict = conclusion.verdicts[0]
+def test_the_verdict_asks_every_cell_and_names_the_worst() -> None:
+    runs = [result("lsvae", seed, {"a": 0.99, "b": 0.3 + 0.01 * (seed % 2)}, 0.2) for seed in SEEDS]
+    verdict = Everywhere().conclude(runs).verdicts[0]
     assert verdict.held is False
-    assert "2 of 3 cells hold (67%)" in verdict.why
-    assert "read as set on cells 0.30" in verdict.why
+    assert verdict.why.startswith("Read as set (worst label's share) of cells 0.30 [")
     assert f"{HOLDS:.0%}" in verdict.claim
+    better = [result("lsvae", seed, {"a": 0.99, "b": 0.97}, 0.2) for seed in SEEDS]
+    assert Everywhere().conclude(better).verdicts[0].held is True
+    assert Everywhere().conclude(better[:4]).verdicts[0].held is None
     assert Everywhere().conclude([]).verdicts[0].held is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from PIL import Image
 import labelspace
 from labelspace.data.dataset import Dataset
 from labelspace.experiments import evidence
+from labelspace.experiments.grid import JudgeReads
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, setting, spread
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, over_seeds, pick, setting, spread
+from labelspace.experiments.verdicts import Claim, Group, Part, Quantity
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Lines, lines
 
@@ -25,21 +28,25 @@ class Small(Recipe):
     claim, paper, needs = "small things are small", "Small and Smaller 1999", "mnist:DIR"
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return [Job("vae", f"{address},val=0", seed=seed, epochs=1) for seed in (4, 2)]
+        return [Job("vae", f"{address},val=0", seed=seed, epochs=1) for seed in (104, 102)]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         raise NotImplementedError
 
-    def conclude(self, results: list[Result]) -> Conclusion:
-        sizes = over_seeds(results, lambda f: f["size"])
-        return Conclusion(
-            [
-                Verdict("sizes are below one", all(s < 1 for s in sizes), f"They are {spread(sizes)}."),
-                Verdict("sizes are below nothing", all(s < 0 for s in sizes), "They are not."),
-                Verdict("sizes are far away", None, "Nobody went there."),
-            ],
-            [Table("Sizes", ["run", "size"], [[str(r.job.seed), f"{r.measured['size']:.2f}"] for r in results])],
-        )
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        # Each result stands for five seeds, so that there is something to say.
+        return {"them": {r.job.seed + 10 * i: r.measured for r in results for i in range(5)}}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        size = Quantity("size", lambda found: found["size"])
+        return [
+            Claim("sizes are below one", (Part(size, "them", "below", 1.0),)),
+            Claim("sizes are below nothing", (Part(size, "them", "below", 0.0),)),
+            Claim("others are small", (Part(size, "others", "below", 1.0),)),
+        ]
+
+    def tables(self, results: list[Result]) -> list[Table]:
+        return [Table("Sizes", ["run", "size"], [[str(r.job.seed), f"{r.measured['size']:.2f}"] for r in results])]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         return {"sizes.png": lines([Lines([1, 2], {"size": np.array([0.1, 0.2])})])}
@@ -55,11 +62,13 @@ def results(home: Path, failed: str = "") -> list[Result]:
 
 
 def test_the_page_says_how_well_the_judges_read_and_whom_not_to_trust(tmp_path: Path) -> None:
-    read = {"Smiling": [0.99, 1.0], "Beard": [0.97, 0.9]}
+    read = {"Smiling": JudgeReads([0.99, 1.0], [0.98, 0.99]), "Beard": JudgeReads([0.97, 0.98], [0.99, 0.9])}
     _, out = evidence.write("small", Small(), "cpu", ADDRESS, results(tmp_path), tmp_path, read)
     page = (out / "results.md").read_text()
-    assert "Smiling 99.5% (99.0% - 100.0%), Beard 93.5% (90.0% - 97.0%). What it says of Beard is not to be trusted." in page
-    assert json.loads((out / "results.json").read_text())["judge"] == read
+    assert "on real test samples: Smiling 99.5% (99.0% - 100.0%), Beard 97.5% (97.0% - 98.0%)" in page
+    assert "on true counterfactuals: Smiling 98.5% (98.0% - 99.0%), Beard 94.5% (90.0% - 99.0%)." in page
+    assert "It is no judge of Beard." in page
+    assert json.loads((out / "results.json").read_text())["judge"]["Beard"] == {"samples": [0.97, 0.98], "truths": [0.99, 0.9]}
     _, out = evidence.write("small", Small(), "cpu", ADDRESS, results(tmp_path), tmp_path)
     assert "judge" not in (out / "results.md").read_text()
 
@@ -79,15 +88,19 @@ def test_the_file_says_what_was_claimed_run_and_found(tmp_path: Path) -> None:
     assert held["scale"] == "cpu"
     assert held["command"] == "labelspace reproduce small --scale cpu --data mnist:DIR"
     assert held["version"] == labelspace.__version__
-    assert held["seeds"] == [2, 4]
+    assert held["seeds"] == [102, 104]
     assert held["training_minutes"] == 2.1
     assert [v["held"] for v in held["verdicts"]] == [True, False, None]
-    assert held["verdicts"][0] == {"claim": "sizes are below one", "held": True, "why": "They are 0.50 (0.25 - 0.75)."}
+    assert held["verdicts"][0] == {
+        "claim": "sizes are below one",
+        "held": True,
+        "why": "Size of them 0.50 [0.31, 0.69], asked below 1.00.",
+    }
     first = held["runs"][0]
     assert first["found"] == {"size": 0.25}
     assert first["seconds"] == 90.0
     assert first["job"]["address"] == "mnist:DIR,val=0"
-    assert first["job"]["seed"] == 4
+    assert first["job"]["seed"] == 104
     assert first["run"].startswith("vae-")
 
 
@@ -96,11 +109,11 @@ def test_the_page_says_it_in_words(tmp_path: Path) -> None:
     assert page.startswith("# small\n")
     assert "**Claim** (Small and Smaller 1999): small things are small" in page
     assert "labelspace reproduce small --scale cpu --data mnist:DIR" in page
-    assert "seeds 2, 4; 2.1 minutes of training in all." in page
-    assert "- **held**: sizes are below one. They are 0.50 (0.25 - 0.75)." in page
-    assert "- **did not hold**: sizes are below nothing. They are not." in page
-    assert "- **cannot be said**: sizes are far away. Nobody went there." in page
-    assert "## Sizes\n\n| run | size |\n| --- | --- |\n| 4 | 0.25 |\n| 2 | 0.75 |\n" in page
+    assert "seeds 102, 104; 2.1 minutes of training in all." in page
+    assert "- **held**: sizes are below one. Size of them 0.50 [0.31, 0.69], asked below 1.00." in page
+    assert "- **did not hold**: sizes are below nothing." in page
+    assert "- **cannot be said**: others are small. Size of others was not measured." in page
+    assert "## Sizes\n\n| run | size |\n| --- | --- |\n| 104 | 0.25 |\n| 102 | 0.75 |\n" in page
     assert "![sizes](sizes.png)" in page
     assert "failed" not in page
 
@@ -127,8 +140,8 @@ def test_failed_runs_are_left_out_and_said(tmp_path: Path) -> None:
     assert held["runs"][1]["failed"] == "term 'kl_z' became NaN"
     assert "found" not in held["runs"][1]
     assert "1 run(s) failed and are left out: term 'kl_z' became NaN" in page
-    assert "They are 0.25." in page
-    assert held["seeds"] == [2, 4]
+    assert "Size of them 0.25 [0.25, 0.25]" in page
+    assert held["seeds"] == [102, 104]
 
 
 def test_a_failure_that_names_a_directory_is_written_without_it(tmp_path: Path) -> None:

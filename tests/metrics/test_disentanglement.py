@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from labelspace.errors import UserError
 from labelspace.metrics import disentanglement as dis
+from labelspace.metrics import scoring
 from labelspace.metrics.agreement import _correlations, _lasso
 from labelspace.metrics.boosting import boost
 from labelspace.metrics.fixed_factor import _Groups
@@ -86,8 +87,9 @@ def test_known_codes_get_what_they_are_known_to_get(kind: str) -> None:
     for metric, printed, within in zip(found, TABLE[kind], tolerance, strict=True):
         assert metric.score.value == pytest.approx(printed, abs=within)
         assert metric.score.low <= metric.score.value <= metric.score.high
-    assert found[2].ceiling == pytest.approx(0.902, abs=0.002)
-    assert found[3].ceiling == pytest.approx(0.25, abs=0.01)
+    assert found[2].ceiling == pytest.approx(0.897, abs=0.002), "the factors themselves, of which 40 values share 20 bins"
+    assert found[3].ceiling == 1
+    assert found[3].parameters["of_factors"] == pytest.approx(0.25, abs=0.01)
     assert found[5].floor == pytest.approx(0.656, abs=0.04)
     assert found[6].floor == pytest.approx(0.383, abs=0.04)
 
@@ -167,10 +169,11 @@ def test_sap_is_the_textbook_one(sizes: tuple[int, ...]) -> None:
     codes, factors = _mixed(sizes=sizes)
     codes = codes * [0.3, 1, 3, 1] + 0.2
     fit, held = _split(len(codes))
+    scaled = (codes - codes[fit].mean(0)) / codes[fit].std(0)
     gaps = []
     for y in factors.T:
         predictable = []
-        for c in codes.T:
+        for c in scaled.T:
             machine = LinearSVC(C=0.01, class_weight="balanced").fit(c[fit, None], y[fit])
             predictable.append(machine.score(c[held, None], y[held]))
         predictable.sort()
@@ -578,3 +581,70 @@ def test_what_cannot_be_scored_is_refused() -> None:
         dis.udr([codes, codes], divergences=[np.ones(4), np.ones(3)])
     with pytest.raises(UserError, match="lasso"):
         dis.udr([codes, codes], similarity="laso")  # type: ignore[arg-type]
+
+
+# -- in the corners ---------------------------------------------------------------------------------------------------
+
+
+def test_sap_does_not_mind_the_scale_and_has_a_ceiling_of_one() -> None:
+    codes, factors = _mixed()
+    found = dis.sap(codes, factors, discrete=[True] * 3)
+    assert dis.sap(codes * [1e-4, 1, 1e4, 1] + 7, factors, discrete=[True] * 3).score == found.score
+    assert found.ceiling == 1
+    many = _grid(1200, (3, 20))
+    itself = dis.sap(many.astype(float), many, discrete=[True] * 2)
+    assert itself.score.value == pytest.approx(itself.parameters["of_factors"])
+    assert itself.parameters["of_factors"] < 0.6, "a line tells few ordered classes apart"
+
+
+def test_ceilings_are_those_of_the_factors_themselves() -> None:
+    """Factors that go together cannot have a latent each: MIG's ceiling says so."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 4, 2000)
+    factors = np.stack([first, np.where(rng.random(2000) < 0.7, first, rng.integers(0, 4, 2000))], 1)
+    given: dict[str, Any] = {"discrete": [True, True]}
+    for score in (dis.mig, dis.factor_vae):
+        found = score(factors.astype(float), factors, **given)
+        assert found.score.value == pytest.approx(found.ceiling, abs=0.02)
+    assert dis.mig(factors.astype(float), factors, **given).ceiling < 0.7
+
+
+def test_one_outlier_empties_bins_of_equal_width_and_is_noted() -> None:
+    codes, factors = _mixed()
+    spoiled = codes.copy()
+    spoiled[0, 0], spoiled[1, 1] = 1e6, -1e6
+    with pytest.warns(scoring.Crowded, match="latents 0, 1 have 95% of their samples in one of 20 bins"):
+        lost = dis.mutual_information(spoiled, factors, discrete=[True] * 3)
+    assert lost[0].max() < 0.05
+    even = dis.mutual_information(codes, factors, discrete=[True] * 3, binning="quantile")
+    kept = dis.mutual_information(spoiled, factors, discrete=[True] * 3, binning="quantile")
+    assert kept == pytest.approx(even, abs=0.01)
+    plain = dis.mig(codes, factors, discrete=[True] * 3).score.value
+    assert dis.mig(spoiled, factors, discrete=[True] * 3, binning="quantile").score.value == pytest.approx(plain, abs=0.1)
+    with pytest.raises(UserError, match="binning must be 'width' or 'quantile'"):
+        dis.mig(codes, factors, binning="even")  # type: ignore[arg-type]
+
+
+def test_of_very_many_classes_modularity_is_its_floor() -> None:
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.integers(0, 300, 2000), rng.integers(0, 3, 2000)], 1)
+    found = dis.modularity(rng.normal(size=(2000, 3)), factors)
+    assert found.floor == pytest.approx(1, abs=1e-3)
+    assert found.score.value == pytest.approx(found.floor, abs=1e-3)
+
+
+def test_a_nearly_constant_factor_does_not_take_the_votes() -> None:
+    rng = np.random.default_rng(0)
+    factors = np.stack([(rng.random(2000) < 0.02).astype(int), rng.integers(0, 3, 2000), rng.integers(0, 5, 2000)], 1)
+    found = dis.factor_vae(factors.astype(float), factors, discrete=[True] * 3)
+    assert found.score.value > 0.95
+    assert found.ceiling > 0.95
+    assert dis.factor_vae(factors[:, ::-1].astype(float), factors, discrete=[True] * 3).score.value > 0.95
+
+
+def test_words_are_factors_and_what_is_discrete_is_seen() -> None:
+    codes, factors = _mixed()
+    words = np.array(["a", "b", "c", "d", "e", "f", "g", "h"])[factors.astype(int) - factors.min().astype(int)]
+    numbers = factors.astype(int)
+    for score in (dis.mig, dis.sap, dis.modularity, dis.explicitness, dis.irs, dis.beta_vae, dis.factor_vae):
+        assert score(codes, words).score == score(codes, numbers).score, score.__name__

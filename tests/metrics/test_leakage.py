@@ -21,7 +21,9 @@ from labelspace.metrics.leakage import (
     probe_nats,
     probe_scores,
     probe_values,
+    strong_probe,
 )
+from labelspace.metrics.scores import area_score
 
 
 def test_a_perfect_probe_reads_the_entropy_and_noise_nothing() -> None:
@@ -196,3 +198,48 @@ def test_faults_are_told_in_one_line(call: Callable[[], object], words: str) -> 
     with pytest.raises(UserError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def rare_codes(rare: float, n: int = 10_000, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian codes, one coordinate of which is shifted by a deviation where the label is on: its area is Phi(1/sqrt(2))."""
+    rng = np.random.default_rng(5)
+    y = (rng.random(n) < rare).astype(int)
+    codes = rng.normal(size=(n, size))
+    codes[:, 0] += y
+    return codes, y
+
+
+@pytest.mark.parametrize("rare", [0.5, 0.14, 0.05, 0.02])
+def test_a_rare_label_is_read_as_far_as_it_can_be(rare: float) -> None:
+    """Beside what the shifted coordinate alone, which is all that there is, gets on the same held-out samples."""
+    codes, y = rare_codes(rare)
+    found = probe_scores(codes, y)
+    held = np.random.default_rng(0).permutation(len(y))[len(y) // 2 :]
+    best = area_score(y[held], codes[held, :1], np.array([1]))
+    assert best.value == pytest.approx(0.7602, abs=0.02), "Phi(1/sqrt(2))"
+    area, right = (max(scores[what].value for scores in found.values()) for what in ("auc", "balanced_accuracy"))
+    assert area == pytest.approx(best.value, abs=0.02)
+    assert right == pytest.approx(0.6915, abs=0.035), "Phi(1/2); an unweighted classifier of one in twenty gets 0.5"
+    nats = found["logistic"]["nats"], found["logistic"]["nats_floor"]
+    assert nats[0].value > nats[1].high, "what shuffled labels get is less"
+
+
+def test_what_shuffled_labels_get_is_the_floor() -> None:
+    codes, y = rare_codes(0.14, 2000)
+    found = probe_scores(np.random.default_rng(3).normal(size=codes.shape), y)["logistic"]
+    assert found["nats"].value == pytest.approx(found["nats_floor"].value, abs=0.005)
+    assert found["auc"].low < 0.5 < found["auc"].high
+
+
+def test_labels_and_codes_that_are_not_there_are_refused() -> None:
+    codes, y = rare_codes(0.5, 200)
+    holes = np.where(np.arange(200) == 3, np.nan, y)
+    for read in (probe, probe_nats, strong_probe):
+        with pytest.raises(UserError, match="labels are NaN or None for 1 of 200 samples"):
+            read(codes, holes)
+        with pytest.raises(UserError, match="codes contain NaN or infinity"):
+            read(np.where(np.arange(8) == 1, np.inf, codes), y)
+        with pytest.raises(UserError, match=r"expected \(n, d\) with a row for each of 199 labels"):
+            read(codes, y[:-1])
+    with pytest.raises(UserError, match="labels are NaN"):
+        entropy(holes)

@@ -37,9 +37,10 @@ def test_rows_of_one_source_cannot_be_told_apart_and_others_can() -> None:
 
 
 def test_an_area_is_known_where_scores_are() -> None:
-    from labelspace.metrics.rows import _area
+    from labelspace.metrics.scores import area_score
 
-    assert _area(np.array([False, True, False, True]), np.array([0.0, 0.5, 0.5, 1.0])) == pytest.approx(3.5 / 4)
+    said = np.array([[0.0], [0.5], [0.5], [1.0]])
+    assert area_score(np.array([False, True, False, True]), said, np.array([True])).value == pytest.approx(3.5 / 4)
 
 
 def test_a_copula_has_the_columns_and_their_correlations() -> None:

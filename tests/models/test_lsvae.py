@@ -183,12 +183,12 @@ def test_exact_erasure_is_kept_where_reconstructions_stay_as_good(
 
 @pytest.mark.slow
 def test_it_keeps_labels_out_of_z_and_in_w_on_the_swiss_roll() -> None:
-    from labelspace.evaluation.edits import leakage
+    from labelspace.evaluation.probing import probes, said
 
     data = ls.open("swiss-roll:n=4000")
     torch.manual_seed(0)
     m = ls.build("lsvae", data)
     ls.fit(m, data, epochs=15)
-    found = leakage(m, data, np.concatenate([data.rows("val"), data.rows("test")]))["side"]
-    assert found["own"]["logistic"]["value"] > 0.97
-    assert found["free"]["logistic"]["value"] < 0.6
+    found = probes(m, data, np.concatenate([data.rows("val"), data.rows("test")]))["side"]
+    assert said(found["own_hidden"], "draws")["value"] > 0.97
+    assert said(found["free"], "draws")["value"] < 0.6

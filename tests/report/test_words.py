@@ -24,7 +24,10 @@ def score(value: float, **more: Any) -> dict[str, Any]:
 def measured(
     rates: dict[str, float], judge: dict[str, float], flipped: dict[tuple[str, str], float], free: dict[str, float]
 ) -> Any:
-    probe = {name: {probe: score(value, nats=score(0.1)) for probe in ("logistic", "mlp")} for name, value in free.items()}
+    def reader(value: float) -> dict[str, Any]:
+        scores = {"balanced_accuracy": value, "auc": value, "nats": 0.1, "nats_floor": 0.0}
+        return {of: {what: score(size) for what, size in scores.items()} for of in ("draws", "means")}
+
     return {
         "samples": 100,
         "split": "test",
@@ -36,7 +39,7 @@ def measured(
                 a: {b: {"flipped": score(flipped.get((a, b), 0.0)), "absolute": score(0.0)} for b in rates} for a in rates
             },
         },
-        "leakage": {name: {"chance": 0.5, "free": row} for name, row in probe.items()},
+        "leakage": {name: {"chance": 0.5, "free": reader(value)} for name, value in free.items()},
         "likelihood": {"reconstruction_error": score(0.1, variance=2.0)},
     }
 

@@ -8,6 +8,7 @@ trained on real data.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from labelspace.evaluation.manipulation import Edited, changed_region, side_effe
 from labelspace.evaluation.probing import encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, plain, spread
-from labelspace.experiments.recipes.csvae_faces import face_jobs, styles_shown
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
+from labelspace.experiments.recipes.csvae_faces import STYLES, face_jobs, styles_shown
+from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, rate
 from labelspace.metrics import diversity, mean
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Grid, Sheet, grids, sheets
@@ -44,13 +46,13 @@ class Interventions(Recipe):
     default = "faces"
     judged = True
     kinds = ("binary",)
-    version = 2
+    version = 3
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs(plain(MODELS), scale, address, seeds=1)
+        return face_jobs(plain(MODELS), scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
-        reader = judge.train(data, seed=job.seed)
+        reader = judge.of(data, job.seed)
         rows = data.rows("test")[: 40 if scale == "smoke" else 500]
         binary = [label.name for label in data.schema if label.kind == "binary"]
         out: dict[str, Any] = {
@@ -64,7 +66,48 @@ class Interventions(Recipe):
             out["local"] = {name: _local(model, data, rows[:100], name) for name in binary}
         return out
 
-    def conclude(self, results: list[Result]) -> Conclusion:
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {shown: by_seed(pick(results, model=name)) for name, shown in MODELS.items()}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        first = groups["CCVAE"]
+        labels = list(dict.fromkeys(y for found in first.values() for y in found["walk"]))
+        walks = [part for y in labels for part in _smooth(y)]
+        donors = [
+            Part(
+                Quantity(f"{y} as the donor has it", lambda f, y=y: rate(dig(f, "donor", y)), "{:.0%}"),
+                "CCVAE",
+                "above",
+                2 * chance,
+            )
+            for y in labels
+            for chance in [_chance_of_style(first, y)]
+            if chance is not None
+        ]
+        nothing = (Part(STYLES, "CCVAE", "above", 2.0),)  # stands for what was not measured
+        claims = [
+            Claim(
+                "walks are smooth: at least nine steps in ten raise the judge's log-odds, and every walk goes from off to on",
+                tuple(walks) or nothing,
+            ),
+            Claim(
+                "generation under a label is diverse: eight draws hit at least two true styles on average (one way only gives "
+                "one)",
+                nothing,
+            ),
+            Claim(
+                "an intervention hardly touches other labels: their log-odds move less than a tenth of the label's own",
+                (Part(Quantity("others' log-odds over the own, worst", _ratio), "CCVAE", "below", 0.1),),
+            ),
+        ]
+        if donors or not first:
+            says = (
+                "characteristics are transferred: the result is nearest to the donor's own style, twice as often as by chance"
+            )
+            claims.append(Claim(says, tuple(donors) or nothing))
+        return claims
+
+    def tables(self, results: list[Result]) -> list[Table]:
         rows = []
         for name, shown in MODELS.items():
             mine = pick(results, model=name)
@@ -92,10 +135,10 @@ class Interventions(Recipe):
             "variance where truth differs",
             "swap: donor's labels read",
         ]
-        return Conclusion(_verdicts(results), [Table("Interventions, read by the judge", header, rows)])
+        return [Table("Interventions, read by the judge", header, rows)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = {MODELS[r.job.model]: r for r in pick(results, seed=0)}
+        first = {MODELS[r.job.model]: r for r in pick(results, seed=SEEDS[0])}
         if len(first) != len(MODELS):
             return {}
         data = first["CCVAE"].job.open_whole()
@@ -122,7 +165,7 @@ def _side_effects(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, 
     return {a: {b: {k: s.to_dict() for k, s in cell.items()} for b, cell in row.items()} for a, row in found.items()}
 
 
-def _ratio(found: dict[str, Any]) -> float:
+def _ratio(found: Found) -> float:
     """The largest mean change of another label's log-odds over that of the label itself."""
     table = found["side_effects"]
     return max(table[a][b]["absolute"]["value"] / table[a][a]["absolute"]["value"] for a in table for b in table[a] if a != b)
@@ -199,43 +242,25 @@ def _local(model: Model, data: Dataset, rows: np.ndarray, label: str) -> dict[st
     return {name: score.to_dict() for name, score in found.items()}
 
 
-def _verdicts(results: list[Result]) -> list[Verdict]:
-    found = {name: pick(results, model=name) for name in MODELS}
-    if not all(found.values()):
-        return [Verdict("interventions", None, "Runs are missing.")]
-    first, other = found["ccvae"][0].measured, found["m2"][0].measured
-    rising = {name: w["rising"]["value"] for name, w in first["walk"].items()}
-    reach = {name: (w["rate"][0]["value"], w["rate"][-1]["value"]) for name, w in first["walk"].items()}
-    shown = {MODELS[name]: styles_shown(mine[0].measured) for name, mine in found.items()}
-    several = all(v is not None for v in shown.values())
-    out = [
-        Verdict(
-            "walks are smooth: at least nine steps in ten raise the judge's log-odds, and every walk goes from off to on",
-            min(rising.values()) >= 0.9 and all(a < 0.1 and b > 0.9 for a, b in reach.values()),
-            ", ".join(f"{n} rises in {rising[n]:.0%} of steps, read on {reach[n][0]:.0%} to {reach[n][1]:.0%}" for n in rising)
-            + ".",
-        ),
-        Verdict(
-            "generation under a label is diverse: eight draws hit at least two true styles on average (one way only gives one)",
-            (shown["CCVAE"] or 0) >= 2 if several else None,
-            ", ".join(f"{n} {v:.2f}" for n, v in shown.items() if v is not None) + " styles.",
-        ),
-        Verdict(
-            "an intervention hardly touches other labels: their log-odds move less than a tenth of the label's own",
-            _ratio(first) < 0.1,
-            f"Worst {_ratio(first):.2f} (DIVA {_ratio(found['diva'][0].measured):.2f}, M2 {_ratio(other):.2f}).",
-        ),
+def _smooth(label: str) -> list[Part]:
+    """What a smooth walk along a label is."""
+
+    def read(which: int) -> Quantity:
+        end = "start" if which == 0 else "end"
+        return Quantity(f"{label} read at the {end}", lambda f: rate(f["walk"][label]["rate"][which]), "{:.0%}")
+
+    rising = Quantity(f"steps that raise {label}", lambda f: f["walk"][label]["rising"]["value"], "{:.0%}")
+    return [
+        Part(rising, "CCVAE", "above", 0.9),
+        Part(read(0), "CCVAE", "below", 0.1),
+        Part(read(-1), "CCVAE", "above", 0.9),
     ]
-    if "donor" in first:
-        rates = {n: (s["value"], 1 / first["styles"][n]["styles"]) for n, s in first["donor"].items()}
-        out.append(
-            Verdict(
-                "characteristics are transferred: the result is nearest to the donor's own style, twice as often as by chance",
-                all(rate > 2 * chance for rate, chance in rates.values()),
-                ", ".join(f"{n} {rate:.0%} (chance {chance:.0%})" for n, (rate, chance) in rates.items()) + ".",
-            )
-        )
-    return out
+
+
+def _chance_of_style(group: Group, label: str) -> float | None:
+    """How often a transfer is nearest to the donor's style by chance; None where the styles are not known."""
+    known = [n for found in group.values() if dig(found, "donor", label) and (n := dig(found, "styles", label, "styles"))]
+    return 1 / known[0] if known else None
 
 
 def _matrix(shown: str, result: Result, names: list[str]) -> Grid:

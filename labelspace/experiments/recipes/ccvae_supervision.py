@@ -7,6 +7,7 @@ of the labels, beside the rate of always naming the commoner value and a plain c
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import classifier
 from labelspace.experiments import comparison
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, by_seed, paired, pick, spread
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, pick, spread
 from labelspace.experiments.recipes.csvae_faces import FACES
+from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, mean_rate
 from labelspace.metrics.prediction import majority_rate
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Lines, lines
@@ -37,15 +39,15 @@ class Supervision(Recipe):
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         rates, seeds, epochs = {
-            "smoke": ((0.2, 1.0), 1, 1),
-            "cpu": (RATES, 1, 12),
-            "paper": (RATES, 3, None),
+            "smoke": ((0.2, 1.0), SEEDS[:1], 1),
+            "cpu": (RATES, SEEDS, 12),
+            "paper": (RATES, SEEDS, None),
         }[scale]
         address = "faces:n=400,size=16" if scale == "smoke" and address == self.default else address
         labels = FACES if address.partition(":")[0] == "faces" else None
         return [
             Job(name, address, labels, seed, supervision=rate, epochs=epochs)
-            for seed in range(seeds)
+            for seed in seeds
             for rate in rates
             for name in MODELS
         ]
@@ -70,7 +72,42 @@ class Supervision(Recipe):
             out["plain"] = comparison.accuracy(plain.predict, data)
         return out
 
-    def conclude(self, results: list[Result]) -> Conclusion:
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        rates = sorted({r.job.supervision for r in results})
+        found: dict[str, Group] = {}
+        for rate in rates:
+            at = {name: by_seed(pick(results, model=name, supervision=rate)) for name in MODELS}
+            found |= {f"{shown}, {rate:g}": at[name] for name, shown in MODELS.items()}
+            found[f"{PLAIN}, {rate:g}"] = {seed: {"accuracy": f["plain"]} for seed, f in at["ccvae"].items() if "plain" in f}
+        for shown in MODELS.values():
+            few, many = (found[f"{shown}, {rates[i]:g}"] if rates else {} for i in (0, -1))
+            found[f"{shown}, both"] = {seed: {"few": few[seed], "all": many[seed]} for seed in few if seed in many}
+        return found
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        rates = sorted(
+            {float(name.rpartition(", ")[2]) for name in groups if name.startswith("CCVAE, ") and name[-1].isdigit()}
+        )
+        rates = rates or [*RATES]
+        rivals = [*MODELS.values()][1:]
+        out = []
+        for rate in rates[:-1]:
+            for claim, others in (
+                ("the CCVAE predicts better than M2, DIVA and MVAE", rivals),
+                ("the CCVAE predicts better than a plain classifier that has the labelled samples alone", [PLAIN]),
+            ):
+                than = tuple(f"{other}, {rate:g}" for other in others)
+                out.append(Claim(f"with {rate:.1%} of the labels {claim}", (Part(RIGHT, f"CCVAE, {rate:g}", "above", than),)))
+        out.append(
+            Claim(
+                f"of what it knows with all labels the CCVAE keeps most with {rates[0]:.1%} of them (above the commoner value)",
+                (Part(KEPT, "CCVAE, both", "above", tuple(f"{rival}, both" for rival in rivals)),),
+                given=(Part(LEARNT, "CCVAE, both", "above", 0.2),),
+            )
+        )
+        return out
+
+    def tables(self, results: list[Result]) -> list[Table]:
         rates = sorted({r.job.supervision for r in results})
         rows = [
             [name, *(spread(values.values(), "{:.1%}") for values in by_rate)]
@@ -82,7 +119,7 @@ class Supervision(Recipe):
             ["model", *(_shown(results, rate) for rate in rates)],
             rows,
         )
-        return Conclusion(_verdicts(results, rates), [table])
+        return [table]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         rates = sorted({r.job.supervision for r in results})
@@ -100,7 +137,7 @@ def _shown(results: list[Result], rate: float) -> str:
     return f"{rate:.1%} ({', '.join(f'{n:,}' for n in sorted(counts))} samples) labelled"
 
 
-def mean_accuracy(found: dict[str, dict[str, float]]) -> float:
+def mean_accuracy(found: Mapping[str, Mapping[str, float]]) -> float:
     """Mean over labels."""
     return statistics.mean(score["value"] for score in found.values())
 
@@ -109,7 +146,8 @@ def _columns(results: list[Result], rates: list[float]) -> dict[str, list[dict[i
     """Per model (and the two beside them), per rate, the accuracy by seed."""
 
     def at(rate: float, model: str, key: str) -> dict[int, float]:
-        return by_seed(pick(results, model=model, supervision=rate), lambda f: mean_accuracy(f[key]) if key in f else None)
+        found = by_seed(pick(results, model=model, supervision=rate))
+        return {seed: mean_accuracy(f[key]) for seed, f in found.items() if key in f}
 
     columns = {shown: [at(rate, name, "accuracy") for rate in rates] for name, shown in MODELS.items()}
     columns[PLAIN] = [at(rate, "ccvae", "plain") for rate in rates]
@@ -117,39 +155,11 @@ def _columns(results: list[Result], rates: list[float]) -> dict[str, list[dict[i
     return columns
 
 
-def _verdicts(results: list[Result], rates: list[float]) -> list[Verdict]:
-    columns = _columns(results, rates)
-    if not rates or not all(all(by_rate) for by_rate in columns.values()):
-        return [Verdict("accuracy per rate", None, "Runs are missing.")]
-    means = {name: [statistics.mean(v.values()) for v in by_rate] for name, by_rate in columns.items()}
-    out = []
-    for i, rate in enumerate(rates[:-1]):
-        for claim, rivals in (
-            ("the CCVAE predicts better than M2, DIVA and MVAE", list(MODELS.values())[1:]),
-            ("the CCVAE predicts better than a plain classifier that has the labelled samples alone", [PLAIN]),
-        ):
-            best = max(rivals, key=lambda name, i=i: means[name][i])
-            pairs = paired(columns["CCVAE"][i], columns[best][i])
-            ahead = sum(a > b for a, b in pairs)
-            out.append(
-                Verdict(
-                    f"with {rate:.1%} of the labels {claim}",
-                    ahead == len(pairs) if pairs else None,
-                    f"CCVAE {means['CCVAE'][i]:.1%}, {best} {means[best][i]:.1%} (commoner value {means[MAJORITY][i]:.1%}); "
-                    f"ahead in {ahead} of {len(pairs)} seeds.",
-                )
-            )
-    # What is kept is counted above the commoner value: a model that always names it has nothing to lose.
-    kept = {
-        name: (means[name][0] - means[MAJORITY][0]) / max(means[name][-1] - means[MAJORITY][-1], 1e-9)
-        for name in MODELS.values()
-    }
-    learnt = means["CCVAE"][-1] >= means[MAJORITY][-1] + 0.2
-    out.append(
-        Verdict(
-            f"of what it knows with all labels the CCVAE keeps most with {rates[0]:.1%} of them (above the commoner value)",
-            max(kept, key=lambda name: kept[name]) == "CCVAE" if learnt else None,
-            ", ".join(f"{name} keeps {v:.0%}" for name, v in kept.items()) + ".",
-        )
-    )
-    return out
+def _learnt(found: Found) -> float:
+    """Accuracy above always naming the commoner value: a model that does has nothing to lose."""
+    return mean_accuracy(found["accuracy"]) - mean_accuracy(found["majority"])
+
+
+RIGHT = Quantity("accuracy", lambda f: mean_rate(f["accuracy"].values()), "{:.1%}")
+LEARNT = Quantity("accuracy above the commoner value with all labels", lambda f: _learnt(f["all"]), "{:.1%}")
+KEPT = Quantity("share that is kept", lambda f: _learnt(f["few"]) / max(_learnt(f["all"]), 1e-9), "{:.0%}")

@@ -8,7 +8,7 @@ The runs are those of ``csvae-faces``.
 
 from __future__ import annotations
 
-import statistics
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -22,21 +22,9 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import (
-    Conclusion,
-    Recipe,
-    Result,
-    Scale,
-    Table,
-    Verdict,
-    by_seed,
-    over_seeds,
-    paired,
-    pick,
-    plain,
-    spread,
-)
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
 from labelspace.experiments.recipes.csvae_faces import face_jobs
+from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, Seen, dig, least, mean_rate, rate
 from labelspace.metrics import mean
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Lines, Sheet, lines, sheets
@@ -73,13 +61,13 @@ class Attributes(Recipe):
     default = "faces"
     judged = True
     kinds = ("binary",)
-    version = 3
+    version = 4
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         return face_jobs(plain(MODELS), scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
-        reader = judge.train(data, seed=job.seed)
+        reader = judge.of(data, job.seed)
         rows = data.rows("test")[: 40 if scale == "smoke" else 1000]
         binary = [label.name for label in data.schema if label.kind == "binary"]
         out: dict[str, Any] = {"requests": {}, "curve": _curve(model, data, reader, rows[:200], binary[0])}
@@ -94,7 +82,33 @@ class Attributes(Recipe):
             out["requests"][named(on, off)] = row
         return out
 
-    def conclude(self, results: list[Result]) -> Conclusion:
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {shown: by_seed(pick(results, model=model)) for model, shown in MODELS.items()}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        back = Quantity("faces that lose it again on the way", lambda f: rate(dig(f, "curve", "backwards")), "{:.1%}")
+        end = Quantity("faces that have it at the end", lambda f: rate(f["curve"]["rate"][-1]), "{:.1%}")
+        whole = Quantity("whole sets read, mean", lambda f: mean_rate(row["posterior"]["all"] for row in _sets(f)), "{:.1%}")
+        return [
+            Claim(
+                "the LSVAE shows every set of attributes with its exclusions (at least 90% of faces, z of test faces)",
+                (Part(_worst("posterior"), "LSVAE", "above", 0.9),),
+            ),
+            Claim(
+                "so do new faces of the LSVAE (at least 90%, z drawn where training codes lie)",
+                (Part(_worst("codes"), "LSVAE", "above", 0.9),),
+            ),
+            Claim(
+                "the CondVAE is the more accurate of the two (as the slides say of theirs)",
+                (Part(whole, "CondVAE", "above", ("LSVAE",)),),
+            ),
+            Claim(
+                "on the way to the edit the label comes and stays (LSVAE)",
+                (Part(back, "LSVAE", "below", 0.05), Part(end, "LSVAE", "above", 0.9)),
+            ),
+        ]
+
+    def tables(self, results: list[Result]) -> list[Table]:
         names = list(dict.fromkeys(name for r in results for name in r.measured["requests"]))
         header = ["asked for", *(f"{shown}, {source}" for shown in MODELS.values() for source in SOURCES.values())]
         rows = []
@@ -106,12 +120,10 @@ class Attributes(Recipe):
                     values = over_seeds(mine, lambda f, n=name, s=source: f["requests"][n][s]["all"]["value"])
                     row.append(spread(values, "{:.1%}"))
             rows.append(row)
-        return Conclusion(
-            _verdicts(results, names), [Table("Everything that was asked for is read by the judge", header, rows)]
-        )
+        return [Table("Everything that was asked for is read by the judge", header, rows)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = {r.job.model: r for r in pick(results, seed=0)}
+        first = {r.job.model: r for r in pick(results, seed=SEEDS[0])}
         if set(first) != set(MODELS):
             return {}
         data = first["lsvae"].job.open_whole()
@@ -193,45 +205,17 @@ def _curve(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label: 
     }
 
 
-def _verdicts(results: list[Result], names: list[str]) -> list[Verdict]:
-    found = {model: pick(results, model=model) for model in MODELS}
-    if not all(found.values()):
-        return [Verdict("sets of attributes", None, "Runs are missing.")]
-    rate = {
-        m: by_seed(mine, lambda f: statistics.mean(f["requests"][n]["posterior"]["all"]["value"] for n in names))
-        for m, mine in found.items()
-    }
-    pairs = paired(rate["lsvae"], rate["condvae"])
-    better = sum(a > b for a, b in pairs)
-    whole = over_seeds(found["lsvae"], lambda f: min(f["requests"][n]["posterior"]["all"]["value"] for n in names))
-    drawn = over_seeds(found["lsvae"], lambda f: min(f["requests"][n]["codes"]["all"]["value"] for n in names))
-    prior = over_seeds(found["lsvae"], lambda f: min(f["requests"][n]["prior"]["all"]["value"] for n in names))
-    back = over_seeds(found["lsvae"], lambda f: f["curve"]["backwards"]["value"])
-    end = over_seeds(found["lsvae"], lambda f: f["curve"]["rate"][-1]["value"])
-    return [
-        Verdict(
-            "the LSVAE shows every set of attributes with its exclusions (at least 90% of faces, z of test faces)",
-            min(whole) >= 0.9,
-            f"Its worst set: {spread(whole, '{:.1%}')}.",
-        ),
-        Verdict(
-            "so do new faces of the LSVAE (at least 90%, z drawn where training codes lie)",
-            min(drawn) >= 0.9,
-            f"Its worst set: {spread(drawn, '{:.1%}')}; with z of p(z), as the paper has it, {spread(prior, '{:.1%}')}.",
-        ),
-        Verdict(
-            "the CondVAE is the more accurate of the two (as the slides say of theirs)",
-            better == 0 if pairs else None,
-            ", ".join(f"{shown} {spread(rate[m].values(), '{:.1%}')}" for m, shown in MODELS.items()) + ", mean of the sets; "
-            f"the LSVAE is ahead in {better} of {len(pairs)} seeds.",
-        ),
-        Verdict(
-            "on the way to the edit the label comes and stays (LSVAE)",
-            max(back) <= 0.05 and min(end) >= 0.9,
-            f"At the end the judge reads it on {spread(end, '{:.1%}')}; it goes away again on the way in "
-            f"{spread(back, '{:.1%}')}.",
-        ),
-    ]
+def _sets(found: Found) -> list[Any]:
+    return [*(dig(found, "requests") or {}).values()]
+
+
+def _worst(source: Way) -> Quantity:
+    """The set of attributes that is read least."""
+
+    def read(found: Found) -> Seen | float | None:
+        return least(rate(row[source]["all"]) for row in _sets(found))
+
+    return Quantity(f"worst set read ({SOURCES[source]})", read, "{:.1%}")
 
 
 def _samples(first: dict[str, Result], data: Dataset, binary: list[str]) -> Figure:

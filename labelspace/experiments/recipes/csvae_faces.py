@@ -11,6 +11,7 @@ probes read from z.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,21 +24,8 @@ from labelspace.distributions import Point
 from labelspace.evaluation import edits, judge
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import (
-    Conclusion,
-    Forms,
-    Recipe,
-    Result,
-    Scale,
-    Table,
-    Verdict,
-    by_form,
-    by_seed,
-    over_seeds,
-    paired,
-    pick,
-    spread,
-)
+from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, pick, spread
+from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, mean_rate, most
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Sheet, sheets
 
@@ -45,22 +33,22 @@ RIVALS: Forms = {"VAE": ("vae", ()), "CondVAE": ("condvae", ()), "CondVAE-info":
 FORMS: Forms = {**RIVALS, "CSVAE": ("csvae", ()), "LSVAE": ("lsvae", ())}
 FACES = ("Eyeglasses", "Beard", "Smiling")
 """The labels of drawn faces that are used; of other data all are."""
-_SIZES = {
-    "smoke": (400, 1, 1, 40),
-    "cpu": (20_000, 3, 6, 600),
-    "paper": (200_000, 3, None, 2000),
+_SIZES: dict[Scale, tuple[int, range, int | None, int]] = {
+    "smoke": (400, SEEDS[:1], 1, 40),
+    "cpu": (20_000, SEEDS, 6, 600),
+    "paper": (200_000, SEEDS, None, 2000),
 }  # samples, seeds, epochs, edited
 
 
-def face_jobs(forms: Forms, scale: Scale, address: str, seeds: int = 0) -> list[Job]:
-    """Runs on faces that several recipes share; ``seeds`` is the scale's own number by default."""
-    n, own, epochs, _ = _SIZES[scale]
+def face_jobs(forms: Forms, scale: Scale, address: str) -> list[Job]:
+    """Runs on faces that several recipes share."""
+    n, seeds, epochs, _ = _SIZES[scale]
     drawn = address.partition(":")[0] == "faces"
     labels = FACES if drawn else None
     address = f"{address}:n={n}" if address == "faces" and n != 20_000 else address
     return [
         Job(model, address, labels, seed, settings=settings, epochs=epochs)
-        for seed in range(seeds or own)
+        for seed in seeds
         for model, settings in forms.values()
     ]
 
@@ -76,17 +64,18 @@ class Faces(Recipe):
     default = "faces"
     judged = True
     kinds = ("binary",)
-    version = 2
+    version = 3
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         return face_jobs(FORMS, scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
-        reader = judge.train(data, seed=job.seed)
+        reader = judge.of(data, job.seed)
         rows = data.rows("test")[: _SIZES[scale][3]]
         named = [label.name for label in data.schema if label.kind == "binary"]
         out: dict[str, Any] = {
             "judge": {n: s.to_dict() for n, s in judge.accuracy(reader, data).items()},
+            "judge on truths": {n: s.to_dict() for n, s in judge.on_truths(reader, data, seed=job.seed).items()},
             "reconstruction": measures.reconstruction_error(model, data, rows),
             "edits": {name: measures.edited(model, data, reader, rows, name, job.seed) for name in named},
             "styles": {name: measures.styles(model, data, rows[:200], name, seed=job.seed) for name in named},
@@ -96,13 +85,37 @@ class Faces(Recipe):
             out["donor"] = {name: measures.donor_rate(model, data, rows, name, job.seed) for name in named}
         return out
 
-    def conclude(self, results: list[Result]) -> Conclusion:
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {name: by_seed(mine) for name, mine in by_form(results, FORMS).items()}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        rivals = tuple(RIVALS)
+        out = []
+        for name in ("CSVAE", "LSVAE"):
+            out += [
+                Claim(
+                    f"the {name} has the highest transfer accuracy, mean of the labels", (Part(READ, name, "above", rivals),)
+                ),
+                Claim(
+                    f"the {name} has the lowest squared error to the true face, each label's over that of doing nothing: mean "
+                    "of the labels, and the worst",
+                    (Part(ERROR, name, "below", rivals), Part(WORST_ERROR, name, "below", rivals)),
+                ),
+                Claim(
+                    f"the {name} shows several styles (eight draws hit at least two true ones on average) where the others "
+                    "show one",
+                    (Part(STYLES, name, "above", 2.0), *(Part(STYLES, rival, "below", 1.5) for rival in rivals)),
+                ),
+            ]
+        return out
+
+    def tables(self, results: list[Result]) -> list[Table]:
         found = by_form(results, FORMS)
         labels = list(dict.fromkeys(y for r in results for y in r.measured["edits"]))
-        return Conclusion(_verdicts(found, labels), [_accuracy(found, labels), _errors(found, labels), _beside(found, labels)])
+        return [_accuracy(found, labels), _errors(found, labels), _beside(found)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = by_form(pick(results, seed=0), FORMS)
+        first = by_form(pick(results, seed=SEEDS[0]), FORMS)
         if not all(first.values()):
             return {}
         data = first["LSVAE"][0].job.open_whole()
@@ -110,6 +123,25 @@ class Faces(Recipe):
             return {}
         models = {name: mine[0].model() for name, mine in first.items()}
         return {"walks.png": _walks(models, data), "styles.png": _styles(models, data)}
+
+
+def _read_as_set(found: Found) -> Any:
+    return mean_rate(edit["judge"] for edit in found["edits"].values())
+
+
+def _errors_of(found: Found) -> list[float | None]:
+    return [edit.get("error") for edit in found["edits"].values()]
+
+
+def styles_shown(found: Found) -> float | None:
+    """How many true styles eight draws of a sample hit, mean of the labels; one is what a single way of having it gives."""
+    return measures.average(s["share"]["value"] * s["styles"] if "share" in s else None for s in found["styles"].values())
+
+
+READ = Quantity("read as set", _read_as_set, "{:.1%}")
+ERROR = Quantity("error over doing nothing, mean of the labels", lambda f: measures.average(_errors_of(f)))
+WORST_ERROR = Quantity("error over doing nothing, worst label", lambda f: most(_errors_of(f)))
+STYLES = Quantity("styles hit", styles_shown)
 
 
 def _mean(found: dict[str, Any], labels: list[str], read) -> float | None:
@@ -122,12 +154,10 @@ def _accuracy(found: dict[str, list[Result]], labels: list[str]) -> Table:
         [name, *(spread(over_seeds(mine, lambda f, y=y: f["edits"][y]["judge"]["value"]), "{:.1%}") for y in labels)]
         for name, mine in found.items()
     ]
-    rows.append(
-        [
-            "the judge itself",
-            *(spread(over_seeds(found["LSVAE"], lambda f, y=y: f["judge"][y]["value"]), "{:.1%}") for y in labels),
-        ]
-    )
+    for key, name in (("judge", "the judge itself"), ("judge on truths", "the judge, true counterfactuals")):
+        rows.append(
+            [name, *(spread(over_seeds(found["LSVAE"], lambda f, y=y, key=key: f[key][y]["value"]), "{:.1%}") for y in labels)]
+        )
     seeds = max(map(len, found.values()))
     return Table(f"Transfer accuracy (columns of table 1), mean and range of {seeds} seeds", ["model", *labels], rows)
 
@@ -139,84 +169,43 @@ def _errors(found: dict[str, list[Result]], labels: list[str]) -> Table:
         "target - original": lambda e: e["nothing"]["value"] if "nothing" in e else None,
         "target - changed / target - original": lambda e: e.get("error"),
     }
+    worst = "the last of the worst label"
     rows = []
     for name, mine in found.items():
         row = [name]
         for read in columns.values():
             row.append(spread(over_seeds(mine, lambda f, read=read: _mean(f, labels, read)), "{:.4f}"))
-        rows.append(row)
+        rows.append([*row, spread(over_seeds(mine, WORST_ERROR.number))])
     return Table(
         "Squared error a pixel, mean of the labels (columns of table 2; the nearest of several true faces)",
-        ["model", *columns],
+        ["model", *columns, worst],
         rows,
     )
 
 
-def _beside(found: dict[str, list[Result]], labels: list[str]) -> Table:
+def _beside(found: dict[str, list[Result]]) -> Table:
+    columns = {
+        "other labels kept, worst": (
+            lambda f: min(s["value"] for e in f["edits"].values() for s in e["kept"].values()),
+            "{:.1%}",
+        ),
+        "true styles hit by 8 draws (of 6, 6 and 3)": (styles_shown, "{:.2f}"),
+        "donor's style transferred": (lambda f: statistics.mean(s["value"] for s in f["donor"].values()), "{:.1%}"),
+        "draws of z tell, worst (AUC)": (lambda f: _leaks(f, "draws"), "{:.2f}"),
+        "means of z tell, worst (AUC)": (lambda f: _leaks(f, "means"), "{:.2f}"),
+        "MSE": (lambda f: f["reconstruction"], "{:.4f}"),
+        "edited by": (None, ""),
+    }
     rows = []
     for name, mine in found.items():
-
-        def column(read, form: str = "{:.1%}", mine=mine) -> str:
-            return spread(over_seeds(mine, read), form)
-
-        rows.append(
-            [
-                name,
-                column(lambda f: min(s["value"] for e in f["edits"].values() for s in e["kept"].values())),
-                column(styles_shown, "{:.2f}"),
-                column(lambda f: statistics.mean(s["value"] for s in f["donor"].values()) if "donor" in f else None),
-                column(lambda f: max(row["free"]["value"] for row in f["leak"].values())),
-                column(lambda f: f["reconstruction"], "{:.4f}"),
-            ]
-        )
-    header = [
-        "model",
-        "other labels kept, worst",
-        "true styles hit by 8 draws (of 6, 6 and 3)",
-        "donor's style transferred",
-        "probe of z, worst",
-        "MSE",
-    ]
-    return Table("Beside them", header, rows)
+        row = [spread(over_seeds(mine, read), form) for read, form in columns.values() if read is not None]
+        rows.append([name, *row, measures.operators(r.measured["edits"] for r in mine)])
+    return Table("Beside them", ["model", *columns], rows)
 
 
-def _verdicts(found: dict[str, list[Result]], labels: list[str]) -> list[Verdict]:
-    if not all(found.values()):
-        return [Verdict("order of the models", None, "Runs are missing.")]
-    accuracy = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: e["judge"]["value"])) for n, mine in found.items()}
-    error = {n: by_seed(mine, lambda f: _mean(f, labels, lambda e: _value(e.get("to_truth")))) for n, mine in found.items()}
-    out = []
-    for claim, values, sign, form in (
-        ("the LSVAE has the highest transfer accuracy, mean of the labels", accuracy, 1, "{:.1%}"),
-        ("the LSVAE has the lowest squared error to the true face, mean of the labels", error, -1, "{:.4f}"),
-    ):
-        pairs = paired(values["LSVAE"], *(values[n] for n in RIVALS))
-        if not pairs:
-            out.append(Verdict(claim, None, "No seed has it for every model, or these data have no truth."))
-            continue
-        best = sum(sign * first > max(sign * v for v in rest) for first, *rest in pairs)
-        line = ", ".join(f"{n} {spread(v.values(), form)}" for n, v in values.items())
-        out.append(Verdict(claim, best == len(pairs), f"{line}; first in {best} of {len(pairs)} seeds."))
-    return [*out, _several(found)]
-
-
-def _value(score: dict[str, float] | None) -> float | None:
-    return None if score is None else score["value"]
-
-
-def styles_shown(found: dict[str, Any]) -> float | None:
-    """How many true styles eight draws of a sample hit, mean of the labels; one is what a single way of having it gives."""
-    return measures.average(s["share"]["value"] * s["styles"] if "share" in s else None for s in found["styles"].values())
-
-
-def _several(found: dict[str, list[Result]]) -> Verdict:
-    claim = "the LSVAE shows several styles (eight draws hit at least two true ones on average) where the others show one"
-    shown = {n: by_seed(mine, styles_shown) for n, mine in found.items()}
-    if not all(shown.values()):
-        return Verdict(claim, None, "These data have no truth.")
-    others = max(v for n in RIVALS for v in shown[n].values())
-    line = ", ".join(f"{n} {spread(values.values())}" for n, values in shown.items())
-    return Verdict(claim, min(shown["LSVAE"].values()) >= 2 and others < 1.5, f"Styles hit: {line}.")
+def _leaks(found: Found, of: str) -> float | None:
+    areas = [dig(row, "free", of, "auc", "value") for row in found["leak"].values()]
+    return None if None in areas or not areas else max(areas)
 
 
 def _walks(models: dict[str, Model], data: Dataset) -> Figure:

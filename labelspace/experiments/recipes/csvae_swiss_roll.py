@@ -8,7 +8,7 @@ estimator finds between codes whose labels were shuffled; and what fresh probes 
 
 from __future__ import annotations
 
-import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,20 +21,9 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.evaluation.probing import posterior, reconstructed
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import (
-    Conclusion,
-    Recipe,
-    Result,
-    Scale,
-    Table,
-    Verdict,
-    by_seed,
-    over_seeds,
-    paired,
-    pick,
-    spread,
-)
-from labelspace.metrics import kl_permuted, nearest_neighbour_kl, probe
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, spread
+from labelspace.experiments.verdicts import SEEDS, Claim, Group, Part, Quantity, dig
+from labelspace.metrics import kl_permuted, nearest_neighbour_kl, probe_scores
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Scatter, scatters
 
@@ -47,7 +36,23 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 CUTS = ("height", "x")
 SLIDES = {"VAE": (1.651, 0.018), "CSVAE, no adversary": (0.716, 1.315), "CSVAE": (0.018, 1.332)}
 NOTHING, READ, TOLD = 0.1, 0.6, 0.95  # nats, and balanced accuracies of probes
-_SIZES = {"smoke": (600, 1, 1), "cpu": (20_000, 5, None), "paper": (20_000, 5, 2300)}  # points, seeds, epochs
+_SIZES: dict[Scale, tuple[int, range, int | None]] = {
+    "smoke": (600, SEEDS[:1], 1),
+    "cpu": (20_000, SEEDS, None),
+    "paper": (20_000, SEEDS, 2300),
+}  # points, seeds, epochs
+
+
+def _above_floor(found: Any) -> float | None:
+    return None if dig(found, "z") is None else found["z"]["kl"] - found["z"]["floor"]
+
+
+def _told(place: str) -> Quantity:
+    shown = {"z": "balanced accuracy off draws of Z", "w_hidden": "balanced accuracy off draws of W (label hidden)"}[place]
+    return Quantity(shown, lambda f: dig(f, place, "told", "balanced_accuracy", "value"), "{:.1%}")
+
+
+EXCESS = Quantity("KL in Z above the floor (nats)", _above_floor, "{:.3f}")
 
 
 def kind(job: Job) -> str:
@@ -61,7 +66,7 @@ class SwissRoll(Recipe):
     claim = "a CSVAE puts the label in W and removes it from Z; a VAE does not, and without the adversary Z still leaks"
     paper = "Klys, Snell, Zemel 2018; slides of a reproduction"
     default = "swiss-roll"
-    version = 3
+    version = 4
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         n, seeds, epochs = _SIZES[scale]
@@ -71,7 +76,7 @@ class SwissRoll(Recipe):
             Job(model, f"{address}{',' if ':' in address else ':'}n={n},cut={cut}", seed=seed, settings=settings, epochs=epochs)
             for cut in CUTS
             for model, settings in KINDS.values()
-            for seed in range(seeds)
+            for seed in seeds
         ]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
@@ -82,24 +87,47 @@ class SwissRoll(Recipe):
             on, off = code[side == 1], code[side == 0]
             floor = kl_permuted(on, off, draws=32, seed=job.seed)
             out[name] = {"kl": nearest_neighbour_kl(on, off).value, "floor": floor.mean, "floor_sd": floor.sd}
-            found = probe(code, side, seed=job.seed)
-            out[name]["probe"] = max(found.values(), key=lambda score: score.value).to_dict()
+            found = max(probe_scores(code, side, seed=job.seed).values(), key=lambda scores: scores["auc"].value)
+            out[name]["told"] = {what: score.to_dict() for what, score in found.items()}
         return out
 
-    def conclude(self, results: list[Result]) -> Conclusion:
-        tables, verdicts = [], []
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {f"{name}, {cut}": by_seed(mine) for cut in CUTS for name, mine in _of_cut(results, cut).items()}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        out = []
         for cut in CUTS:
-            mine = [r for r in results if f"cut={cut}" in r.job.address]
-            by_kind = {name: [r for r in mine if kind(r.job) == name] for name in KINDS}
-            tables.append(_table(cut, by_kind))
-            verdicts += _verdicts(cut, by_kind)
-        return Conclusion(verdicts, tables)
+            vae, without, csvae, _ = (f"{name}, {cut}" for name in KINDS)
+            order = (Part(EXCESS, csvae, "below", (without,)), Part(EXCESS, without, "below", (vae,)))
+            out.append(
+                Claim(
+                    f"the order of the slides' table (cut by {cut}): Z tells most in the VAE, less without the adversary, "
+                    "least with it",
+                    order,
+                )
+            )
+            out += [
+                Claim(
+                    f"{name}: Z has nothing of the label (less than {NOTHING} nats above the floor, read in less than "
+                    f"{READ:.0%}) and W, label hidden, tells it (read in at least {TOLD:.0%}; cut by {cut})",
+                    (
+                        Part(EXCESS, f"{name}, {cut}", "below", NOTHING),
+                        Part(_told("z"), f"{name}, {cut}", "below", READ),
+                        Part(_told("w_hidden"), f"{name}, {cut}", "above", TOLD),
+                    ),
+                )
+                for name in ("CSVAE", "LSVAE")
+            ]
+        return out
+
+    def tables(self, results: list[Result]) -> list[Table]:
+        return [_table(cut, _of_cut(results, cut)) for cut in CUTS]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         figures = {}
         for cut in CUTS:
             panels, rows = [], []
-            for result in pick(results, seed=0):
+            for result in pick(results, seed=SEEDS[0]):
                 if f"cut={cut}" not in result.job.address or not result.here:
                     continue
                 z, w, side = codes(result.model(), result.job.open_whole())
@@ -131,11 +159,16 @@ def codes(model: Model, data: Dataset, *, hidden: bool = False) -> tuple[np.ndar
     return z[:, :2], w, data.values[rows, 0].astype(int)
 
 
+def _of_cut(results: list[Result], cut: str) -> dict[str, list[Result]]:
+    mine = [r for r in results if f"cut={cut}" in r.job.address]
+    return {name: [r for r in mine if kind(r.job) == name] for name in KINDS}
+
+
 def _table(cut: str, by_kind: dict[str, list[Result]]) -> Table:
     header = [
         "model",
         *("KL in Z", "floor", "KL in W", "floor", "KL in W, label hidden"),
-        *("probe of Z", "probe of W", "probe of W, label hidden", "error / variance", "slides Z / W"),
+        *("AUC off Z", "AUC off W", "AUC off W, label hidden", "error / variance", "slides Z / W"),
     ]
     rows = []
     for name, mine in by_kind.items():
@@ -146,48 +179,13 @@ def _table(cut: str, by_kind: dict[str, list[Result]]) -> Table:
         row = [name]
         for b, what in (("z", "kl"), ("z", "floor"), ("w", "kl"), ("w", "floor"), ("w_hidden", "kl")):
             row.append(column(lambda f, b=b, what=what: f[b][what], "{:.3f}"))
-        row += [column(lambda f, b=b: f[b]["probe"]["value"], "{:.1%}") for b in ("z", "w", "w_hidden")]
+        row += [column(lambda f, b=b: f[b]["told"]["auc"]["value"], "{:.3f}") for b in ("z", "w", "w_hidden")]
         row.append(column(lambda f: f["reconstruction"], "{:.4f}"))
         row.append("{:.3f} / {:.3f}".format(*SLIDES[name]) if name in SLIDES and cut == "x" else "-")
         rows.append(row)
     seeds = len(by_kind["CSVAE"])
     title = (
         f"Roll cut by {cut}: divergence between the classes in nats, {seeds} seeds (the slides' runs are of another size, "
-        f"network "
-        "and length: the order is what compares; a VAE's Z and W are halves of one code)"
+        "network and length: the order is what compares; a VAE's Z and W are halves of one code)"
     )
     return Table(title, header, rows)
-
-
-def _verdicts(cut: str, by_kind: dict[str, list[Result]]) -> list[Verdict]:
-    def excess(name: str) -> dict[int, float]:
-        return by_seed(by_kind[name], lambda f: f["z"]["kl"] - f["z"]["floor"])
-
-    if not all(by_kind.values()):
-        return [Verdict(f"divergences, cut by {cut}", None, "Runs are missing.")]
-    out = []
-    claim = f"the order of the slides' table (cut by {cut}): Z tells most in the VAE, less without the adversary, least with it"
-    pairs = paired(excess("CSVAE"), excess("CSVAE, no adversary"), excess("VAE"))
-    if pairs:
-        means = [statistics.mean(column) for column in zip(*pairs, strict=True)]
-        below = sum(a < b for a, b, _ in pairs)
-        why = (
-            f"KL in Z above the floor {means[2]:.3f}, {means[1]:.3f}, {means[0]:.3f} nats; the CSVAE is below the one without "
-            f"adversary in {below} of {len(pairs)} seeds."
-        )
-        out.append(Verdict(claim, means[0] < means[1] < means[2] and below > len(pairs) / 2, why))
-    else:
-        out.append(Verdict(claim, None, "No seed has all models."))
-    for name in ("CSVAE", "LSVAE"):
-        over = statistics.mean(excess(name).values())
-        read = over_seeds(by_kind[name], lambda f: f["z"]["probe"]["value"])
-        told = over_seeds(by_kind[name], lambda f: f["w_hidden"]["probe"]["value"])
-        out.append(
-            Verdict(
-                f"{name}: Z has nothing of the label (less than {NOTHING} nats above the floor, probe below {READ:.0%}) and W, "
-                f"label hidden, tells it (probe at least {TOLD:.0%}; cut by {cut})",
-                over < NOTHING and statistics.mean(read) < READ and statistics.mean(told) >= TOLD,
-                f"Z {over:.3f} nats above the floor, its probe {spread(read, '{:.1%}')}; probe of W {spread(told, '{:.1%}')}.",
-            )
-        )
-    return out

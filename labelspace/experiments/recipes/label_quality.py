@@ -7,6 +7,7 @@ all there and right: prediction, and edits as a judge reads them.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale, Table, Verdict, over_seeds, pick, spread
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, spread
 from labelspace.experiments.recipes.ccvae_supervision import mean_accuracy
 from labelspace.experiments.recipes.csvae_faces import FACES
+from labelspace.experiments.verdicts import SEEDS, Claim, Group, Part, Quantity, mean_rate
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Grid, grids
 
@@ -34,22 +36,23 @@ class LabelQuality(Recipe):
     default = "faces:n=6000,size=32"
     judged = True
     kinds = ("binary",)
+    version = 2
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        seeds, epochs = {"smoke": (1, 1), "cpu": (1, 12), "paper": (5, None)}[scale]
+        seeds, epochs = {"smoke": (SEEDS[:1], 1), "cpu": (SEEDS, 12), "paper": (SEEDS, None)}[scale]
         address = "faces:n=400,size=16" if scale == "smoke" and address == self.default else address
         rates, wrong = ((1.0, 0.2), (0.0, 0.3)) if scale == "smoke" else (RATES, WRONG)
         labels = FACES if address.partition(":")[0] == "faces" else None
         return [
             Job(name, address, labels, seed, supervision=rate, label_noise=share, epochs=epochs)
-            for seed in range(seeds)
+            for seed in seeds
             for rate in rates
             for share in wrong
             for name in MODELS
         ]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
-        reader = judge.train(data, seed=job.seed)
+        reader = judge.of(data, job.seed)
         rows = data.rows("test")
         named = [label.name for label in data.schema if label.kind == "binary"]
         return {
@@ -57,12 +60,39 @@ class LabelQuality(Recipe):
             "edits": {name: measures.edited(model, data, reader, rows, name, job.seed) for name in named},
         }
 
-    def conclude(self, results: list[Result]) -> Conclusion:
-        tables = [
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        rates, wrong = _grid(results)
+        return {
+            _named(shown, r, w): by_seed(_at(results, name, r, w))
+            for name, shown in MODELS.items()
+            for r in rates
+            for w in wrong
+        }
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        """Each loss on its own scale: five points, where there was something to lose."""
+        rates = sorted({_condition(name)[0] for name in groups}, reverse=True) or [*RATES]
+        wrong = sorted({_condition(name)[1] for name in groups}) or [*WRONG]
+        out = []
+        for shown in MODELS.values():
+            whole = _named(shown, rates[0], wrong[0])
+            worse = (_named(shown, rates[-1], wrong[0]), _named(shown, rates[0], wrong[-1]))
+            for what, quantity in (("predictions", PREDICTED), ("edits", EDITED)):
+                out.append(
+                    Claim(
+                        f"{shown}: {what} lose less than five points with {rates[-1]:.0%} of the labels, or {wrong[-1]:.0%} "
+                        "of them wrong",
+                        tuple(Part(quantity, name, "above", (whole,), by=-0.05) for name in worse),
+                        given=(Part(quantity, whole, "above", 0.8),),
+                    )
+                )
+        return out
+
+    def tables(self, results: list[Result]) -> list[Table]:
+        return [
             _table(results, title, read)
             for title, read in (("Accuracy of predictions", _accuracy), ("Edits that the judge reads as asked", _transfer))
         ]
-        return Conclusion(_verdicts(results), tables)
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         rates, wrong = _grid(results)
@@ -111,29 +141,15 @@ def _table(results: list[Result], title: str, read) -> Table:
     return Table(f"{title}: mean of the labels, mean and range of {seeds} seeds", header, rows)
 
 
-def _verdicts(results: list[Result]) -> list[Verdict]:
-    rates, wrong = _grid(results)
-    if not results:
-        return [Verdict("what labels cost", None, "Runs are missing.")]
-    out = []
-    for name, shown in MODELS.items():
-        for what, read in (("predictions", _accuracy), ("edits", _transfer)):
+def _named(shown: str, rate: float, wrong: float) -> str:
+    return f"{shown}, {rate:g} labelled, {wrong:g} wrong"
 
-            def at(rate: float, share: float, name=name, read=read) -> float | None:
-                values = over_seeds(_at(results, name, rate, share), read)
-                return statistics.mean(values) if values else None
 
-            best, rare, false = at(rates[0], wrong[0]), at(rates[-1], wrong[0]), at(rates[0], wrong[-1])
-            if best is None or rare is None or false is None:
-                out.append(Verdict(f"{shown}: what scarce and wrong labels cost its {what}", None, "Runs are missing."))
-                continue
-            out.append(
-                Verdict(
-                    f"{shown}: {what} lose less than five points with {rates[-1]:.0%} of the labels, or {wrong[-1]:.0%} "
-                    f"of them wrong",
-                    (best - rare < 0.05 and best - false < 0.05) if best >= 0.8 else None,
-                    f"{best:.1%} with all labels right, {rare:.1%} with {rates[-1]:.0%} of them, {false:.1%} with "
-                    f"{wrong[-1]:.0%} wrong.",
-                )
-            )
-    return out
+def _condition(name: str) -> tuple[float, float]:
+    """Share of labels and share of wrong ones, of a group's name."""
+    _, labelled, wrong = name.split(", ")
+    return float(labelled.split()[0]), float(wrong.split()[0])
+
+
+PREDICTED = Quantity("accuracy", lambda f: mean_rate(f["accuracy"].values()), "{:.1%}")
+EDITED = Quantity("read as asked", lambda f: mean_rate(edit["judge"] for edit in f["edits"].values()), "{:.1%}")

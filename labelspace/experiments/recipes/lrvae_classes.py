@@ -19,6 +19,7 @@ from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Scale
 from labelspace.experiments.recipes.lrvae_digits import Digits
 from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
+from labelspace.experiments.verdicts import SEEDS
 
 
 class Classes(Digits):
@@ -29,10 +30,10 @@ class Classes(Digits):
     labels = ("Skin_Color",)
     common = ()
     published = PUBLISHED
-    sizes: ClassVar[dict[Scale, tuple[int, int | None, int]]] = {
-        "smoke": (1, 1, 10),
-        "cpu": (2, 6, 200),
-        "paper": (3, 100, 1000),
+    sizes: ClassVar[dict[Scale, tuple[range, int | None, int]]] = {
+        "smoke": (SEEDS[:1], 1, 10),
+        "cpu": (SEEDS, 6, 200),
+        "paper": (SEEDS, 100, 1000),
     }
     kept = "glasses, beard and smile of the other face, each at least 90%"
     enough = 0.9
@@ -48,6 +49,6 @@ class Classes(Digits):
             return {}
         named = ("Eyeglasses", "Beard", "Smiling")
         whole = sources.open(data.address, named, seed=data.seed)
-        read = judge.train(whole, seed=data.seed).read(made)
+        read = judge.of(whole, data.seed).read(made)
         theirs = whole.labels(rows)[0]
         return {name: float((read[:, i] == theirs[:, i]).float().mean()) for i, name in enumerate(named)}

@@ -9,6 +9,7 @@ connected and pixels Bernoulli, which trains within minutes (the published weigh
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,22 +24,9 @@ from labelspace.evaluation import judge
 from labelspace.evaluation.probing import chosen, encoded
 from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import (
-    Conclusion,
-    Forms,
-    Recipe,
-    Result,
-    Scale,
-    Table,
-    Verdict,
-    by_form,
-    by_seed,
-    over_seeds,
-    paired,
-    pick,
-    spread,
-)
-from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
+from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, pick, spread
+from labelspace.experiments.recipes.lrvae_moons import PLACES, PUBLISHED, leak_of, separated, told
+from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, rate
 from labelspace.metrics import diversity, generation, mean
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Scatter, Sheet, scatters, sheets
@@ -58,12 +46,12 @@ class Digits(Recipe):
     needs = "mnist:DIR"
     judged = True
     kinds = ("binary", "categorical")
-    version = 2
+    version = 3
     labels: ClassVar[tuple[str, ...] | None] = ("digit",)
-    sizes: ClassVar[dict[Scale, tuple[int, int | None, int]]] = {
-        "smoke": (1, 1, 20),
-        "cpu": (2, 8, 200),
-        "paper": (3, 100, 1000),
+    sizes: ClassVar[dict[Scale, tuple[range, int | None, int]]] = {
+        "smoke": (SEEDS[:1], 1, 20),
+        "cpu": (SEEDS, 8, 200),
+        "paper": (SEEDS, 100, 1000),
     }  # seeds, passes, samples a class
     common: ClassVar[tuple[str, ...]] = (
         "network.kind=mlp",
@@ -90,12 +78,12 @@ class Digits(Recipe):
         seeds, epochs, _ = self.sizes[scale]
         return [
             Job(model, address, self.labels, seed, settings=settings, epochs=epochs)
-            for seed in range(seeds)
+            for seed in seeds
             for model, settings in self.forms().values()
         ]
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
-        reader = judge.train(data, seed=job.seed)
+        reader = judge.of(data, job.seed)
         each = self.sizes[scale][2]
         rows = chosen(data, "test", 10 * each)
         label = data.schema.names[0]
@@ -149,7 +137,30 @@ class Digits(Recipe):
             for i, name in enumerate(("thickness", "slant"))
         }
 
-    def conclude(self, results: list[Result]) -> Conclusion:
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {name: by_seed(mine) for name, mine in by_form(results, self.forms()).items()}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        read = Quantity("class read", lambda f: rate(dig(f, "generation", "read")), "{:.1%}")
+        diverse = Quantity("diversity over real diversity", lambda f: dig(f, "generation", "diversity_ratio"))
+        swapped = Quantity("donor's class read", lambda f: rate(dig(f, "exchange", "class")), "{:.1%}")
+        kept = Quantity(f"style kept ({self.kept}), worst", _kept)
+        more = (
+            "generation under a class is more diverse with the Lr-LiVAE-GAN than with the CVAE-GAN, and of the class (90% read)"
+        )
+        return [
+            *(separated(name, leak_of) for name in CLAIMED),
+            Claim(more, (Part(diverse, "Lr-LiVAE-GAN", "above", ("CVAE-GAN",)), Part(read, "Lr-LiVAE-GAN", "above", 0.9))),
+            *(
+                Claim(
+                    f"{name}: exchanging z_s and z_u exchanges class (90% read) and keeps style ({self.kept})",
+                    (Part(swapped, name, "above", 0.9), Part(kept, name, "above", self.enough)),
+                )
+                for name in CLAIMED
+            ),
+        ]
+
+    def tables(self, results: list[Result]) -> list[Table]:
         columns = {
             "generated: class read": (lambda f: f["generation"]["read"]["value"], "{:.1%}"),
             "diversity / real": (lambda f: f["generation"]["diversity_ratio"], "{:.2f}"),
@@ -158,8 +169,7 @@ class Digits(Recipe):
             "recall": (lambda f: f["generation"]["recall"]["value"], "{:.1%}"),
             "exchange: class read": (lambda f: f["exchange"]["class"]["value"], "{:.1%}"),
             "exchange: style kept": (_kept, "{:.2f}"),
-            "probe of z": (lambda f: f["leak"]["free"]["value"], "{:.1%}"),
-            "probe of the class block": (lambda f: f["leak"]["own_hidden"]["value"], "{:.1%}"),
+            **{shown: (lambda f, key=key: told(f["leak"], *key), "{:.1%}") for shown, key in PLACES.items()},
             "inpainting error": (lambda f: f["inpainting"]["ratio"], "{:.2f}"),
         }
         rows = [
@@ -170,54 +180,13 @@ class Digits(Recipe):
         title = (
             f"Classes and styles, mean and range of {seeds} seeds (inpainting: error in the hole over that of its mean colour)"
         )
-        return Conclusion(self._verdicts(results), [Table(title, ["model", *columns], rows)])
-
-    def _verdicts(self, results: list[Result]) -> list[Verdict]:
-        found = by_form(results, self.forms())
-        if not all(found.values()):
-            return [Verdict("classes and styles", None, "Runs are missing.")]
-        chance = found["Lr-LiVAE"][0].measured["leak"]["chance"]
-        out = []
-        for name in CLAIMED:
-            free = over_seeds(found[name], lambda f: f["leak"]["free"]["value"])
-            own = over_seeds(found[name], lambda f: f["leak"]["own_hidden"]["value"])
-            out.append(
-                Verdict(
-                    f"{name}: z_s tells the class (at least 95%), z_u does not (at most 10 points above chance)",
-                    min(own) >= 0.95 and max(free) <= chance + 0.1,
-                    f"Probe of z_s {spread(own, '{:.1%}')}, of z_u {spread(free, '{:.1%}')}; chance {chance:.1%}.",
-                )
-            )
-        ratio = {n: by_seed(mine, lambda f: f["generation"]["diversity_ratio"]) for n, mine in found.items()}
-        pairs = paired(ratio["Lr-LiVAE-GAN"], ratio["CVAE-GAN"])
-        ahead = sum(a > b for a, b in pairs)
-        read = over_seeds(found["Lr-LiVAE-GAN"], lambda f: f["generation"]["read"]["value"])
-        out.append(
-            Verdict(
-                "generation under a class is more diverse with the Lr-LiVAE-GAN than with the CVAE-GAN, and of the class "
-                "(90% read)",
-                (ahead == len(pairs) and min(read) >= 0.9) if pairs else None,
-                f"Over real diversity {spread(ratio['Lr-LiVAE-GAN'].values())} against {spread(ratio['CVAE-GAN'].values())}, "
-                f"ahead in {ahead} of {len(pairs)} seeds; the class is read in {spread(read, '{:.1%}')}.",
-            )
-        )
-        for name in CLAIMED:
-            swapped = over_seeds(found[name], lambda f: f["exchange"]["class"]["value"])
-            kept = over_seeds(found[name], _kept)
-            out.append(
-                Verdict(
-                    f"{name}: exchanging z_s and z_u exchanges class (90% read) and keeps style ({self.kept})",
-                    (min(swapped) >= 0.9 and min(kept) >= self.enough) if kept else None,
-                    f"The donor's class is read in {spread(swapped, '{:.1%}')}, style {spread(kept)}.",
-                )
-            )
-        return out
+        return [Table(title, ["model", *columns], rows)]
 
     kept: ClassVar[str] = "R^2 of thickness and slant at least 0.5"
     enough: ClassVar[float] = 0.5
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = by_form(pick(results, seed=0), self.forms())
+        first = by_form(pick(results, seed=SEEDS[0]), self.forms())
         if not all(first.values()):
             return {}
         data = first["Lr-LiVAE"][0].job.open_whole()
@@ -245,7 +214,7 @@ class Digits(Recipe):
         return sheets(parts)
 
 
-def _kept(found: dict[str, Any]) -> float | None:
+def _kept(found: Found) -> float | None:
     """How much of the style is kept, the least of what was measured of it."""
     style = found["exchange"]["style"]
     return min(style.values()) if style else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import io
 import statistics
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,8 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import (
-    Conclusion,
-    Forms,
-    Recipe,
-    Result,
-    Scale,
-    Table,
-    Verdict,
-    by_form,
-    by_seed,
-    over_seeds,
-    paired,
-    pick,
-    spread,
-)
+from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, pick, spread
+from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, Seen, dig, rate
 from labelspace.metrics import diversity, generation
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Scatter, scatters
@@ -99,15 +87,15 @@ class Moons(Recipe):
     )
     paper = "Zheng, Sun 2019, toy data"
     default = "moons:n=12000"
-    version = 2
+    version = 3
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        seeds, epochs = {"smoke": (1, 2), "cpu": (3, 50), "paper": (3, 50)}[scale]
+        seeds, epochs = {"smoke": (SEEDS[:1], 2), "cpu": (SEEDS, 50), "paper": (SEEDS, 50)}[scale]
         if address == self.default:
             address = {"smoke": "moons:n=600", "cpu": address, "paper": "moons:n=1800000"}[scale]
         return [
             Job(model, address, seed=seed, settings=settings, epochs=epochs)
-            for seed in range(seeds)
+            for seed in seeds
             for model, settings in FORMS.values()
         ]
 
@@ -129,7 +117,18 @@ class Moons(Recipe):
             }
         return out
 
-    def conclude(self, results: list[Result]) -> Conclusion:
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {name: by_seed(mine) for name, mine in by_form(results, FORMS).items()}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        covered = Quantity("coverage", lambda f: _mean(f, "coverage"), "{:.1%}")
+        out = []
+        for name in ("Lr-LiVAE-GAN", "Lr-LiVAE"):
+            says = f"the {name} covers more of each class than the CVAE-GAN (coverage)"
+            out += [Claim(says, (Part(covered, name, "above", ("CVAE-GAN",)),)), separated(name, leak_of)]
+        return out
+
+    def tables(self, results: list[Result]) -> list[Table]:
         rows = []
         for name, mine in by_form(results, FORMS).items():
             row = [name]
@@ -139,8 +138,7 @@ class Moons(Recipe):
                 (lambda f: _mean(f, "recall"), "{:.1%}"),
                 (lambda f: _mean(f, "coverage"), "{:.1%}"),
                 (lambda f: _mean(f, "kernel"), "{:.4f}"),
-                (lambda f: f["leak"]["free"]["value"], "{:.1%}"),
-                (lambda f: f["leak"]["own_hidden"]["value"], "{:.1%}"),
+                *((lambda f, key=key: told(f["leak"], *key), "{:.1%}") for key in PLACES.values()),
             ):
                 row.append(spread(over_seeds(mine, read), form))
             rows.append(row)
@@ -151,14 +149,13 @@ class Moons(Recipe):
             "recall",
             "coverage",
             "kernel distance",
-            "probe of z_u or z",
-            "probe of the class block",
+            *PLACES,
         ]
-        return Conclusion(_verdicts(results), [Table("Points generated under each class, mean of the three", header, rows)])
+        return [Table("Points generated under each class, mean of the three", header, rows)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         panels, names = [], []
-        for name, mine in by_form(pick(results, seed=0), FORMS).items():
+        for name, mine in by_form(pick(results, seed=SEEDS[0]), FORMS).items():
             if not mine or not mine[0].here:
                 continue
             result, row = mine[0], []
@@ -185,35 +182,43 @@ def generated(model: Model, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(points), np.repeat(np.arange(len(names)), _DRAWN)
 
 
-def _mean(found: dict[str, Any], what: str) -> float:
+def _mean(found: Found, what: str) -> float:
     values = [c[what] if isinstance(c[what], float) else c[what]["value"] for c in found["classes"].values()]
     return statistics.mean(values)
 
 
-def _verdicts(results: list[Result]) -> list[Verdict]:
-    found = by_form(results, FORMS)
-    if not all(found.values()):
-        return [Verdict("three half circles", None, "Runs are missing.")]
-    out = []
-    covered = {n: by_seed(mine, lambda f: _mean(f, "coverage")) for n, mine in found.items()}
-    for name in ("Lr-LiVAE-GAN", "Lr-LiVAE"):
-        pairs = paired(covered[name], covered["CVAE-GAN"])
-        ahead = sum(a > b for a, b in pairs)
-        out.append(
-            Verdict(
-                f"the {name} covers more of each class than the CVAE-GAN (coverage)",
-                ahead == len(pairs) if pairs else None,
-                f"{spread(covered[name].values(), '{:.1%}')} against {spread(covered['CVAE-GAN'].values(), '{:.1%}')}; "
-                f"ahead in {ahead} of {len(pairs)} seeds.",
-            )
-        )
-        free = over_seeds(found[name], lambda f: f["leak"]["free"]["value"])
-        own = over_seeds(found[name], lambda f: f["leak"]["own_hidden"]["value"])
-        out.append(
-            Verdict(
-                f"{name}: z_s tells the class (at least 95%), z_u does not (at most 10 points above chance)",
-                min(own) >= 0.95 and max(free) <= 1 / 3 + 0.1,
-                f"Probe of z_s {spread(own, '{:.1%}')}, of z_u {spread(free, '{:.1%}')}; chance 33.3%.",
-            )
-        )
-    return out
+def leak_of(found: Found) -> Any:
+    """What readers said of the class."""
+    return found.get("leak")
+
+
+PLACES = {
+    "draws of z_u or z tell": ("free", "draws"),
+    "means of z_u or z tell": ("free", "means"),
+    "draws of the class block tell": ("own_hidden", "draws"),
+}
+"""Columns of what readers say of the class -> where."""
+
+
+def told(leak: Any, place: str, of: str) -> float | None:
+    """Balanced accuracy with which the class is read somewhere."""
+    return dig(leak, place, of, "balanced_accuracy", "value")
+
+
+def separated(name: str, leak: Callable[[Found], Any]) -> Claim:
+    """That z_s tells the class and z_u does not: of draws, which is what the decoder gets."""
+
+    def above_chance(found: Found) -> float | None:
+        value = told(leak(found), "free", "draws")
+        return None if value is None else value - leak(found)["chance"]
+
+    def own(found: Found) -> Seen | None:
+        return rate(dig(leak(found), "own_hidden", "draws", "balanced_accuracy"))
+
+    return Claim(
+        f"{name}: draws of z_s tell the class (at least 95%), draws of z_u do not (at most 10 points above chance)",
+        (
+            Part(Quantity("balanced accuracy off draws of z_s (label hidden)", own, "{:.1%}"), name, "above", 0.95),
+            Part(Quantity("balanced accuracy off draws of z_u above chance", above_chance, "{:.1%}"), name, "below", 0.1),
+        ),
+    )

@@ -76,7 +76,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def render(figure: Figure, kind: str, *, background: str = "white", cut: bool = True) -> bytes:
+def render(figure: Figure, kind: str, *, background: str = "white", cut: bool = True, colours: int = 0) -> bytes:
     """A figure as the content of a file; the same figure gives the same bytes.
 
     Args:
@@ -84,6 +84,7 @@ def render(figure: Figure, kind: str, *, background: str = "white", cut: bool = 
         kind: "png", "svg" or "pdf".
         background: its colour, or "none".
         cut: cut to what is drawn on it; otherwise figures of one size have pictures of one size.
+        colours: of a palette that a PNG is reduced to; 0 leaves it as it is.
     """
     buffer = io.BytesIO()
     if (engine := figure.get_layout_engine()) is not None:
@@ -93,10 +94,21 @@ def render(figure: Figure, kind: str, *, background: str = "white", cut: bool = 
     box = "tight" if cut else None
     with matplotlib.rc_context(_FILES), _own_pixels(figure, kind != "png"):  # type: ignore[arg-type]
         figure.savefig(buffer, format=kind, dpi=110, bbox_inches=box, facecolor=background, metadata=_METADATA[kind])
+    return palette(buffer.getvalue(), colours) if colours and kind == "png" else buffer.getvalue()
+
+
+def palette(png: bytes, colours: int) -> bytes:
+    """A PNG with so many colours, 256 at most, which are those that suit it; without dithering, which would be noise."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        reduced = image.convert("RGB").quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def write(figure: Figure, path: Path) -> None:
+def write(figure: Figure, path: Path, *, colours: int = 0) -> None:
     """Writes a figure atomically as .png, .svg or .pdf, as the path ends; the same figure gives the same bytes.
 
     Raises:
@@ -105,7 +117,7 @@ def write(figure: Figure, path: Path) -> None:
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _METADATA:
         raise UserError(f"{path}: figures are written as {', '.join(f'.{known}' for known in KINDS)}")
-    files.write(path, render(figure, kind))
+    files.write(path, render(figure, kind, colours=colours))
 
 
 @contextmanager
