@@ -395,7 +395,9 @@ class Model(nn.Module):
             return codes
         values = self.fill_with_mode(values, observed)
         blocks = [b.name for b in self.blocks if not isinstance(prior[b.name], Point)]
-        return codes.replace({name: self.aggregate.draw(name, values, codes[name], generator) for name in blocks})
+        drawn = {name: self.aggregate.draw(name, values, codes[name], generator) for name in blocks}
+        # what the prior knows exactly of some samples stays
+        return codes.replace({name: torch.where(prior[name].scale > 0, code, codes[name]) for name, code in drawn.items()})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Here Bayes' rule with the ELBO at the posterior's mode in the place of log p(x | y).
