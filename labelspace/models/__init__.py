@@ -107,10 +107,10 @@ def model_class(name: str, origin: str = "") -> type[Model]:
     Raises:
         UserError: there is no such model; the nearest name is said, or the origin and how to make it known.
     """
-    if name in MODELS:
+    if name in MODELS and not origin:
         module, attribute = MODELS[name]
         return getattr(importlib.import_module(module), attribute)
-    if origin and name not in OWN.names():
+    if origin and (name in MODELS or name not in OWN.names()):  # a name may have been free when the model was saved
         raise UserError(
             f"model {name!r} is {origin[:200]!r}, which is not known here: import and register it (labelspace.register), name "
             f"its file or module with {option('plugin')} or in {plugins.VARIABLE}, or install its package"

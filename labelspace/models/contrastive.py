@@ -12,8 +12,8 @@ apart from what varies in all. Not for: numbers as labels, or a z that must not 
               + independence * log D(z, s) / (1 - D(z, s)), over samples that have any salient code, D frozen
 
 The case of the papers is one label of two values. With several, each has a background and a salient block of its own: a sample
-that is background in all has z alone. The background of a binary label is off, that of a categorical one its first class, or the
-class that ``background`` names.
+that is background in all has z alone. The background of a binary label is off, that of a categorical one its first class;
+``background`` names another value.
 
 The term ``empty`` is contrastiveVI's optional one, the squared Wasserstein-2 distance of what the salient encoder says of the
 background from the point 0. ``independence`` is the optional one of Abid and Zou, the total correlation of z and the salient
@@ -54,7 +54,7 @@ class ContrastiveVAE(Model):
         frequencies: label frequencies p(y), for missing labels and for generation.
         latent: coordinates of ``z``.
         salient: coordinates of each label's block.
-        background: the class without a salient code, of the categorical labels that have it; the others' is their first class.
+        background: the value without a salient code, of the labels that have it; that of others is their first one.
         kl_z, kl_s: weights of the KL of z and of the salient blocks, numbers or schedules.
         empty: weight of the distance from 0 of what the salient encoder says of the background, a number or a schedule; 0 leaves
             it out.
@@ -89,9 +89,9 @@ class ContrastiveVAE(Model):
         independence: float | str = 0.0,
         **common: Unpack[Common],
     ) -> None:
-        classes = [name for label in schema if label.kind == "categorical" for name in label.values]
-        if background and background not in classes:
-            raise unknown("background", background, classes)
+        values = [name for label in schema for name in label.values]
+        if background and background not in values:
+            raise unknown("background", background, values)
         blocks = Blocks([Block("z", latent), *(Block(f"s.{label.name}", salient, label.name) for label in schema)])
         super().__init__(shape, schema, frequencies, blocks, {"kl_z": kl_z, "kl_s": kl_s}, **common)
         options = {"empty": schedules.parse(empty), "total_correlation": schedules.parse(independence)}
