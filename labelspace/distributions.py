@@ -95,8 +95,8 @@ def _filled(gaussian: DiagonalGaussian) -> DiagonalGaussian:
 
 
 class Point(Degenerate):
-    """A Gaussian without any width: a code that is known exactly for all samples (a label's own value, a deterministic encoder's
-    output). Where a prior has a density, :meth:`labelspace.models.base.Model.log_likelihood` refuses it.
+    """A Gaussian without any width: a code that is known exactly for all samples (a label's own value, a deterministic
+    encoder's output). Where a prior has a density, :meth:`labelspace.models.base.Model.log_likelihood` refuses it.
     """
 
     @classmethod

@@ -103,7 +103,9 @@ def test_what_has_no_width_in_some_entries_is_a_gaussian_in_the_others() -> None
     scale = torch.tensor([[0.0, 0.5], [2.0, 0.0]])
     q, p = Degenerate(torch.tensor([[0.0, 1.0], [3.0, -1.0]]), scale), Degenerate(torch.zeros(2, 2), scale)
     found = q.kl_per_dimension(p)
-    expected = td.kl_divergence(td.Normal(q.mean, 1.0 * (scale + (scale == 0))), td.Normal(p.mean, 1.0 * (scale + (scale == 0))))
+    expected = td.kl_divergence(
+        td.Normal(q.mean, 1.0 * (scale + (scale == 0))), td.Normal(p.mean, 1.0 * (scale + (scale == 0)))
+    )
     assert found[0, 0] == 0  # the same point
     assert found[1, 1] == math.inf  # another
     torch.testing.assert_close(found[0, 1], expected[0, 1])

@@ -1,7 +1,7 @@
 """Ada-GVAE (Locatello, Poole, Raetsch, Schoelkopf, Bachem, Tschannen, ICML 2020).
 
-For: coordinates that each follow one factor, where all that is known are pairs of samples which have some factors in common, and
-not which. Not for: setting or transferring an attribute cleanly: no coordinate is told which label it is to follow.
+For: coordinates that each follow one factor, where all that is known are pairs of samples which have some factors in common,
+and not which. Not for: setting or transferring an attribute cleanly: no coordinate is told which label it is to follow.
 
     p(z) = N(0, I)              p(x | z): likelihood of decoder(z)              q(z | x) = N(mean(x), scale(x)^2)
 
@@ -11,9 +11,9 @@ For a pair (x, x') the coordinates that seem to be shared are found, and their p
     q~(z_j | x) = N((mean + mean') / 2, (scale^2 + scale'^2) / 2)  where d_j is below the threshold,  q(z_j | x)  elsewhere
     minimise  -log p(x | z) + beta * KL(q~(z | x) || p(z)),   z ~ q~(z | x)
 
-Pairs are formed in every batch, from labels (:func:`partners`): for each sample some of the labels are drawn, and its partner is
-another sample that has the same values of as many of them as there is one. What is said of a pair is never which labels those
-were. A sample that shares no known label with any other of the batch stays as it is.
+Pairs are formed in every batch, from labels (:func:`partners`): for each sample some of the labels are drawn, and its partner
+is one of the samples that have the same values of most of them. The model is not told which labels those were. A sample that
+shares no known label with any other of the batch stays as it is.
 
 Blocks: ``z``, free.
 """

@@ -56,8 +56,8 @@ class ContrastiveVAE(Model):
         salient: coordinates of each label's block.
         background: the value without a salient code, of the labels that have it; that of others is their first one.
         kl_z, kl_s: weights of the KL of z and of the salient blocks, numbers or schedules.
-        empty: weight of the distance from 0 of what the salient encoder says of the background, a number or a schedule; 0 leaves
-            it out.
+        empty: weight of the distance from 0 of what the salient encoder says of the background, a number or a schedule; 0
+            leaves it out.
         independence: weight of the total correlation of z and the salient blocks, a number or a schedule; 0 leaves it out.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
@@ -184,7 +184,7 @@ class ContrastiveVAE(Model):
                 "kl_s": torch.stack([mean(posterior[b.name].kl(prior[b.name])) for b in self.blocks[1:]]),
             }
             if "empty" in self.schedules:
-                distance = (q_s.mean.square() + q_s.scale.square()).unflatten(1, empty.shape[1:] + (-1,)).sum(2)
+                distance = (q_s.mean.square() + q_s.scale.square()).unflatten(1, (*empty.shape[1:], -1)).sum(2)
                 terms["empty"] = mean(torch.where(empty, distance, 0.0))
             if self.density_ratio is not None:
                 with frozen(self.density_ratio):

@@ -1,7 +1,7 @@
 """FactorVAE (Kim, Mnih, ICML 2018).
 
 For: coordinates of z that are independent of each other, without labels, at little cost in reconstruction. Not for: setting or
-transferring an attribute cleanly: labels are not used in training, and no objective without them says which coordinate is which.
+transferring an attribute cleanly: labels are not used in training, and nothing else says which coordinate is which.
 
     p(z) = N(0, I)              p(x | z): likelihood of decoder(z)              q(z | x) = N(mean(x), scale(x)^2)
     D(z): a discriminator of draws of q(z) and of codes whose coordinates come from different draws, ~ prod_j q(z_j)

@@ -1,7 +1,7 @@
 """beta-TCVAE (Chen, Li, Grosse, Duvenaud, NeurIPS 2018).
 
 For: coordinates of z that are independent of each other, without labels, and without a discriminator. Not for: setting or
-transferring an attribute cleanly: labels are not used in training, and no objective without them says which coordinate is which.
+transferring an attribute cleanly: labels are not used in training, and nothing else says which coordinate is which.
 
     p(z) = N(0, I)              p(x | z): likelihood of decoder(z)              q(z | x) = N(mean(x), scale(x)^2)
     q(z) = mean over the N training samples x_n of q(z | x_n)
@@ -48,7 +48,7 @@ class BetaTCVAE(VAE):
         alpha: weight of the index-code mutual information, a number or a schedule.
         beta: weight of the total correlation, a number or a schedule.
         gamma: weight of the KL of single coordinates, a number or a schedule.
-        population: training samples, which q(z) is an average over; ``labelspace.build`` and the command count those of the data.
+        population: training samples, which q(z) is an average over; ``labelspace.build`` and the command count them.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 

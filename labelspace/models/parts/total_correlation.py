@@ -15,11 +15,11 @@ class DensityRatio(nn.Module):
     """log q(code) - sum over groups of log q(group), read by a discriminator (Kim and Mnih 2018).
 
     The discriminator tells codes from shuffled ones, in which every group comes from another sample, so that groups are
-    independent. Where it does so as well as can be, its log-odds are the log-density ratio, whose mean over codes is their total
-    correlation.
+    independent. Where it does so as well as can be, its log-odds are the log-density ratio, whose mean over codes is their
+    total correlation.
 
     Args:
-        sizes: coordinates of each group, side by side: 1 each for the total correlation of coordinates, a block's for that of blocks.
+        sizes: coordinates of each group: 1 each for the total correlation of coordinates, a block's for that of blocks.
         hidden: hidden units of the discriminator.
     """
 
