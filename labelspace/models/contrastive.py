@@ -111,8 +111,8 @@ class ContrastiveVAE(Model):
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
-        latent = super().defaults(shape, labels)["latent"]
-        return {**super().defaults(shape, labels), "salient": min(latent, 10)}
+        found = super().defaults(shape, labels)
+        return {**found, "salient": min(found["latent"], 10)}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 

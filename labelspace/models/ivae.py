@@ -83,8 +83,8 @@ class IVAE(Model):
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
-        latent = super().defaults(shape, labels)["latent"]
-        return {**super().defaults(shape, labels), "latent": min(latent, 16)}
+        found = super().defaults(shape, labels)
+        return {**found, "latent": min(found["latent"], 16)}
 
     # -- p ------------------------------------------------------------------------------------------------------------
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 import labelspace as ls
 from labelspace.data.batches import Batch
 from labelspace.data.dataset import Dataset
-from labelspace.data.splits import random_splits
 from labelspace.distributions import DiagonalGaussian
-from labelspace.labels import Schema
 from labelspace.metrics import gaussian_total_correlation
 from labelspace.models.factorvae import FactorVAE
 from labelspace.models.networks import Network
@@ -21,25 +18,15 @@ from labelspace.models.networks import Network
 SMALL = Network(width=32, depth=2)
 
 
-def mixed(n: int = 1200) -> Dataset:
-    """Five numbers that follow from two."""
-    rng = np.random.default_rng(0)
-    a, b = rng.uniform(-1, 1, (2, n))
-    x = np.stack([a + b, a - b, a * b, np.sin(2 * a), b**2], 1) + 0.05 * rng.normal(size=(n, 5))
-    empty = np.zeros((n, 0), np.float32)
-    return Dataset("mixed", x.astype(np.float32), empty, empty.astype(bool), Schema([]), random_splits(n, 0))
-
-
-def made(**changes) -> tuple[FactorVAE, Batch]:
-    data = mixed(60)
+def made(data: Dataset, **changes) -> tuple[FactorVAE, Batch]:
     torch.manual_seed(0)
     model = FactorVAE(data.shape, data.schema, None, 3, scale=0.5, network=SMALL, **changes)
     return model, Batch(data.samples(range(9)), *data.labels(range(9)))
 
 
-def test_terms_are_the_bound_and_the_discriminators_log_odds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_are_the_bound_and_the_discriminators_log_odds(mixed: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DiagonalGaussian, "sample", lambda self, generator=None: self.mean)
-    model, batch = made(gamma=10.0)
+    model, batch = made(mixed, gamma=10.0)
     losses = model.losses(batch, torch.Generator().manual_seed(0))
     total = float(losses.objective("model").detach())
     with torch.no_grad():
@@ -56,8 +43,8 @@ def test_terms_are_the_bound_and_the_discriminators_log_odds(monkeypatch: pytest
     assert float(model.score(terms)) == pytest.approx(float(bound), rel=1e-6)  # epochs are compared by the bound
 
 
-def test_the_discriminators_loss_is_a_cross_entropy_of_codes_and_shuffled_ones() -> None:
-    model, batch = made()
+def test_the_discriminators_loss_is_a_cross_entropy_of_codes_and_shuffled_ones(mixed: Dataset) -> None:
+    model, batch = made(mixed)
     with torch.no_grad():
         for parameter in model.density_ratio.parameters():
             parameter.zero_()
@@ -67,9 +54,8 @@ def test_the_discriminators_loss_is_a_cross_entropy_of_codes_and_shuffled_ones()
     assert model.head.linear.weight.grad is None  # codes are detached
 
 
-def measured(gamma: float, seed: int) -> float:
+def measured(data: Dataset, gamma: float, seed: int) -> float:
     """The total correlation of the Gaussian of codes as drawn, in nats, of a model that is trained for a moment."""
-    data = mixed()
     torch.manual_seed(seed)
     model = ls.build("factor-vae", data, latent=3, gamma=gamma, scale=0.1, network=SMALL)
     model = ls.fit(model, data, epochs=25, batch_size=64, learning_rate=5e-3, seed=seed, progress=False).model
@@ -78,5 +64,5 @@ def measured(gamma: float, seed: int) -> float:
     return gaussian_total_correlation(drawn.numpy()).score.value
 
 
-def test_the_penalty_lowers_the_total_correlation() -> None:
-    assert measured(20.0, 0) < 0.5 * measured(0.0, 0)
+def test_the_penalty_lowers_the_total_correlation(mixed: Dataset) -> None:
+    assert measured(mixed, 20.0, 0) < 0.5 * measured(mixed, 0.0, 0)

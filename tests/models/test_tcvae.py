@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,9 +14,7 @@ import labelspace as ls
 from labelspace import config
 from labelspace.data.batches import Batch
 from labelspace.data.dataset import Dataset
-from labelspace.data.splits import random_splits
 from labelspace.distributions import DiagonalGaussian
-from labelspace.labels import Schema
 from labelspace.metrics import Score, gaussian_total_correlation
 from labelspace.models.networks import Network
 from labelspace.models.tcvae import BetaTCVAE, decomposition, stratified
@@ -89,17 +87,8 @@ def test_a_sample_seen_for_itself_tells_no_more_than_which_one_it_is() -> None:
     assert float(found["kl_index_code"]) == pytest.approx(math.log(500), abs=1e-4)
 
 
-def mixed(n: int = 1200) -> Dataset:
-    """Four numbers that are turned versions of two, one of which is louder, and the products of them."""
-    rng = np.random.default_rng(0)
-    a, b = rng.uniform(-1, 1, (2, n))
-    x = np.stack([a + b, a - b, a * b, np.sin(2 * a), b**2], 1) + 0.05 * rng.normal(size=(n, 5))
-    empty = np.zeros((n, 0), np.float32)
-    return Dataset("mixed", x.astype(np.float32), empty, empty.astype(bool), Schema([]), random_splits(n, 0))
-
-
-def test_weights_multiply_their_parts_and_the_score_is_the_negative_bound() -> None:
-    data = mixed(60)
+def test_weights_multiply_their_parts_and_the_score_is_the_negative_bound(mixed: Dataset) -> None:
+    data = mixed
     model = BetaTCVAE(data.shape, data.schema, None, 3, 0.5, 7.0, 2.0, network=SMALL)
     losses = model.losses(Batch(data.samples(range(9)), *data.labels(range(9))), torch.Generator().manual_seed(0))
     total, t = float(losses.objective("model").detach()), {k: float(v) for k, v in losses.terms.items()}
@@ -109,8 +98,8 @@ def test_weights_multiply_their_parts_and_the_score_is_the_negative_bound() -> N
     assert float(model.score(losses.terms)) == pytest.approx(sum(t.values()), rel=1e-5)
 
 
-def test_the_data_say_how_many_samples_there_are(tmp_path) -> None:
-    data = mixed(200)
+def test_the_data_say_how_many_samples_there_are(mixed: Dataset, tmp_path: Path) -> None:
+    data = mixed
     model = ls.build("beta-tcvae", data, latent=2, network=SMALL)
     assert isinstance(model, BetaTCVAE)
     assert model.population == len(data.rows("train"))
@@ -122,9 +111,8 @@ def test_the_data_say_how_many_samples_there_are(tmp_path) -> None:
         ls.build("beta-tcvae", data, population=0)
 
 
-def measured(beta: float, seed: int) -> Score:
+def measured(data: Dataset, beta: float, seed: int) -> Score:
     """The total correlation of the Gaussian of codes as drawn, in nats, of a model that is trained for a moment."""
-    data = mixed()
     torch.manual_seed(seed)
     model = ls.build("beta-tcvae", data, latent=3, beta=beta, scale=0.1, network=SMALL)
     model = ls.fit(model, data, epochs=25, batch_size=64, learning_rate=5e-3, seed=seed, progress=False).model
@@ -133,6 +121,6 @@ def measured(beta: float, seed: int) -> Score:
     return gaussian_total_correlation(drawn.numpy()).score
 
 
-def test_a_weight_on_the_total_correlation_lowers_it() -> None:
+def test_a_weight_on_the_total_correlation_lowers_it(mixed: Dataset) -> None:
     """At 1 the objective is that of the VAE."""
-    assert measured(20.0, 0).high < 0.5 * measured(1.0, 0).low
+    assert measured(mixed, 20.0, 0).high < 0.5 * measured(mixed, 1.0, 0).low
