@@ -1,10 +1,10 @@
-"""iVAE, the identifiable VAE (Khemakhem, Kingma, Monti, Hyvarinen, AISTATS 2020), as a model of one's own.
+"""pi-VAE (Zhou, Wei, NeurIPS 2020) without its flow, as a model of one's own.
 
-For: codes whose coordinates are identifiable up to simple maps, given labels that say enough. Not for: edits of one attribute
-and nothing else: there is no block for a label.
+For: codes that follow labels, known or guessed, as a prior over them says. Not for: edits of one attribute and nothing else:
+there is no block for a label.
 
     p(z | u) = N(mean(u), scale(u)^2), factorised               p(x | z): likelihood of decoder(z)
-    q(z | x, u) = N(mean(x, u), scale(x, u)^2), factorised
+    q(z | x, u): proportional to q(z | x) p(z | u), a product of Gaussians, whose precisions add up
     minimise  -log p(x | z) + beta * KL(q(z | x, u) || p(z | u)),   z ~ q(z | x, u)
 
 u are the labels; one that is missing enters as its prior mean. ``beta = 1`` is the paper's ELBO.
@@ -38,25 +38,25 @@ from labelspace.models.base import About, Common, Head, Losses, Model, kl_terms
 
 
 @ls.register
-class IVAE(Model):
-    """The identifiable VAE; see the module for the objective.
+class PiVAE(Model):
+    """The pi-VAE; see the module for the objective.
 
     Args:
         shape, schema, frequencies: shape of one sample, the labels and their frequencies, from the data.
         latent: coordinates of ``z``.
-        hidden: hidden units of what reads labels.
+        hidden: hidden units of the prior.
         beta: weight of the KL, a number or a schedule.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
     about = About(
-        purpose="codes whose coordinates are identifiable, given labels",
+        purpose="codes that follow labels as a prior over them says",
         avoid="you want to change one attribute and nothing else: there is no block for a label",
         labels="binary, categorical, continuous",
         missing="yes (prior mean; predicted when encoding)",
         blocks="z",
         adversaries="none",
-        paper="Khemakhem et al. 2020",
+        paper="Zhou, Wei 2020 (without its flow)",
     )
 
     def __init__(
@@ -71,21 +71,20 @@ class IVAE(Model):
     ) -> None:
         super().__init__(shape, schema, frequencies, Blocks([Block("z", latent)]), {"kl_z": beta}, **common)
         self.trunk, features = networks.encoder(self.likelihood.input_shape, self.network)
-        self.head = nn.Sequential(networks.mlp(features + schema.width, [], hidden), nn.SiLU(), Head(hidden, latent))
+        self.head = Head(features, latent)
         self.label_prior = nn.Sequential(
             networks.mlp(schema.width, [hidden], hidden), nn.SiLU(), Head(hidden, latent, scale=1.0)
         )
         self.decoder = networks.decoder(latent, self.likelihood.output_shape, self.network)
 
     def prior(self, values: Tensor, observed: Tensor | None = None) -> Latents[DiagonalGaussian]:
-        return Latents(self.blocks, {"z": self.label_prior(self._u(values, observed))})
-
-    def _u(self, values: Tensor, observed: Tensor | None) -> Tensor:
-        return self.schema.features(values, observed, self.label_features)
+        return Latents(self.blocks, {"z": self.label_prior(self.schema.features(values, observed, self.label_features))})
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents[DiagonalGaussian]:
-        features = self.trunk(self.likelihood.inputs(x))
-        return Latents(self.blocks, {"z": self.head(torch.cat([features, self._u(values, observed)], -1))})
+        q, p = self.head(self.trunk(self.likelihood.inputs(x))), self.prior(values, observed)["z"]
+        precision = q.scale**-2 + p.scale**-2
+        mean = (q.mean * q.scale**-2 + p.mean * p.scale**-2) / precision
+        return Latents(self.blocks, {"z": DiagonalGaussian(mean, precision**-0.5)})
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         def model() -> dict[str, Tensor]:
@@ -117,7 +116,7 @@ def main(out: Path, address: str, epochs: int) -> None:
     """Everything once: open, build, fit, save, load, set a label, generate, evaluate."""
     data = ls.open(address)
     torch.manual_seed(0)
-    fitted = ls.fit(ls.build("ivae", data, latent=2), data, out=out / "run", epochs=epochs)
+    fitted = ls.fit(ls.build("pivae", data, latent=2), data, out=out / "run", epochs=epochs)
     model = ls.load(ls.save(fitted.model, out / "saved"))
     print(f"{type(model).__name__} on {address}: negative ELBO {fitted.best_score:.2f} nats a sample")
     label, rows = data.schema.labels[0], data.rows("test")

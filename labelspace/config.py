@@ -64,7 +64,7 @@ def resolve(
     saved.pop("name", None)
     cls = model_class(name, saved.pop("class", ""))
     parser = _parser(name)
-    suited = {f"model.{k}": v for k, v in defaults(cls, shape, labels, likelihood).items()}
+    suited = {f"model.{k}": v for k, v in defaults(cls, shape, labels, likelihood, n).items()}
     suited |= {f"training.{k}": v for k, v in cls.recipe(shape, n).items()}
     known = _keys(parser)
     given: dict[str, Any] = {}

@@ -47,8 +47,8 @@ class DiagonalGaussian:
 
     def kl_per_dimension(self, other: DiagonalGaussian) -> Tensor:
         """KL(self || other) in nats of each coordinate, ``(n, d)``."""
-        if isinstance(other, Point):
-            return torch.full_like(self.mean, torch.inf)
+        if isinstance(other, Degenerate):
+            return Degenerate(self.mean, self.scale).kl_per_dimension(other)
         ratio = self.scale / other.scale
         return 0.5 * (ratio**2 + ((self.mean - other.mean) / other.scale) ** 2 - 1) - torch.log(ratio)
 
@@ -67,11 +67,36 @@ class DiagonalGaussian:
         return type(self)(self.mean.detach(), self.scale.detach())
 
 
-class Point(DiagonalGaussian):
-    """A Gaussian without width: a code that is known exactly (a label's own value, a deterministic encoder's output).
+class Degenerate(DiagonalGaussian):
+    """A Gaussian of which some entries have no width: codes that are known exactly for some samples, such as an empty block.
 
-    Against another point densities are those of counting: 0 nats at the point. Against anything of positive width a point has
-    no density; there the log-density and the KL are infinite, and :meth:`labelspace.models.base.Model.log_likelihood` refuses.
+    Against another entry without width densities are those of counting: 0 nats at the same place. Against anything of positive
+    width a point has no density; there the log-density and the KL are infinite.
+
+    Args:
+        mean: ``(n, d)``.
+        scale: ``(n, d)`` standard deviations, 0 where the code is known.
+    """
+
+    def kl_per_dimension(self, other: DiagonalGaussian) -> Tensor:
+        mine, theirs = self.scale > 0, other.scale > 0
+        same = ~mine & ~theirs & torch.isclose(self.mean, other.mean)
+        widths = _filled(self).kl_per_dimension(_filled(other))
+        return torch.where(mine & theirs, widths, torch.where(same, 0.0, torch.inf))
+
+    def log_prob_per_dimension(self, value: Tensor) -> Tensor:
+        here = torch.where(torch.isclose(value, self.mean), 0.0, -torch.inf)
+        return torch.where(self.scale > 0, _filled(self).log_prob_per_dimension(value), here)
+
+
+def _filled(gaussian: DiagonalGaussian) -> DiagonalGaussian:
+    """With width 1 where there is none, so that what is computed there and left out has a gradient."""
+    return DiagonalGaussian(gaussian.mean, torch.where(gaussian.scale > 0, gaussian.scale, 1.0))
+
+
+class Point(Degenerate):
+    """A Gaussian without any width: a code that is known exactly for all samples (a label's own value, a deterministic
+    encoder's output). Where a prior has a density, :meth:`labelspace.models.base.Model.log_likelihood` refuses it.
     """
 
     @classmethod
@@ -81,10 +106,3 @@ class Point(DiagonalGaussian):
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self.mean
-
-    def kl_per_dimension(self, other: DiagonalGaussian) -> Tensor:
-        same = isinstance(other, Point) & torch.isclose(self.mean, other.mean)
-        return torch.where(same, 0.0, torch.inf)
-
-    def log_prob_per_dimension(self, value: Tensor) -> Tensor:
-        return torch.where(torch.isclose(value, self.mean), 0.0, -torch.inf)

@@ -91,6 +91,41 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
             "KL(q(w | x, y) || p(w | y))",
         ),
         _E(
+            "kl_s",
+            "what a label's salient block tells of x beyond its prior, in nats per sample, for each label; 0 of the background",
+            "KL(q(s | x) || N(0, I)) where y is not the background",
+        ),
+        _E(
+            "empty",
+            "how far what the salient encoder says of the background is from the empty block's point, for each label; no unit",
+            "|mean(x)|^2 + |scale(x)|^2 where y is the background",
+        ),
+        _E(
+            "kl_index_code",
+            "what a code tells of which sample it is of, in nats, estimated from the batch",
+            "I(z; n) = E log q(z | x) / q(z)",
+        ),
+        _E(
+            "kl_total_correlation",
+            "how much coordinates of z tell of each other, in nats, estimated from the batch",
+            "KL(q(z) || prod_j q(z_j))",
+        ),
+        _E(
+            "kl_coordinates",
+            "how far each coordinate of z is from its prior over all samples, in nats, estimated from the batch, summed",
+            "sum_j KL(q(z_j) || p(z_j))",
+        ),
+        _E(
+            "total_correlation",
+            "how much coordinates of z, or z and the salient blocks, tell of each other, in nats, as a discriminator reads it",
+            "E log D / (1 - D)",
+        ),
+        _E(
+            "density_ratio",
+            "the loss of the discriminator of codes and shuffled ones, in nats; log 2 = 0.69 where they are alike",
+            "-log D(z) / 2 - log(1 - D(z')) / 2",
+        ),
+        _E(
             "kl_y",
             "the label's part of the bound in nats per sample, for each label: its block against its prior, and -log p(y)",
             "KL(q(z_y | x) || p(z_y | y)) - log p(y); M2: KL(q(y | x) || p(y)), or -log p(y) where y is known",

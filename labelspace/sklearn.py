@@ -93,7 +93,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
             ValueError: labels that nothing can be learnt from, or that do not go with X.
         """
         x = self._samples(X, reset=True)
-        if y is None and model_class(self.model).labelled:
+        if y is None and model_class(self.model).trained_on_labels():
             raise UserError(f"{self.model} requires y to be passed, but the target y is None; without labels use vae")
         table = _columns(y, len(x))
         read = Columns({name: Column.of(name, entries) for name, entries in table.items()}, Asked(self.kinds or {}))
@@ -199,7 +199,7 @@ class LabelspaceTransformer(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = model_class(self.model).labelled
+        tags.target_tags.required = model_class(self.model).trained_on_labels()
         tags.target_tags.multi_output = True
         tags.target_tags.two_d_labels = True
         tags.transformer_tags.preserves_dtype = []

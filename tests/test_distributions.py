@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributions as td
 
-from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.distributions import Degenerate, DiagonalGaussian, Point
 
 
 def gaussian(seed: int, n: int = 4, d: int = 3) -> DiagonalGaussian:
@@ -97,3 +97,38 @@ def test_parts_of_points_are_points():
     assert isinstance(point.detach(), Point)
     assert point[1:].mean.tolist() == [[0.5, 3.0]]
     assert not point.detach().mean.requires_grad
+
+
+def test_what_has_no_width_in_some_entries_is_a_gaussian_in_the_others() -> None:
+    scale = torch.tensor([[0.0, 0.5], [2.0, 0.0]])
+    q, p = Degenerate(torch.tensor([[0.0, 1.0], [3.0, -1.0]]), scale), Degenerate(torch.zeros(2, 2), scale)
+    found = q.kl_per_dimension(p)
+    expected = td.kl_divergence(
+        td.Normal(q.mean, 1.0 * (scale + (scale == 0))), td.Normal(p.mean, 1.0 * (scale + (scale == 0)))
+    )
+    assert found[0, 0] == 0  # the same point
+    assert found[1, 1] == math.inf  # another
+    torch.testing.assert_close(found[0, 1], expected[0, 1])
+    torch.testing.assert_close(found[1, 0], expected[1, 0])
+    wide = DiagonalGaussian(q.mean, torch.ones(2, 2))
+    assert torch.equal(wide.kl_per_dimension(q).isinf(), scale == 0)
+    assert torch.equal(q.kl_per_dimension(wide).isinf(), scale == 0)
+    drawn = q.sample(torch.Generator().manual_seed(0))
+    assert torch.equal(drawn == q.mean, scale == 0)
+    torch.testing.assert_close(q.log_prob_per_dimension(drawn)[0, 1], td.Normal(1.0, 0.5).log_prob(drawn[0, 1]))
+    assert q.log_prob_per_dimension(drawn)[scale == 0].tolist() == [0, 0]
+    assert q.log_prob_per_dimension(drawn + 1)[scale == 0].tolist() == [-math.inf, -math.inf]
+    assert isinstance(q[:1], Degenerate)
+
+
+def test_entries_without_width_leave_a_gradient_that_is_finite() -> None:
+    mean, scale = torch.ones(2, 2, requires_grad=True), torch.full((2, 2), 0.5, requires_grad=True)
+    empty = torch.tensor([[True], [False]])
+    q = Degenerate(torch.where(empty, 0.0, mean), torch.where(empty, 0.0, scale))
+    p = Degenerate(torch.zeros(2, 2), torch.where(empty, 0.0, torch.ones(2, 2)))
+    (q.kl(p).sum() + q.sample().sum()).backward()
+    for part in (mean.grad, scale.grad):
+        assert part is not None
+        assert part[0].tolist() == [0, 0]
+        assert bool(torch.isfinite(part[1]).all())
+        assert bool((part[1] != 0).all())

@@ -27,7 +27,11 @@ from labelspace.training.options import Options
 from labelspace.training.progress import describe
 
 ROOT = Path(__file__).parent.parent
-VARIANTS = [*((name, {}) for name in MODELS), ("ccvae", {"estimator": "paper"})]
+VARIANTS = [
+    *((name, {}) for name in MODELS),
+    ("ccvae", {"estimator": "paper"}),
+    ("contrastive", {"empty": 1.0, "independence": 1.0}),
+]
 
 
 def without_meaning(names: Any) -> list[str]:

@@ -48,7 +48,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 def built(**arguments) -> tuple[Model, Dataset]:
     data = ls.open("rings:n=300")
     torch.manual_seed(0)
-    return ls.build("ivae", data, **{"latent": 2, "hidden": 8, **arguments}), data
+    return ls.build("pivae", data, **{"latent": 2, "hidden": 8, **arguments}), data
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def one_line(text: str) -> str:
 def test_the_example_prints_what_came_out(own_model: ModuleType, tmp_path: Path, capsys) -> None:
     own_model.main(tmp_path, "rings:n=300", epochs=2)
     said = capsys.readouterr().out
-    assert "IVAE on rings:n=300: negative ELBO" in said
+    assert "PiVAE on rings:n=300: negative ELBO" in said
     assert "ring=outer, mean: data" in said
     assert "edits that reach their value" in said
     assert len(Path(FILE).read_text().splitlines()) < 150
@@ -130,12 +130,12 @@ def test_a_run_is_edited_measured_reported_explored_and_exported(run: Path, tmp_
     found = whole.evaluate(model, data, depth="quick")
     assert found["prediction"]["ring"]["accuracy"]["n"] == len(data.rows("test"))
     assert main(["report", str(run), "--quick"]) == 0
-    assert "Khemakhem et al. 2020" in (run / "report.html").read_text()
+    assert "Zhou, Wei 2020" in (run / "report.html").read_text()
     session = Session(Workbench.open(run))
     session.apply(SetLabel("ring", "outer"))
     assert torch.isfinite(session.x).all()
     given = folder.export(run, tmp_path / "hub")
-    assert "`ivae` (Khemakhem et al. 2020)" in (given / "README.md").read_text()
+    assert "`pivae` (Zhou, Wei 2020" in (given / "README.md").read_text()
     assert type(ls.load(f"hf:{given}")) is type(model)
 
 
@@ -147,13 +147,13 @@ def test_onnx_graphs_agree(run: Path, tmp_path: Path) -> None:
 
     model, data = ls.open_run(run)
     about = onnx.export(model, tmp_path / "onnx", data.samples(range(8)))
-    assert about["model"] == "ivae"
+    assert about["model"] == "pivae"
     assert all(graph["largest difference from PyTorch"] <= 1e-4 for graph in about["graphs"].values())
 
 
 def test_it_is_a_transformer(own_model: ModuleType) -> None:
     data = ls.open("rings:n=300")
-    made = ls.LabelspaceTransformer("ivae", epochs=1, arguments={"latent": 3}, random_state=0)
+    made = ls.LabelspaceTransformer("pivae", epochs=1, arguments={"latent": 3}, random_state=0)
     assert made.fit(data.x, data.values[:, 0]).transform(data.x[:5]).shape == (5, 3)
 
 
@@ -161,10 +161,10 @@ def test_it_is_a_transformer(own_model: ModuleType) -> None:
 
 
 def test_an_unknown_class_is_named_with_what_makes_it_known(run: Path, own_model: ModuleType, forgotten: None) -> None:
-    assert json.loads((run / "config.json").read_text())["class"] == "examples_own_model:IVAE"
-    with pytest.raises(ls.UserError, match=r"'ivae' is 'examples_own_model:IVAE', which is not known here.*plugin="):
+    assert json.loads((run / "config.json").read_text())["class"] == "examples_own_model:PiVAE"
+    with pytest.raises(ls.UserError, match=r"'pivae' is 'examples_own_model:PiVAE', which is not known here.*plugin="):
         ls.load(run)
-    assert type(ls.load(run, models=[own_model.IVAE])) is own_model.IVAE
+    assert type(ls.load(run, models=[own_model.PiVAE])) is own_model.PiVAE
     with pytest.raises(ls.UserError, match="not known here"):
         ls.load(run)  # it was for that call
 
@@ -173,7 +173,7 @@ def test_what_a_run_names_is_never_imported(run: Path, forgotten: None, tmp_path
     (tmp_path / "trap.py").write_text("raise SystemExit('ran')\n")
     monkeypatch.syspath_prepend(tmp_path)
     config = json.loads((run / "config.json").read_text())
-    for origin in ("trap:IVAE", str(tmp_path / "trap.py") + ":IVAE", ["trap"], "x" * 10_000):
+    for origin in ("trap:PiVAE", str(tmp_path / "trap.py") + ":PiVAE", ["trap"], "x" * 10_000):
         (run / "config.json").write_text(json.dumps({**config, "class": origin}))
         with pytest.raises(ls.UserError, match="not known here") as error:
             ls.load(run)
@@ -181,7 +181,7 @@ def test_what_a_run_names_is_never_imported(run: Path, forgotten: None, tmp_path
 
 
 def test_names_that_are_taken_are_refused(own_model: ModuleType) -> None:
-    own = own_model.IVAE
+    own = own_model.PiVAE
     with pytest.raises(ls.UserError, match="'lsvae' is one of labelspace's own"):
         ls.register(own, "lsvae")
     with pytest.raises(ls.UserError, match="'moons' is one of labelspace's own"):
@@ -189,12 +189,12 @@ def test_names_that_are_taken_are_refused(own_model: ModuleType) -> None:
     with pytest.raises(ls.UserError, match="small letters"):
         ls.register(own, "My VAE")
     assert ls.register(own) is own  # the same once more
-    other = type("IVAE", (VAE,), {"__module__": "elsewhere"})
-    with pytest.raises(ls.UserError, match=r"registered already, by examples_own_model:IVAE"):
+    other = type("PiVAE", (VAE,), {"__module__": "elsewhere"})
+    with pytest.raises(ls.UserError, match=r"registered already, by examples_own_model:PiVAE"):
         ls.register(other)
     assert ls.register(other, "other") is other
     assert models.model_class("other") is other
-    assert {"lsvae", "ivae", "other"} <= set(models.names())
+    assert {"lsvae", "pivae", "other"} <= set(models.names())
 
 
 def test_a_class_defined_anew_takes_the_place_of_the_old(forgotten: None) -> None:
@@ -209,9 +209,9 @@ def test_a_class_defined_anew_takes_the_place_of_the_old(forgotten: None) -> Non
 
 def test_what_is_not_registered_is_not_saved(own_model: ModuleType, forgotten: None, tmp_path: Path) -> None:
     data = ls.open("moons:n=60")
-    model = own_model.IVAE(data.shape, data.schema)
+    model = own_model.PiVAE(data.shape, data.schema)
     for refused in (lambda: ls.save(model, tmp_path / "m"), lambda: ls.fit(model, data, out=tmp_path / "m", epochs=1)):
-        with pytest.raises(ls.UserError, match="IVAE is not registered"):
+        with pytest.raises(ls.UserError, match="PiVAE is not registered"):
             refused()
     assert np.isfinite(ls.fit(model, data, epochs=1).best_score)
 
@@ -220,7 +220,7 @@ def test_what_is_not_registered_is_not_saved(own_model: ModuleType, forgotten: N
 
 
 def test_a_model_of_few_lines_trains_and_predicts(forgotten: None, own_model: ModuleType, tmp_path: Path) -> None:
-    class Short(own_model.IVAE):
+    class Short(own_model.PiVAE):
         """No description, one term of another name, no argument that defaults() suggests but ``latent``."""
 
         about = Model.about
@@ -229,7 +229,7 @@ def test_a_model_of_few_lines_trains_and_predicts(forgotten: None, own_model: Mo
             super().__init__(shape, schema, frequencies, latent=latent, network=inner)
 
         def losses(self, batch, generator) -> Losses:
-            terms = own_model.IVAE.losses(self, batch, generator).objectives["model"]
+            terms = own_model.PiVAE.losses(self, batch, generator).objectives["model"]
             return Losses({"model": lambda: {"loss": torch.stack(list(terms().values())).sum()}})
 
     ls.register(Short)
@@ -299,14 +299,14 @@ def test_sources_that_could_not_be_opened_are_refused(forgotten: None) -> None:
 
 def test_the_command_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(Path(FILE).read_text())
-    words = ("--model", "ivae", "--epochs", "1", "--set", "hidden=8", "--out", "run", "--no-report")
+    words = ("--model", "pivae", "--epochs", "1", "--set", "hidden=8", "--out", "run", "--no-report")
     done = labelspace("train", "rings:n=300", *words, "--plugin", "own.py", home=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["class"] == "own.py:IVAE"
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["class"] == "own.py:PiVAE"
     edit = ("edit", "run", "test:0", "--set", "ring=outer", "--out", "edit.csv")
     refused = labelspace(*edit, home=tmp_path)
     assert refused.returncode == 2
-    assert "'ivae' is 'own.py:IVAE', which is not known here" in one_line(refused.stderr)
+    assert "'pivae' is 'own.py:PiVAE', which is not known here" in one_line(refused.stderr)
     assert labelspace(*edit, home=tmp_path, LABELSPACE_PLUGINS="own.py").returncode == 0
     assert (tmp_path / "edit.csv").exists()
 
@@ -318,7 +318,7 @@ def test_commands_take_the_same_option(run: Path, forgotten: None, tmp_path: Pat
     assert "unknown data address 'rings'" in one_line(capsys.readouterr().err)
     assert main([*resume, "--plugin", FILE]) == 0
     assert main(["models", "--json"]) == 0
-    assert "ivae" in json.loads(capsys.readouterr().out)
+    assert "pivae" in json.loads(capsys.readouterr().out)
     assert main(["data", "list", "--json"]) == 0
     assert "rings" in [row["name"] for row in json.loads(capsys.readouterr().out)]
     session = Session(Workbench.open(run))
@@ -367,28 +367,28 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_installed_packages_bring_models_and_sources(package, forgotten: None, tmp_path: Path, capsys) -> None:
-    points = "[labelspace.models]\nivae = good_models:IVAE\n\n[labelspace.sources]\nhoops = good_models:rings\n"
+    points = "[labelspace.models]\npivae = good_models:PiVAE\n\n[labelspace.sources]\nhoops = good_models:rings\n"
     code = Path(FILE).read_text().replace("@ls.register_source\n", "").replace("@ls.register\n", "")
     package("good-models", points, code)
     package("bad-models", "[labelspace.models]\nbroken = bad_models:Broken\n", "import nothing_of_this_name\n")
     data = ls.open("hoops:n=100")
     assert "bad_models" not in sys.modules
-    model = ls.build("ivae", data, latent=2)
+    model = ls.build("pivae", data, latent=2)
     assert type(model).__module__ == "good_models"
     assert type(ls.load(ls.save(model, tmp_path / "m"))) is type(model)
     with pytest.raises(ls.UserError, match=r"'broken' of package bad-models cannot be loaded: ModuleNotFoundError"):
         ls.build("broken", data)
     assert main(["models", "--json"]) == 0
     listed = capsys.readouterr()
-    assert "ivae" in json.loads(listed.out)
+    assert "pivae" in json.loads(listed.out)
     assert "package bad-models cannot be loaded" in one_line(listed.err)
 
 
 def test_a_model_in_two_packages_is_refused(package, forgotten: None) -> None:
     for name in ("good-models", "more-models"):
-        package(name, f"[labelspace.models]\nivae = {name.replace('-', '_')}:IVAE\n", "")
+        package(name, f"[labelspace.models]\npivae = {name.replace('-', '_')}:PiVAE\n", "")
     with pytest.raises(ls.UserError, match="in several packages, good-models and more-models"):
-        models.model_class("ivae")
+        models.model_class("pivae")
 
 
 def test_a_class_of_a_package_is_saved_under_its_name_without_asking_for_it(package, forgotten: None, tmp_path: Path) -> None:
@@ -399,3 +399,10 @@ def test_a_class_of_a_package_is_saved_under_its_name_without_asking_for_it(pack
     data = ls.open("moons:n=60")
     home = ls.save(good_models.Mine(data.shape, data.schema), tmp_path / "m")
     assert json.loads((home / "config.json").read_text())["model"] == "mine-too"
+
+
+def test_a_saved_model_whose_name_the_library_has_taken_since_is_not_taken_for_the_librarys(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "model": "ivae", "class": "own.py:IVAE"}))
+    with pytest.raises(ls.UserError, match=r"'ivae' is 'own.py:IVAE', which is not known here"):
+        ls.load(run)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from labelspace.blocks import Blocks, Latents
 from labelspace.data.dataset import Dataset
-from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError
 from labelspace.evaluation.readers import STEPS, Codes, explained, read_scores
 from labelspace.metrics import balanced_rate, entropy, kl_permuted, nearest_neighbour_kl, statistic
@@ -54,7 +54,7 @@ def posterior(model: Model, data: Dataset, rows: np.ndarray, *, hidden: bool = F
     for block in model.blocks:
         found = [part[block.name] for part in parts]
         means, scales = torch.cat([q.mean for q in found]), torch.cat([q.scale for q in found])
-        joined[block.name] = Point.at(means) if isinstance(found[0], Point) else DiagonalGaussian(means, scales)
+        joined[block.name] = type(found[0])(means, scales)
     return Latents(model.blocks, joined)
 
 

@@ -14,11 +14,13 @@ name. What each says, with floors and ceilings, is in docs/metrics.md and in the
     beta_vae                   whether a linear probe tells which factor is fixed  Higgins 2017            fixed_factor.py
     factor_vae                 whether the latent of least variance tells it       Kim, Mnih 2018          fixed_factor.py
     irs                        how little a latent moves while its factor is fixed Suter 2019              independence.py
+    mcc                        correlation of latents and sources, one to one      Khemakhem 2020          matching.py
     mutual_information         nats of every latent and factor, a matrix           Chen 2018               information.py
     suite                      all scores of codes and factors at once             Locatello 2019          disentanglement.py
 
     Without factors
     udr                        whether several models agree on their latents       Duan 2020               agreement.py
+    mcc_between                correlation of their latents, one to one            Khemakhem 2020          matching.py
     gaussian_total_correlation dependence of Gaussian latents, in nats             Locatello 2019          independence.py
     gaussian_wasserstein       the same as a distance                              Locatello 2019          independence.py
     mutual_information_score   information between latents, in nats                Locatello 2019          information.py
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
         reader_scores,
         strong_probe,
     )
+    from labelspace.metrics.matching import mcc, mcc_between
     from labelspace.metrics.predictability import dci, explicitness, sap
     from labelspace.metrics.prediction import (
         accuracy,
@@ -127,6 +130,7 @@ _OFFERS = {
     "information": "mig modularity mutual_information mutual_information_score",
     "leakage": "active_units block_use entropy kl_floor kl_permuted nearest_neighbour_kl "
     "probe probe_nats probe_scores probe_values reader_scores strong_probe",
+    "matching": "mcc mcc_between",
     "predictability": "dci explicitness sap",
     "prediction": "accuracy balanced_accuracy brier calibration_error interval_coverage log_loss r_squared",
     "rows": "gaussian_copula missing_like read_as_asked two_sample_auc",
@@ -175,6 +179,8 @@ __all__ = [
     "kl_floor",
     "kl_permuted",
     "log_loss",
+    "mcc",
+    "mcc_between",
     "mean",
     "measure_traversal",
     "mig",

@@ -29,6 +29,11 @@ MODELS = {
     "lr-livae": ("labelspace.models.lrlivae", "LrLiVAE"),
     "lr-livae-gan": ("labelspace.models.lrlivae", "LrLiVAEGAN"),
     "cvae-gan": ("labelspace.models.cvaegan", "CVAEGAN"),
+    "contrastive": ("labelspace.models.contrastive", "ContrastiveVAE"),
+    "ivae": ("labelspace.models.ivae", "IVAE"),
+    "ada-gvae": ("labelspace.models.adagvae", "AdaGVAE"),
+    "beta-tcvae": ("labelspace.models.tcvae", "BetaTCVAE"),
+    "factor-vae": ("labelspace.models.factorvae", "FactorVAE"),
 }
 
 M = TypeVar("M", bound="type[Model]")
@@ -102,10 +107,10 @@ def model_class(name: str, origin: str = "") -> type[Model]:
     Raises:
         UserError: there is no such model; the nearest name is said, or the origin and how to make it known.
     """
-    if name in MODELS:
+    if name in MODELS and not origin:
         module, attribute = MODELS[name]
         return getattr(importlib.import_module(module), attribute)
-    if origin and name not in OWN.names():
+    if origin and (name in MODELS or name not in OWN.names()):  # a name may have been free when the model was saved
         raise UserError(
             f"model {name!r} is {origin[:200]!r}, which is not known here: import and register it (labelspace.register), name "
             f"its file or module with {option('plugin')} or in {plugins.VARIABLE}, or install its package"
@@ -130,7 +135,9 @@ def _builtin(cls: type[Model]) -> str | None:
     return next((name for name, where in MODELS.items() if where == (cls.__module__, cls.__name__)), None)
 
 
-def defaults(cls: type[Model], shape: tuple[int, ...], labels: int, likelihood: str = "") -> dict[str, Any]:
+def defaults(
+    cls: type[Model], shape: tuple[int, ...], labels: int, likelihood: str = "", population: int = 0
+) -> dict[str, Any]:
     """The model's defaults for data of a shape, those of them that it has an argument for.
 
     Args:
@@ -138,8 +145,10 @@ def defaults(cls: type[Model], shape: tuple[int, ...], labels: int, likelihood: 
         shape: of one sample.
         labels: number of labels.
         likelihood: what the data's source says that they are; it takes the place of the default.
+        population: training samples, for models whose objective counts them; 0 where that is not known.
     """
-    given = cls.defaults(shape, labels) | ({"likelihood": likelihood} if likelihood else {})
+    of_data = {"likelihood": likelihood, "population": population}
+    given = cls.defaults(shape, labels) | {name: value for name, value in of_data.items() if value}
     return {name: value for name, value in given.items() if name in cls.own_arguments()}
 
 
@@ -163,7 +172,8 @@ def build(name: str, data: Dataset, **arguments: Any) -> Model:
     for key in arguments:
         if key not in cls.own_arguments():
             raise unknown(f"argument of model {name!r}:", key, cls.own_arguments())
-    given = {**defaults(cls, data.shape, len(data.schema), data.likelihood), **arguments}
+    counted = len(data.rows("train"))
+    given = {**defaults(cls, data.shape, len(data.schema), data.likelihood, counted), **arguments}
     model = cls(shape=data.shape, schema=data.schema, frequencies=data.frequencies(), **given)  # type: ignore[call-arg]
     model.variables, model.framing = data.variables, data.framing
     most = _IMAGES if data.is_image else _CHUNK

@@ -139,6 +139,7 @@ class Model(nn.Module):
     about: ClassVar[About] = About()
     label_kinds: ClassVar[tuple[Kind, ...]] = ("binary", "categorical", "continuous")  # label kinds that it is defined for
     labelled: ClassVar[bool] = True  # whether it is a model of labels at all: they take part in training and in p(codes | y)
+    paired: ClassVar[bool] = False  # whether training pairs samples by labels, of which nothing else needs to know
     encoder_needs_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
     measured: ClassVar[tuple[str, ...]] = (
         "aggregate.",
@@ -181,7 +182,7 @@ class Model(nn.Module):
             bound = signature.bind(self, *args, **given)
             bound.apply_defaults()
             arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
-            cls.accept(arguments["schema"])
+            type(self).accept(arguments["schema"])
             for weight in cls.weight_arguments():
                 if arguments[weight] is not None:
                     _check_weight(weight, arguments[weight])
@@ -231,7 +232,7 @@ class Model(nn.Module):
     def accept(cls, schema: Schema) -> None:
         """Raises UserError when the model is not defined for such labels."""
         name = cls.__name__
-        if cls.labelled and len(schema) == 0:
+        if cls.trained_on_labels() and len(schema) == 0:
             raise UserError(f"{name} needs at least one label; without labels use vae")
         for label in schema:
             if label.kind not in cls.label_kinds:
@@ -239,6 +240,11 @@ class Model(nn.Module):
                     f"{name} takes {' and '.join(cls.label_kinds)} labels; {label.name!r} is {label.kind}: leave it out with "
                     f"{option('labels')}, or use a model that takes it (labelspace models)"
                 )
+
+    @classmethod
+    def trained_on_labels(cls) -> bool:
+        """Whether training reads labels: those of a model of labels, or to pair samples."""
+        return cls.labelled or cls.paired
 
     @classmethod
     def own_arguments(cls) -> list[str]:
@@ -396,7 +402,9 @@ class Model(nn.Module):
             return codes
         values = self.fill_with_mode(values, observed)
         blocks = [b.name for b in self.blocks if not isinstance(prior[b.name], Point)]
-        return codes.replace({name: self.aggregate.draw(name, values, codes[name], generator) for name in blocks})
+        drawn = {name: self.aggregate.draw(name, values, codes[name], generator) for name in blocks}
+        # what the prior knows exactly of some samples stays
+        return codes.replace({name: torch.where(prior[name].scale > 0, code, codes[name]) for name, code in drawn.items()})
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
         """The model's own q(y | x). Here Bayes' rule with the ELBO at the posterior's mode in the place of log p(x | y).

@@ -123,7 +123,7 @@ class Loop:
             world=world,
             prefetch=ahead,
             pin=on_gpu,
-            labelled=options.labelled if model.labelled else 0.0,
+            labelled=options.labelled if model.trained_on_labels() else 0.0,
         )
         self.steps = len(self.batches)
         self.schedule = Schedule(options, self.steps)

@@ -15,7 +15,7 @@ from labelspace.blocks import Latents, sample
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import random_splits
-from labelspace.distributions import DiagonalGaussian, Point
+from labelspace.distributions import Degenerate, DiagonalGaussian, Point
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
@@ -58,7 +58,7 @@ def batch_of(data: Dataset, n: int) -> Batch:
     return Batch(data.samples(rows), *data.labels(rows))
 
 
-@pytest.fixture(params=[*sorted(MODELS), "ivae"])
+@pytest.fixture(params=[*sorted(MODELS), "pivae"])
 def name(request: pytest.FixtureRequest) -> str:
     if request.param not in MODELS:
         request.getfixturevalue("own_model")  # examples/own_model.py registers it
@@ -85,7 +85,7 @@ def test_shapes_of_codes_priors_decodings_and_samples(name: str, shape: tuple[in
     for block in model.blocks:
         assert posterior[block.name].mean.shape == (4, block.size)
         assert prior[block.name].mean.shape == (4, block.size)
-        assert isinstance(posterior[block.name], Point) or bool((posterior[block.name].scale > 0).all())
+        assert isinstance(posterior[block.name], Degenerate) or bool((posterior[block.name].scale > 0).all())
     assert model.decode(sample(posterior)).mean.shape == batch.x.shape
     assert model.decode(sample(posterior)).log_prob(batch.x).shape == (4,)
     assert model.generate(batch.values).shape == batch.x.shape
@@ -378,7 +378,7 @@ def test_a_negative_weight_is_refused_by_name(name: str) -> None:
 def test_data_without_labels(name: str) -> None:
     data = make_data((5,), SCHEMAS["one"])
     bare = data.select([])
-    if model_class(name).labelled:
+    if model_class(name).trained_on_labels():
         with pytest.raises(ls.UserError, match="needs at least one label"):
             make(name, bare)
     else:

@@ -13,6 +13,7 @@
 ``typical_points``     where in its block a label has a value: a point for edits
 ``attribute_vectors``  directions along which labels change, where no block is a label's own
 ``discriminator``      spectrally normalised discriminators of samples
+``total_correlation``  how much blocks or coordinates of a code tell of each other, by a discriminator
 ``related``            which columns of a table a label has to do with, told by training data
 ``stacking``           blocks side by side, and labels that are alike at once
 =====================  ============================================================================================
@@ -42,6 +43,7 @@ from labelspace.models.parts.stacking import split, stack_blocks, ungroup
 from labelspace.models.parts.styles import richer_when_off
 from labelspace.models.parts.subspace_prior import SubspacePrior, subspace_blocks
 from labelspace.models.parts.temperature import Temperatures
+from labelspace.models.parts.total_correlation import DensityRatio
 from labelspace.models.parts.typical_points import TypicalPoints
 from labelspace.models.parts.value_blocks import value_blocks, value_points
 
@@ -50,6 +52,7 @@ __all__ = [
     "Balance",
     "BlockAdversaries",
     "Completions",
+    "DensityRatio",
     "Discriminator",
     "DualAscent",
     "Erasure",

@@ -31,4 +31,4 @@ def split(blocks: Sequence[Block], gaussian: DiagonalGaussian) -> dict[str, Diag
     """A Gaussian over several blocks side by side, block by block."""
     sizes = [block.size for block in blocks]
     parts = zip(gaussian.mean.split(sizes, -1), gaussian.scale.split(sizes, -1), strict=True)
-    return {block.name: DiagonalGaussian(*part) for block, part in zip(blocks, parts, strict=True)}
+    return {block.name: type(gaussian)(*part) for block, part in zip(blocks, parts, strict=True)}
