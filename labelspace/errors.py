@@ -34,6 +34,10 @@ class OutsideData(UserWarning):
     """Something was given or asked for that training data had nothing of: what a model makes of it is extrapolated."""
 
 
+class Unverified(UserWarning):  # noqa: N818
+    """A file has nothing by which damage to it could be noticed."""
+
+
 class DivergedError(RuntimeError):
     """Training met a NaN or an infinity; the message names the first bad term, the step and the last good checkpoint.
 
@@ -95,10 +99,16 @@ def told(error: BaseException) -> str | None:
 
 def refused(error: OSError) -> str:
     """What the operating system refused and why, with the path where there is one."""
-    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        why += " (ulimit -n says how many may be)"
+    why = reason(error)
     return f"{os.fsdecode(error.filename)}: {why}" if isinstance(error.filename, str | bytes | os.PathLike) else why
+
+
+def reason(error: Exception) -> str:
+    """Why something was refused, without the path."""
+    why = " ".join(str(getattr(error, "strerror", "") or error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        why += " (ulimit -n says how many may be)"
+    return why
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
@@ -121,12 +131,12 @@ def for_command() -> Iterator[None]:
         _SAID.reset(said)
 
 
-def note(text: str) -> None:
-    """Something that a user should know, in one line: a warning (:class:`OutsideData`), on the command line a line on standard
-    error, once for all parts of the samples."""
+def note(text: str, kind: type[UserWarning] = OutsideData) -> None:
+    """Something that a user should know, in one line: a warning, on the command line a line on standard error, once for all parts
+    of the samples."""
     said = _SAID.get()
     if said is None:
-        warnings.warn(text, OutsideData, stacklevel=2)
+        warnings.warn(text, kind, stacklevel=2)
     elif text not in said:
         said.add(text)
         aside(f"note: {text}")

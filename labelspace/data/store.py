@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.errors import UserError, option
+from labelspace.errors import UserError, option, reason
 from labelspace.storage import cache, files, locks
 
 FORMAT = 1
@@ -134,7 +134,7 @@ def build(
                     job = {"drawer": drawer, "arguments": arguments}
                     drawn = _build(home, rows, shape, job, lock, workers or asked or os.cpu_count() or 1, progress)
         except OSError as error:
-            raise UserError(f"the store {home} could not be written: {error.strerror or error}") from None
+            raise UserError(f"the store {home} could not be written: {reason(error)}") from None
     if not (home / "store.json").exists():
         raise UserError(f"the store {home} is damaged (no store.json); delete it and it will be built again")
     built = _open(home, (len(rows), *shape), time.monotonic() - began if drawn else 0.0, drawn)

@@ -32,9 +32,9 @@ import yaml
 from torch import Tensor
 
 from labelspace.data import paths
-from labelspace.errors import UserError, option
+from labelspace.errors import UserError, option, reason
 from labelspace.models import legacy
-from labelspace.storage import files, locks, tensorfiles
+from labelspace.storage import bounds, files, locks, tensorfiles
 
 FORMAT = 1
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
@@ -45,6 +45,9 @@ class Run:
 
     Args:
         home: the run directory.
+
+    Raises:
+        UserError: a link in the directory leads out of it.
     """
 
     def __init__(self, home: str | Path) -> None:
@@ -53,6 +56,7 @@ class Run:
         self.previous_file = self.home / "checkpoint" / "previous.safetensors"
         self.metrics_file = self.home / "metrics.jsonl"
         self._damaged = False  # whether the last checkpoint is
+        files.contained(self.home)
 
     @classmethod
     def create(cls, home: str | Path) -> Run:
@@ -65,7 +69,7 @@ class Run:
         try:
             run.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{run.home} cannot be made: {error.strerror}") from None
+            raise UserError(f"{run.home} cannot be made: {reason(error)}") from None
         return run
 
     @property
@@ -124,7 +128,7 @@ class Run:
             with self.metrics_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise UserError(f"{self.metrics_file} could not be written: {error.strerror}") from None
+            raise UserError(f"{self.metrics_file} could not be written: {reason(error)}") from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """All whole lines; the last one may be cut off by a crash, or not be whole yet.
@@ -139,12 +143,9 @@ class Run:
 
     def _lines(self) -> tuple[list[dict[str, Any]], int]:
         """Lines up to the first that cannot be read, and the number of that one: 0 if it is but the end of the file."""
-        try:
-            lines = self.metrics_file.read_bytes().split(b"\n")
-        except FileNotFoundError:
+        if not os.path.lexists(self.metrics_file):
             return [], 0
-        except OSError as error:
-            raise UserError(f"{self.metrics_file} cannot be read: {error.strerror}") from None
+        lines = bounds.read(self.metrics_file, bounds.JSON).split(b"\n")
         rows = []
         for line in lines[:-1]:  # behind the last line break is nothing, or a line that is not whole
             try:
@@ -232,16 +233,7 @@ def _checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Reads a resolved configuration. Raises UserError when it is absent or not one."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UserError(f"{path} cannot be read as YAML: it is nested too deeply") from None
+    config = files.read_yaml(path)
     try:
         data, model, training = config["data"], config["model"], config["training"]
         data = config["data"] = legacy.renamed(data, legacy.DATA)
