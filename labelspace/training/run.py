@@ -249,6 +249,7 @@ def read_config(path: Path) -> dict[str, Any]:
             and isinstance(data.get("group", ""), str)
             and isinstance(model["name"], str)
             and isinstance(training, dict)
+            and isinstance(config.get("init_from") or "", str)
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

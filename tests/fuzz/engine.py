@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 60.0
+SECONDS = 30.0
 MEMORY = 4 << 30  # bytes of address space beyond what the parent has
 WRITTEN = 512 << 20  # bytes of a file
 NOBODY = 65534
