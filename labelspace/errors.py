@@ -34,7 +34,7 @@ class OutsideData(UserWarning):
     """Something was given or asked for that training data had nothing of: what a model makes of it is extrapolated."""
 
 
-class Unverified(UserWarning):  # noqa: N818
+class Unverified(UserWarning):
     """A file has nothing by which damage to it could be noticed."""
 
 
@@ -132,8 +132,8 @@ def for_command() -> Iterator[None]:
 
 
 def note(text: str, kind: type[UserWarning] = OutsideData) -> None:
-    """Something that a user should know, in one line: a warning, on the command line a line on standard error, once for all parts
-    of the samples."""
+    """Something that a user should know, in one line: a warning, on the command line a line on standard error, once for all
+    parts of the samples."""
     said = _SAID.get()
     if said is None:
         warnings.warn(text, kind, stacklevel=2)

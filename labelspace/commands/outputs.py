@@ -1,7 +1,7 @@
 """What ``--out`` names: a file that is there is not destroyed, unless a command wrote it and nobody has changed it since.
 
-What commands write is remembered in the cache: the file's path, size and time of change. Directories are looked at by those who fill
-them (:func:`labelspace.storage.files.filling`).
+What commands write is remembered in the cache: the file's path, size and time of change. Directories are looked at by those
+who fill them (:func:`labelspace.storage.files.filling`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def check(given: argparse.Namespace) -> None:
     """Refuses an ``--out`` that would destroy something.
 
     Raises:
-        UserError: it is a device or a pipe; or, without ``--overwrite``, an input of the same command, a link, or a file that the
-            commands did not write or that was changed since.
+        UserError: it is a device or a pipe; or, without ``--overwrite``, an input of the same command, a link, or a file that
+            the commands did not write or that was changed since.
     """
     out = getattr(given, "out", None)
     if not out or not os.path.lexists(out) or os.path.isdir(out):

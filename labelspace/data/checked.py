@@ -1,7 +1,8 @@
 """Containers that libraries follow wherever they lead, looked through before a library reads them.
 
-HDF5, Zarr and Parquet files and directories of the ``datasets`` library may refer to other files, and may say of themselves that they
-are as large as they like. What is refused here is whatever leads out, and what would be larger than may be read (:mod:`bounds`).
+HDF5, Zarr and Parquet files and directories of the ``datasets`` library may refer to other files, and may say of themselves
+that they are as large as they like. What is refused here is whatever leads out, and what would be larger than may be read
+(:mod:`labelspace.storage.bounds`).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
         name: what the file is called in messages, where that is another.
 
     Raises:
-        UserError: it cannot be opened, refers to another file (an external link, external storage, a virtual array), has a link that
-            leads nowhere or in a circle, or its arrays are together larger than may be read.
+        UserError: it cannot be opened, refers to another file (an external link, external storage, a virtual array), has a link
+            that leads nowhere or in a circle, or its arrays are together larger than may be read.
     """
     import h5py
 
@@ -94,8 +95,33 @@ def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
 # -- Zarr -------------------------------------------------------------------------------------------------------------
 
 _CODECS = {
-    *("blosc", "zlib", "gzip", "zstd", "lz4", "lzma", "bz2", "shuffle", "bitround", "delta", "fixedscaleoffset", "packbits", "adler32"),
-    *("crc32", "crc32c", "fletcher32", "bytes", "transpose", "sharding_indexed", "vlen-utf8", "vlen-bytes", "vlen-array", "astype"),
+    *(
+        "blosc",
+        "zlib",
+        "gzip",
+        "zstd",
+        "lz4",
+        "lzma",
+        "bz2",
+        "shuffle",
+        "bitround",
+        "delta",
+        "fixedscaleoffset",
+        "packbits",
+        "adler32",
+    ),
+    *(
+        "crc32",
+        "crc32c",
+        "fletcher32",
+        "bytes",
+        "transpose",
+        "sharding_indexed",
+        "vlen-utf8",
+        "vlen-bytes",
+        "vlen-array",
+        "astype",
+    ),
     *("quantize", "categorize", "scale_offset", "cast_value"),
 }
 
@@ -112,7 +138,9 @@ def zarr(path: Path) -> None:
     for home, _, names in os.walk(path):
         for name in names:
             if name in (".zarray", ".zmetadata", "zarr.json", ".zattrs", ".zgroup"):
-                size += _described(Path(home, name), files.read_json(Path(home, name)), 0, name == ".zarray" or name == "zarr.json")
+                size += _described(
+                    Path(home, name), files.read_json(Path(home, name)), 0, name == ".zarray" or name == "zarr.json"
+                )
     bounds.check(path, size)
 
 
@@ -161,8 +189,8 @@ def parquet(path: Path) -> Any:
     """Reads a Parquet file as an Arrow table.
 
     Raises:
-        UserError: it is none, keeps a column in another file, or is larger than may be read. A text that many rows share is stored
-            once, so texts are counted before they are written out.
+        UserError: it is none, keeps a column in another file, or is larger than may be read. A text that many rows share is
+            stored once, so texts are counted before they are written out.
     """
     from pyarrow import parquet as library
 
@@ -216,11 +244,15 @@ def _written_out(column: Any) -> int:
 # -- directories of the datasets library ------------------------------------------------------------------------------
 
 
+_NAMING = ("data_files", "_data_files", "data_dir", "_indices_data_files")  # keys of what names files
+
+
 def hub(path: Path) -> None:
     """Looks through a directory that the ``datasets`` library is to read.
 
     Raises:
-        UserError: it names files outside of itself, has links that lead out of it, or a Parquet file that is larger than may be read.
+        UserError: it names files outside of itself, has links that lead out of it, or a Parquet file that is larger than may be
+            read.
     """
     from pyarrow import parquet as library
 
@@ -251,7 +283,7 @@ def _check_named(file: Path, found: Any) -> None:
     while waiting:
         part, names = waiting.pop()
         if isinstance(part, dict):
-            waiting += [(one, names or key in ("data_files", "_data_files", "data_dir", "_indices_data_files")) for key, one in part.items()]
+            waiting += [(one, names or key in _NAMING) for key, one in part.items()]
         elif isinstance(part, list):
             waiting += [(one, names) for one in part]
         elif names and isinstance(part, str) and (files.leads_out(part) or ":" in part):  # a URL, an archive's member

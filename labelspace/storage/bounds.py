@@ -1,6 +1,7 @@
-"""What is read from files is a file, and no larger than may be: what it becomes in memory is known, or bounded, before it is read.
+"""What is read is a file, and no larger than may be: what it becomes in memory is known, or bounded, before it is read.
 
-``LABELSPACE_MAX_BYTES`` says how many bytes that may be (``8e9``, ``8G``); else it is half of the memory that this process can have.
+``LABELSPACE_MAX_BYTES`` says how many bytes that may be (``8e9``, ``8G``); else it is half of the memory that this process can
+have.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ VARIABLE = "LABELSPACE_MAX_BYTES"
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _PART = 2  # of the memory that there is
 _UNKNOWN = 8 * 2**30  # bytes, where a system does not say how much it has
-
 
 
 @dataclass(frozen=True)

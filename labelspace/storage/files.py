@@ -52,7 +52,9 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
     try:
-        path = Path(os.path.realpath(path)) if path.is_symlink() else path  # the file that a link leads to is replaced, not the link
+        path = (
+            Path(os.path.realpath(path)) if path.is_symlink() else path
+        )  # the file that a link leads to is replaced, not the link
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path) as hidden:
             temporary = hidden / path.name
@@ -169,8 +171,8 @@ def leads_out(name: str) -> bool:
 def contained(home: Path, root: Path | None = None, deep: bool = False) -> None:
     """Raises UserError where a link in a directory leads out of it.
 
-    Whatever comes as a directory (a model, a run, data) may have been packed by anybody; what is read or written by a name in it
-    is to be in it.
+    Whatever comes as a directory (a model, a run, data) may have been packed by anybody; what is read or written by a name in
+    it is to be in it.
 
     Args:
         home: the directory.

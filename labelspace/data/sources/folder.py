@@ -204,10 +204,12 @@ class _Files:
                 self._by_last[last].append(name)
 
     def exact(self, name: str) -> str:
-        """The file of that name in the directory; '' where there is none. A backslash that is not in the file's name was written on
+        """The file of that name in the directory; '' where there is none. A backslash that is not in its name was written on
         Windows."""
         for tried in dict.fromkeys((name, name.replace("\\", "/"))):
-            if tried and not files.leads_out(tried) and (_plain(tried) in self.names or os.path.isfile(os.path.join(self.home, tried))):
+            if not tried or files.leads_out(tried):
+                continue
+            if _plain(tried) in self.names or os.path.isfile(os.path.join(self.home, tried)):
                 return tried
         return ""
 

@@ -287,7 +287,7 @@ def _entries(frame: Frame, column: str, parts: dict[Split, Any], path: str) -> l
             return io.BytesIO(entry["bytes"])
         found = os.path.realpath(entry["path"])
         if not any(os.path.commonpath([home, found]) == home for home in homes):
-            raise UserError(f"{frame.place(row, column)}: the image is {entry['path']!r}, which is not in {path}; it is not read")
+            raise UserError(f"{frame.place(row, column)}: the image {entry['path']!r} is not in {path}; no other file is read")
         return Path(found)
 
     found = [entry for part in parts.values() for entry in part.with_format("arrow")[:].column(column).to_pylist()]
