@@ -1,8 +1,9 @@
-"""``make fuzz``: calls of every command with odd arguments, and damaged files for every reader; none may end in a traceback or a crash.
+"""``make fuzz``: calls of every command with odd arguments, and damaged files for every reader.
 
-Each call is a forked child of a process that has imported everything, so that thousands are affordable. It has limits on time, on
-memory and on the files that it writes, works in a directory of its own, and is not root: a child of root becomes nobody. All is drawn
-from a seed and a number, so that a call can be made again alone::
+None may end in a traceback or a crash, or write elsewhere. Each call is a forked child of a process that has imported
+everything, so that thousands are affordable. It has limits on time, on memory and on the files that it writes, works in a
+directory of its own, and is not root: a child of root becomes nobody. All is drawn from a seed and a number, so that a call can
+be made again alone::
 
     python tests/faults/fuzz.py --calls 5000 --files 2000 --seed 0
     python tests/faults/fuzz.py --again 0:file:h5ad:17
@@ -294,74 +295,12 @@ def _needed(words: Sequence[str], home: Path) -> None:
 
 
 ODD = (
-    *(
-        "",
-        " ",
-        "-",
-        "--",
-        "-1",
-        "0",
-        "1",
-        "2",
-        "9e18",
-        "9000000000000000000",
-        "-9223372036854775809",
-        "1e400",
-        "nan",
-        "inf",
-        "-inf",
-    ),
-    *(
-        "٣",
-        "²",
-        "\udce4",
-        "ß" * 200,
-        "x" * 300,
-        "x" * 5000,
-        "%s%n",
-        "{}",
-        "[[",
-        "a=b",
-        "=",
-        "a=",
-        "=b",
-        ",",
-        ":",
-        "a,b",
-        "../..",
-        ".",
-    ),
-    *(
-        "/",
-        "/dev/null",
-        "/dev/full",
-        "/proc/self/mem",
-        "/nowhere/x",
-        "~nobody/x",
-        "-2:2",
-        "2:-2",
-        "nan:nan",
-        "0,1",
-        "-1,0",
-        "true",
-        "null",
-    ),
-    *(
-        "a\nb",
-        "a\x00b",
-        "'; rm",
-        "test:0",
-        "test:9",
-        "val:-1",
-        "hf:./x",
-        "hf:no/where",
-        "memory:x",
-        "npz:",
-        "npz:x,a=1,a=2",
-        "folder:.",
-        "mnist:.",
-    ),
-)
+    "", " ", "-", "--", "-1", "0", "1", "2", "9e18", "9000000000000000000", "-9223372036854775809", "1e400", "nan", "-inf",
+    "٣", "²", "\udce4", "ß" * 200, "x" * 300, "x" * 5000, "%s%n", "{}", "[[", "a=b", "=", "a=", "=b", ",", ":", "a,b", "../..",
+    "/", ".", "/dev/null", "/dev/full", "/proc/self/mem", "/nowhere/x", "~nobody/x", "-2:2", "2:-2", "nan:nan", "0,1", "-1,0",
+    "true", "null", "a\nb", "a\x00b", "'; rm", "test:0", "test:9", "val:-1", "hf:./x", "hf:no/where", "memory:x", "npz:",
+    "npz:x,a=1,a=2", "folder:.", "mnist:.",
+)  # fmt: skip
 SOURCES = ("swiss-roll", "moons", "faces", "sprites", "patients", "cells", "album", "digits")
 LEFT_OUT = {"explore"}  # a server
 SLOW = {"demo", "bench", "reproduce", "compare"}  # always with something that is refused
@@ -386,7 +325,7 @@ def words(world: World, r: random.Random) -> list[str]:
             if action.nargs == 0:
                 out += flag
                 continue
-            value = r.choice(ODD) if r.random() < odd else _value(world, name, action, r)
+            value = r.choice(ODD) if r.random() < odd else _value(world, action, r)
             out += [f"{flag[0]}={value}"] if flag and flag[0].startswith("--") and r.random() < 0.5 else [*flag, value]
     if name == "train" and "--steps" not in out:
         out += ["--steps", "1", "--no-report"]
@@ -397,56 +336,36 @@ def words(world: World, r: random.Random) -> list[str]:
     return out
 
 
-def _value(world: World, name: str, action: argparse.Action, r: random.Random) -> str:
+_OPTIONS = ("size=16", "drop=c", "kinds=a:count", "missing=-1", "no=1", "genes=5", "crop=pad")
+_GENERATED = ("n=120", "n=12", "size=16", "noise=0.1", "size=9000000000000000000", "n=-1", "n=9000000000000000000", "n=")
+_POOL = {  # what arguments may be, by their names; @ is the world, ? a run, & an address
+    "run_directory": "?", "run_directories": "?", "init_from": "?", "config": "?/config.yaml", "data": "&", "address": "&",
+    "donors": "train &", "sample": "test:0 train:1 @/one.png @/one.jpg", "donor": "test:1 @/one.png", "donor_option": "test:1",
+    "set": "side=1 class=b species=y t=z latent=3 learning_rate=0.1 batch_size=7 network.width=8",
+    "label": "side class species t", "labels": "side class species t a,species", "group": "c side",
+    "model": "csvae vae m2 lsvae", "models": "csvae",
+    "to": "z=0,0 w.side=1,-1 w.class=0,0", "coordinates": "0 0,1 -1,0", "span": "prior data -2:2", "hole": "0,0,4,4 -1,0,2,2",
+    "out": "o.png o.csv o.npz o.parquet o.h5ad o o.html o/p.csv ? @/table.csv", "terms": "kl_w DCI",
+    "recipe": "csvae-swiss-roll",
+}  # fmt: skip
+
+
+def _value(world: World, action: argparse.Action, r: random.Random) -> str:
     """Something that an argument may be."""
     if action.choices:
         return str(r.choice(list(action.choices)))
+    chosen = r.choice(_POOL.get(action.dest, "0 1 2 5 0.5").split())
     run = str(world / "runs" / r.choice(("roll", "photos", "rows", "cells")))
-    pool: dict[str, Callable[[], str]] = {
-        "run_directory": lambda: run,
-        "run_directories": lambda: run,
-        "init_from": lambda: run,
-        "config": lambda: f"{run}/config.yaml",
-        "data": lambda: address(world, r),
-        "address": lambda: address(world, r),
-        "donors": lambda: r.choice(("train", address(world, r))),
-        "sample": lambda: r.choice(("test:0", "train:1", str(world / "one.png"), str(world / "one.jpg"))),
-        "donor": lambda: r.choice(("test:1", str(world / "one.png"))),
-        "donor_option": lambda: "test:1",
-        "set": lambda: r.choice(
-            ("side=1", "class=b", "species=y", "t=z", "latent=3", "learning_rate=0.1", "batch_size=7", "network.width=8")
-        ),
-        "label": lambda: r.choice(("side", "class", "species", "t")),
-        "labels": lambda: r.choice(("side", "class", "species", "t", "a,species")),
-        "group": lambda: r.choice(("c", "side")),
-        "model": lambda: r.choice(("csvae", "vae", "m2", "lsvae")),
-        "models": lambda: "csvae",
-        "to": lambda: r.choice(("z=0,0", "w.side=1,-1", "w.class=0,0")),
-        "coordinates": lambda: r.choice(("0", "0,1", "-1,0")),
-        "span": lambda: r.choice(("prior", "data", "-2:2")),
-        "hole": lambda: r.choice(("0,0,4,4", "-1,0,2,2")),
-        "out": lambda: r.choice(
-            ("o.png", "o.csv", "o.npz", "o.parquet", "o.h5ad", "o", "o.html", "o/p.csv", run, str(world / "table.csv"))
-        ),
-        "terms": lambda: r.choice(("kl_w", "DCI", "floor")),
-        "recipe": lambda: "csvae-swiss-roll",
-    }
-    return pool[action.dest]() if action.dest in pool else str(r.choice((0, 1, 2, 5, 0.5)))
+    return address(world, r) if chosen == "&" else chosen.replace("@", str(world.home)).replace("?", run)
 
 
 def address(world: World, r: random.Random) -> str:
     """An address of data."""
     if r.random() < 0.3:
-        name = r.choice(SOURCES)
-        keys = r.sample(
-            ("n=120", "n=12", "size=16", "noise=0.1", "size=9000000000000000000", "n=-1", "n=9000000000000000000", "n="),
-            r.choice((0, 1, 1, 2)),
-        )
-        return name + (":" + ",".join(keys) if keys else "")
+        keys = r.sample(_GENERATED, r.choice((0, 1, 1, 2)))
+        return r.choice(SOURCES) + (":" + ",".join(keys) if keys else "")
     made = r.choice(list(READERS.values())).address.replace("@", str(world.home))
-    return made + r.choice(
-        ("", "", "", ",size=16", ",drop=c", ",kinds=a:count", ",missing=-1", ",no=1", ",genes=5", ",crop=pad")
-    )
+    return made + ("," + r.choice(_OPTIONS) if r.random() < 0.6 else "")
 
 
 # -- damaged files ----------------------------------------------------------------------------------------------------
@@ -471,19 +390,17 @@ class Reader:
 
 
 _OF_RUNS = (
-    *(
-        "edit @ test:0 --set side=1 --out o.csv",
-        "predict @ swiss-roll:n=40",
-        "embed @ swiss-roll:n=40 --out o.npz",
-        "report @ --quick",
-    ),
-    *(
-        "export @ --to hub --out o",
-        "train --resume --out @ --no-report",
-        "train --config @/config.yaml --steps 1 --no-report --out o",
-    ),
-    *("train swiss-roll:n=40 --model csvae --init-from @ --steps 1 --no-report --out o", "generate @ -n 3 --out o.csv"),
-    *("traverse @ test:0 --label side --out o.npz", "report @ #/runs/rows --quick --out o.html"),
+    "edit @ test:0 --set side=1 --out o.csv",
+    "predict @ swiss-roll:n=40",
+    "embed @ swiss-roll:n=40 --out o.npz",
+    "report @ --quick",
+    "export @ --to hub --out o",
+    "train --resume --out @ --no-report",
+    "train --config @/config.yaml --steps 1 --no-report --out o",
+    "train swiss-roll:n=40 --model csvae --init-from @ --steps 1 --no-report --out o",
+    "generate @ -n 3 --out o.csv",
+    "traverse @ test:0 --label side --out o.npz",
+    "report @ #/runs/rows --quick --out o.html",
 )
 READERS = {
     "h5ad": Reader("cells.h5ad", "h5ad:@/cells.h5ad"),
@@ -505,24 +422,9 @@ READERS = {
     "annotated": Reader("cells.h5ad", "h5ad:@/cells.h5ad", ("embed #/runs/cells h5ad:@ --out @",)),
 }
 TOKENS = (
-    b"null",
-    b"[]",
-    b"{}",
-    b"-1",
-    b"0",
-    b"1e400",
-    b"9" * 30,
-    b'"x"',
-    b"true",
-    b"NaN",
-    b"[[[[",
-    b"..",
-    b"\xff\xfe",
-    b"\0",
-    b"",
+    b"null", b"[]", b"{}", b"-1", b"0", b"1e400", b"9" * 30, b'"x"', b"true", b"NaN", b"[[[[", b"..", b"\xff\xfe", b"\0", b"",
     b"*a",
-    b"&a",
-)
+)  # fmt: skip
 
 
 def damaged(content: bytes, r: random.Random) -> bytes:
@@ -656,9 +558,8 @@ def main() -> int:
             shutil.rmtree(home)
         unchanged = state(world.home) == before
     who = "nobody" if plain else "root" if os.getuid() == 0 else "a plain user"
-    print(
-        f"{counts['call']:,} calls and {counts['file']:,} damaged files as {who} in {time.monotonic() - began:,.0f} s, seed {given.seed}"
-    )
+    took = time.monotonic() - began
+    print(f"{counts['call']:,} calls and {counts['file']:,} damaged files as {who} in {took:,.0f} s, seed {given.seed}")
     print(", ".join(f"{what}: {n:,}" for what, n in sorted(counts.items()) if what not in ("call", "file")))
     print(f"a refused call held at most {largest[0] / 2**20:,.0f} MB beyond what was imported ({largest[1]})")
     print("files beside the calls' own are unchanged" if unchanged else "FILES BESIDE THE CALLS' OWN ARE CHANGED")

@@ -1,4 +1,4 @@
-"""Nothing is followed out of what is opened: links, references and names that lead elsewhere are refused, and nothing there changes."""
+"""Nothing is followed out of what is opened: what leads elsewhere is refused, and nothing there changes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,14 @@ from labelspace.storage import files, hub
 from labelspace.training.run import Run
 
 
-@pytest.mark.parametrize(
-    ("name", "out"),
-    [
-        ("a.png", False),
-        ("./b/../a.png", False),
-        ("a..b/c", False),
-        ("..", True),
-        ("a/../../b", True),
-        ("/a", True),
-        ("~/a", True),
-    ]
-    + [("..\\a", True), ("b\\..\\a.png", False)],
-)
-def test_names_that_lead_out(name: str, out: bool) -> None:
-    assert files.leads_out(name) is out
+@pytest.mark.parametrize("name", ["a.png", "./b/../a.png", "a..b/c", "b\\..\\a.png"])
+def test_names_that_stay(name: str) -> None:
+    assert not files.leads_out(name)
+
+
+@pytest.mark.parametrize("name", ["..", "a/../../b", "/a", "~/a", "..\\a"])
+def test_names_that_lead_out(name: str) -> None:
+    assert files.leads_out(name)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +173,7 @@ def test_zarr_that_is_unpacked_by_code_is_refused(cells: Path, tmp_path: Path) -
     with pytest.raises(UserError, match="packed by 'pickle'"):
         checked.zarr(home)
     (home / ".zarray").write_text(json.dumps({**about, "filters": None, "shape": [10**13]}))
-    with pytest.raises(UserError, match="takes .* in memory"):
+    with pytest.raises(UserError, match=r"takes .* in memory"):
         checked.zarr(home)
     (home / ".zarray").unlink()
     (home / "0").symlink_to(cells)
