@@ -72,6 +72,8 @@ def lacks_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     said = str(error).lower()
+    if isinstance(error, ImportError):  # a library that could not be loaded
+        return "failed to map segment" in said or os.strerror(errno.ENOMEM).lower() in said
     return isinstance(error, RuntimeError) and any(
         text in said for text in ("out of memory", "not enough memory", "allocate memory")
     )
@@ -125,7 +127,9 @@ def for_command() -> Iterator[None]:
     """Inside, messages speak to a user of the command line: :func:`option` names flags."""
     token, said = _COMMAND.set(True), _SAID.set(set())
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of fields of a picture that nobody reads
+            yield
     finally:
         _COMMAND.reset(token)
         _SAID.reset(said)

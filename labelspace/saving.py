@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -181,7 +180,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
     """
     home = paths.own(directory)
     files.contained(home, hub.root(home))
-    if not os.path.lexists(home / "model.safetensors"):
+    if bounds.absent(home / "model.safetensors"):
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs = _tensors(home, files.read_json(home / "config.json"))
     same_labels = _schema(home) == model.schema
@@ -283,7 +282,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     if not home.is_dir():
         raise UserError(f"no such directory: {home}")
     files.contained(home, hub.root(home))
-    if not os.path.lexists(home / "config.json"):
+    if bounds.absent(home / "config.json"):
         raise UserError(f"{home} holds no model (no config.json)")
     config = files.read_json(home / "config.json")
     schema = _schema(home)

@@ -208,9 +208,9 @@ def parquet(path: Path) -> Any:
                 if pa.types.is_dictionary(table.column(i).type):
                     table = table.set_column(i, name, table.column(i).cast(table.column(i).type.value_type))
             return table
-    except UserError:
+    except (UserError, MemoryError):
         raise
-    except (OSError, ValueError, TypeError, NotImplementedError, pa.ArrowException, KeyError) as error:
+    except Exception as error:  # what is raised for a damaged file depends on where it is damaged
         raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:300]}") from None
 
 
@@ -260,7 +260,7 @@ def hub(path: Path) -> None:
     for file in sorted(path.rglob("*")):
         if file.name in ("state.json", "dataset_info.json", "dataset_dict.json"):
             _check_named(file, files.read_json(file))
-        elif file.name == "README.md" and (head := re.match(r"---\n(.*?)\n---", bounds.text(file), re.DOTALL)):
+        elif file.name == "README.md" and (head := re.match(r"---\r?\n(.*?)\n---", bounds.text(file), re.DOTALL)):
             _check_named(file, _configs(file, head[1]))
         elif file.suffix in (".yaml", ".yml"):
             _check_named(file, files.read_yaml(file))

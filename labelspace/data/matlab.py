@@ -20,7 +20,7 @@ from labelspace.data import paths
 from labelspace.errors import UserError
 from labelspace.storage import bounds
 
-_OWN = 2**30  # bytes of address space that SciPy takes for itself
+_OWN = 4 * 2**30  # bytes of address space that SciPy takes for itself
 
 
 def read(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

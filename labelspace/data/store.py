@@ -168,6 +168,7 @@ def discard(built: Built) -> None:
 
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
+        files.contained(home)
         meta = json.loads((home / "store.json").read_text(encoding="utf-8"))
         x = np.load(home / "x.npy", mmap_mode="r", allow_pickle=False)
         failures = {int(k): str(v) for k, v in meta["failures"].items()}

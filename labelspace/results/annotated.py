@@ -39,7 +39,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
         import h5py
         from anndata.io import read_elem, write_elem
         from anndata.utils import make_index_unique
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("AnnData files need anndata; install it with: pip install 'labelspace[bio]'") from None
     if not source.is_file():
         raise UserError(f"no such file: {source}")

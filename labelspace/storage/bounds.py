@@ -131,6 +131,15 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that nobody writes to
 
 
+def absent(path: Path) -> bool:
+    """Whether there is nothing of this name. Raises OSError where that cannot be told: the directory may not be looked into."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
+
+
 def sized(path: Path, kind: Kind = PLAIN) -> None:
     """Raises UserError as :func:`opened`, and where a file of some kind becomes larger than may be read."""
     with opened(path) as file:

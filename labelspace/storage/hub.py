@@ -75,6 +75,6 @@ def push(folder: Path, name: str, private: bool = False) -> str:
 def _library():
     try:
         import huggingface_hub
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("hf: needs huggingface_hub; install it with: pip install 'labelspace[hub]'") from None
     return huggingface_hub

@@ -143,7 +143,7 @@ class Run:
 
     def _lines(self) -> tuple[list[dict[str, Any]], int]:
         """Lines up to the first that cannot be read, and the number of that one: 0 if it is but the end of the file."""
-        if not os.path.lexists(self.metrics_file):
+        if bounds.absent(self.metrics_file):
             return [], 0
         lines = bounds.read(self.metrics_file, bounds.JSON).split(b"\n")
         rows = []

@@ -101,7 +101,7 @@ def _damage(file: Path) -> Iterator[None]:
     """Makes one line of whatever a file that is something else makes of its reader, now or when it is looked into."""
     try:
         yield
-    except (UserError, MemoryError):
+    except (UserError, MemoryError, PermissionError):
         raise
     except Exception as error:
         why = " ".join(str(error).split())[:200]
@@ -191,7 +191,7 @@ def _read(file: Path) -> Any:
     """The file as AnnData, its matrix on disk."""
     try:
         import anndata
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("h5ad files need anndata: pip install 'labelspace[bio]'") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about files of older versions, which are read all the same

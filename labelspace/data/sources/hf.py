@@ -115,7 +115,7 @@ def open(
 def _load(path: str, config: str) -> Any:
     try:
         import datasets
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("data sets of the hub need the datasets library: pip install 'labelspace[hub]'") from None
     home = paths.own(path)
     if home.is_file():  # or it would be looked for on the hub
