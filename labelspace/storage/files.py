@@ -52,9 +52,8 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
     try:
-        path = (
-            Path(os.path.realpath(path)) if path.is_symlink() else path
-        )  # the file that a link leads to is replaced, not the link
+        if path.is_symlink():  # the file that it leads to is replaced, not the link
+            path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path) as hidden:
             temporary = hidden / path.name

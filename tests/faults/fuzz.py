@@ -510,13 +510,12 @@ def main() -> int:
     asked.add_argument("--calls", type=int, default=5000)
     asked.add_argument("--files", type=int, default=2000)
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--minutes", type=float, default=1e9, help="stop after so many, wherever that is")
+    asked.add_argument("--minutes", type=float, default=1e9, help="stop after so many of them")
     asked.add_argument("--only", default="", help="a kind of file")
     asked.add_argument("--keep", type=Path, default=Path(".fuzz"), help="directory of what went wrong")
     asked.add_argument("--root", action="store_true", help="stay root, if this is root")
     asked.add_argument("--again", default="", metavar="NAME", help="make this call again, and show what it says")
     given = asked.parse_args()
-    began = time.monotonic()
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "agg"}
     warm()
     plain = os.getuid() == 0 and not given.root and readable()
@@ -530,6 +529,7 @@ def main() -> int:
         (top / "world").mkdir()
         world = make(top / "world")
         before, counts, faults, largest = state(world.home), Counter(), {}, (0, "")
+        began = time.monotonic()
         names = [given.again] if given.again else numbered(given.seed, given.calls, given.files, given.only)
         for name in names:
             if time.monotonic() - began > 60 * given.minutes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ PROGRAM = Path(__file__).with_name("fuzz.py")
 def test_odd_calls_and_damaged_files(tmp_path: Path) -> None:
     pytest.importorskip("anndata")
     pytest.importorskip("datasets")
-    limits = ["--calls", "60", "--files", "90", "--minutes", "0.7", "--keep", str(tmp_path / "kept")]
+    limits = ["--calls", "60", "--files", "90", "--minutes", "0.5", "--keep", str(tmp_path / "kept")]
     done = subprocess.run([sys.executable, str(PROGRAM), *limits], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 faults" in done.stdout
+    calls, files = re.match(r"([\d,]+) calls and ([\d,]+) damaged files", done.stdout.splitlines()[-5]).groups()  # type: ignore[union-attr]
+    assert int(calls) > 5
+    assert int(files) > 5

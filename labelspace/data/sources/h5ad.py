@@ -22,7 +22,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.reading import Asked, BadCell, Columns, Reading, read_labels
 from labelspace.data.splits import drawn_splits
 from labelspace.data.tabular import parse_asked
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, lacks_memory, unknown
 from labelspace.labels import Schema
 from labelspace.storage import bounds
 from labelspace.variables import Described, Variable
@@ -104,6 +104,8 @@ def _damage(file: Path) -> Iterator[None]:
     except (UserError, MemoryError, PermissionError):
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{file} cannot be read as cells by genes: {type(error).__name__} {why}") from None
 
