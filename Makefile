@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow faults chromium lint format glossary evidence clean
+.PHONY: demo test test-slow faults fuzz chromium lint format glossary evidence clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
@@ -18,6 +18,10 @@ test-slow: $(READY)
 # Kills at random moments, full and damaged disks, malicious files. Some need root, to mount a disk, and are skipped without it.
 faults: $(READY)
 	$(BIN)/python -m pytest -m "not slow" tests/faults
+
+# Thousands of odd calls and damaged files, from a seed; FUZZ="--calls 100 --seed 1" makes others. What goes wrong is kept in .fuzz.
+fuzz: $(READY)
+	$(BIN)/python tests/faults/fuzz.py --calls 5000 --files 2000 $(FUZZ)
 
 # The explorer is tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
 # and say so.

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import importlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from os.path import expanduser
@@ -19,6 +20,20 @@ class _Parser(argparse.ArgumentParser):
     """Errors are one line and exit code 2."""
 
     late: tuple[str, ...] = ()  # positionals that may be left out: argparse does not look for them behind options
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # also of -2:2 and -1,0, which are no options
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Values are what was written: an empty one is a mistake (a variable that is not set), and -- behind = is a text."""
+        if action.nargs != argparse.PARSER and any(not text.strip() for text in arg_strings):
+            raise argparse.ArgumentError(action, "expected a value, got an empty one")
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
         found, rest = super().parse_known_args(args, namespace)
@@ -49,7 +64,7 @@ def _nearest(message: str) -> str:
 
 
 def _seed(text: str) -> int:
-    return _below(text, 2**63, low=0)
+    return _below(text, 2**32, low=0)
 
 
 def _count(text: str) -> int:
@@ -91,6 +106,13 @@ def parser() -> argparse.ArgumentParser:
         )
         return command
 
+    def overwrites(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="also write over a file that the commands did not write, and into a directory that holds other files",
+        )
+
     def edits(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--keep-detail",
@@ -104,12 +126,12 @@ def parser() -> argparse.ArgumentParser:
             default=True,
             help="lay the edit of a picture file over it, at its own size (default); else at the size that the model sees",
         )
+        overwrites(command)
 
     def many(command: _Parser) -> None:
         command.late = ("sample", "donor") if command.prog.endswith("transfer") else ("sample",)
         command.add_argument("--data", metavar="ADDRESS", help="instead of one sample: all of a data set")
         command.add_argument("--split", choices=["train", "val", "test"], help="of --data, or of the run's own data")
-        command.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
 
     def data(command: argparse.ArgumentParser) -> None:
         command.add_argument("--data", metavar="ADDRESS", help="the run's data, where they are elsewhere or were in memory")
@@ -199,6 +221,7 @@ def parser() -> argparse.ArgumentParser:
     )
     data(c)
     c.add_argument("--out", type=expanduser, help="file to write (image)")
+    overwrites(c)
 
     c = add("generate", "new samples under labels", "edit:generate")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
@@ -219,7 +242,7 @@ def parser() -> argparse.ArgumentParser:
         type=expanduser,
         help="a sheet of pictures; or a directory of them, .npz, .csv or .parquet (vectors) with the labels",
     )
-    c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
+    overwrites(c)
 
     c = add("embed", "write the codes of a data set, block by block", "arrays:embed")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
@@ -230,11 +253,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--ignore-labels", action="store_true", help="encode as if the data had no labels: codes of x alone")
     c.add_argument("--draw", action="store_true", help="draws of codes, as the decoder gets them, instead of their means")
     c.add_argument("--seed", type=_seed, default=0, help="of the draws")
+    overwrites(c)
 
     c = add("predict", "predict the labels of a data set", "arrays:predict")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
     c.add_argument("data", metavar="DATA", help="data address")
     c.add_argument("--out", type=expanduser, help=".csv or .parquet file to write (default: CSV on standard output)")
+    overwrites(c)
 
     c = add("data", "list, inspect or build data sets", "data:data")
     c.add_argument("action", choices=["list", "inspect", "build"])
@@ -264,6 +289,7 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("run_directories", type=expanduser, metavar="RUN", nargs="+", help="a run; several are put side by side")
     c.add_argument("--out", type=expanduser, help="file to write (default: report.html in the run; of several runs, here)")
+    overwrites(c)
     c.add_argument("--quick", action="store_true", help="do not measure what edits do to every label")
     data(c)
 
@@ -334,7 +360,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--license", default="", help="of the weights, for the model card (hub)")
     c.add_argument("--push", default="", metavar="OWNER/NAME", help="also upload the folder to the Hugging Face hub (hub)")
     c.add_argument("--private", action="store_true", help="make what is uploaded private (hub)")
-    c.add_argument("--overwrite", action="store_true", help="write into a directory that holds other files")
+    overwrites(c)
 
     add("models", "what each model is for, and when not to use it", "models:models")
 
@@ -377,6 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> None:
     from labelspace import plugins
+    from labelspace.commands import outputs
 
     for name in ("set", "label", "labels", "group"):  # what names something in the data; names of files stay as they came
         if found := getattr(given, name, None):
@@ -388,7 +415,9 @@ def _run(given: argparse.Namespace) -> None:
         _early(given)
         for where in given.plugin:
             plugins.load(where)
+        outputs.check(given)
         getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
+        outputs.remember(given)
 
 
 def _early(given: argparse.Namespace) -> None:

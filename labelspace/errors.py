@@ -34,6 +34,10 @@ class OutsideData(UserWarning):
     """Something was given or asked for that training data had nothing of: what a model makes of it is extrapolated."""
 
 
+class Unverified(UserWarning):
+    """A file has nothing by which damage to it could be noticed."""
+
+
 class DivergedError(RuntimeError):
     """Training met a NaN or an infinity; the message names the first bad term, the step and the last good checkpoint.
 
@@ -68,6 +72,8 @@ def lacks_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     said = str(error).lower()
+    if isinstance(error, ImportError):  # a library that could not be loaded
+        return "failed to map segment" in said or os.strerror(errno.ENOMEM).lower() in said
     return isinstance(error, RuntimeError) and any(
         text in said for text in ("out of memory", "not enough memory", "allocate memory")
     )
@@ -95,10 +101,16 @@ def told(error: BaseException) -> str | None:
 
 def refused(error: OSError) -> str:
     """What the operating system refused and why, with the path where there is one."""
-    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        why += " (ulimit -n says how many may be)"
+    why = reason(error)
     return f"{os.fsdecode(error.filename)}: {why}" if isinstance(error.filename, str | bytes | os.PathLike) else why
+
+
+def reason(error: Exception) -> str:
+    """Why something was refused, without the path."""
+    why = " ".join(str(getattr(error, "strerror", "") or error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        why += " (ulimit -n says how many may be)"
+    return why
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
@@ -115,18 +127,20 @@ def for_command() -> Iterator[None]:
     """Inside, messages speak to a user of the command line: :func:`option` names flags."""
     token, said = _COMMAND.set(True), _SAID.set(set())
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of fields of a picture that nobody reads
+            yield
     finally:
         _COMMAND.reset(token)
         _SAID.reset(said)
 
 
-def note(text: str) -> None:
-    """Something that a user should know, in one line: a warning (:class:`OutsideData`), on the command line a line on standard
-    error, once for all parts of the samples."""
+def note(text: str, kind: type[UserWarning] = OutsideData) -> None:
+    """Something that a user should know, in one line: a warning, on the command line a line on standard error, once for all
+    parts of the samples."""
     said = _SAID.get()
     if said is None:
-        warnings.warn(text, OutsideData, stacklevel=2)
+        warnings.warn(text, kind, stacklevel=2)
     elif text not in said:
         said.add(text)
         aside(f"note: {text}")

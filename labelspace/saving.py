@@ -18,12 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from labelspace import variables
 from labelspace.data import paths
 from labelspace.data.images import Framing
-from labelspace.errors import UserError
+from labelspace.errors import Unverified, UserError, note
 from labelspace.labels import Schema
 from labelspace.models import MODELS, legacy, model_class, name_of, origin_of
 from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
-from labelspace.storage import files, hub, tensorfiles
+from labelspace.storage import bounds, files, hub, tensorfiles
 
 FORMAT = 8
 
@@ -63,12 +63,8 @@ def fingerprint(directory: str | Path) -> str:
     Raises:
         UserError: the directory holds no weights.
     """
-    path = paths.own(directory) / "model.safetensors"
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    with bounds.opened(paths.own(directory) / "model.safetensors") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Bounded(TorchDispatchMode):
@@ -134,7 +130,7 @@ def construct(config: dict[str, Any], schema: Schema, path: Path, models: Collec
 
 def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
     """The tensors of a saved model, by their names of today."""
-    tensors, _ = tensorfiles.read(home / "model.safetensors")
+    tensors, _ = tensorfiles.read(home / "model.safetensors", lambda text: note(text, Unverified))
     try:
         if config["format"] >= FORMAT:
             return tensors
@@ -183,7 +179,8 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
         UserError: the directory holds no model, or nothing of it fits.
     """
     home = paths.own(directory)
-    if not (home / "model.safetensors").exists():
+    files.contained(home, hub.root(home))
+    if bounds.absent(home / "model.safetensors"):
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs = _tensors(home, files.read_json(home / "config.json"))
     same_labels = _schema(home) == model.schema
@@ -225,6 +222,7 @@ def description(directory: str | Path) -> variables.Description | None:
     """What data are read by so that they fit a saved model: its labels, with the variables of vectors or the shape and framing
     of pictures; None where it is of vectors without names."""
     home = paths.own(directory)
+    files.contained(home, hub.root(home))
     if not (home / "schema.json").exists():
         return None
     if (home / "variables.json").exists():
@@ -238,7 +236,7 @@ def description(directory: str | Path) -> variables.Description | None:
 
 def _schema(home: Path) -> Schema:
     try:
-        return Schema.from_json(_text(home / "schema.json"))
+        return Schema.from_json(bounds.text(home / "schema.json", bounds.JSON))
     except UserError as error:
         raise _named(error, home / "schema.json") from None
 
@@ -253,7 +251,7 @@ def _variables(home: Path, shape: tuple[int, ...] | None = None) -> tuple[variab
     if not path.exists():
         return ()
     try:
-        found = variables.from_json(_text(path))
+        found = variables.from_json(bounds.text(path, bounds.JSON))
     except UserError as error:
         raise _named(error, path) from None
     if shape is not None and (len(found),) != shape:
@@ -266,15 +264,6 @@ def _framing(config: dict[str, Any], path: Path) -> Framing:
         return Framing.read(config.get("framing", config.get("crop", "centre")))
     except UserError as error:
         raise _named(error, path) from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
 
 
 def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
@@ -292,13 +281,17 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     home = hub.fetch(str(directory)) if str(directory).startswith(hub.SCHEME) else paths.own(directory)
     if not home.is_dir():
         raise UserError(f"no such directory: {home}")
-    if not (home / "config.json").exists():
+    files.contained(home, hub.root(home))
+    if bounds.absent(home / "config.json"):
         raise UserError(f"{home} holds no model (no config.json)")
     config = files.read_json(home / "config.json")
     schema = _schema(home)
     tensors = _tensors(home, config)
     model = _construct_for(tensors, config, schema, home / "config.json", models)
     tensorfiles.load_strictly(model, legacy.completed(model, tensors), home / "model.safetensors")
+    for name, weight in model.named_parameters():  # buffers may hold NaN: what was not measured
+        if not bool(torch.isfinite(weight).all()):
+            raise UserError(f"{home / 'model.safetensors'} is of no use: tensor {name!r} holds NaN or infinity; train it again")
     model.variables = _variables(home, model.shape)
     model.framing = _framing(config, home / "config.json")
     return model.eval()

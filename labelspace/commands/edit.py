@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from labelspace import interventions, saving, terminal
-from labelspace.commands import whole
+from labelspace.commands import outputs, whole
 from labelspace.data import paths
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
@@ -222,7 +222,10 @@ def _from_file(model: Model, text: str) -> Tensor | Path:
 def _finish(given: argparse.Namespace, done: Intervention, name: str, model: Model) -> None:
     record = done.record.to_dict()
     is_image = done.x.ndim >= 3
-    out = given.out or f"{name}{'.png' if is_image else '.csv'}"
+    if not given.out:
+        given.out = f"{name}{'.png' if is_image else '.csv'}"
+        outputs.check(given)
+    out = given.out
     own = done.given is not None and done.given.pictures and done.x.ndim == 3 and name != "inpaint"
     if own and getattr(given, "full_size", False) and Path(out).suffix.lower() != ".npz":
         written = pictures.write_picture(out, done.image(), record)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from labelspace import terminal
+from labelspace.commands import outputs
 from labelspace.data.dataset import Dataset
 from labelspace.models.base import Model
 from labelspace.reporting import page, runs
@@ -16,6 +17,9 @@ from labelspace.storage import files
 def report(given: argparse.Namespace) -> None:
     """Writes the page and says where."""
     first, *others = given.run_directories
+    if others and not given.out:
+        given.out = "report.html"
+        outputs.check(given)
     with terminal.bar("reading") as progress:
         done = write(first, *others, data=given.data, out=given.out, quick=given.quick, progress=progress, tell=terminal.say)
     if given.json:

@@ -132,8 +132,6 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
     else:
         donors = open_like(model, given.run_directory, given.donors)
         pool = np.arange(len(donors))
-    if given.seed < 0:
-        raise UserError(f"the seed must be 0 or larger, got {given.seed}")
     of_data.check_fit(model, donors)
     if len(pool) == 0:
         raise UserError(f"--donors {given.donors} has no sample")

@@ -21,6 +21,7 @@ import numpy as np
 from labelspace.data.arrow import arrow_csv, pa, pc
 from labelspace.data.cells import Column, some
 from labelspace.errors import UserError
+from labelspace.storage import bounds
 
 SEPARATORS = (",", ";", "\t", "|")
 _PROBED = 50  # lines that the separator is found from
@@ -109,10 +110,7 @@ def check_names(file: Path | str, header: list[str]) -> None:
 
 def _decoded(file: Path) -> tuple[bytes, list[str]]:
     """The text as UTF-8 without a byte order mark, and notes about its encoding."""
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    raw = bounds.read(file, bounds.TABLE)
     for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
         if raw.startswith(mark):
             return _as(file, raw, name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import math
 import os
+import stat
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from labelspace.errors import UserError, unknown
+from labelspace.storage import bounds
 
 # The formats that are read, by Pillow's names. All have a signature, so that content tells them; none is handed over to another
 # program (EPS is, to Ghostscript) or drawn by the system (WMF). TGA has no signature: many bytes could be taken for one. An ICO
@@ -37,6 +40,9 @@ _FOREIGN = {
     *(".fit", ".dcm", ".exr", ".hdr", ".dds", ".icns", ".pcx", ".nii", ".czi", ".nd2", ".lif", ".raw"),
 }
 _KEPT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}  # hidden where they are made
+_PIXEL = 16  # bytes of memory that a pixel takes at most: on its way it is RGBA on a background, twice
+_USUAL = 180_000_000 * _PIXEL  # what a picture may take, unless the user says more
+_OPENING = threading.Lock()
 # What Pillow raises for a file that is not a picture or is damaged.
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -124,14 +130,27 @@ def _known_formats() -> tuple[str, ...]:
 def opened(file: str | Path | BinaryIO) -> Image.Image:
     """A picture by the content of its file, whatever it is called; its header is read, its pixels are not.
 
-    Raises one of ``UNREADABLE``: FileNotFoundError where there is none, UnidentifiedImageError for content of another kind.
+    Raises one of ``UNREADABLE``: FileNotFoundError where there is none, UnidentifiedImageError for content of another kind,
+    UserError where its pixels would take more memory than may be.
     """
+    if isinstance(file, str | Path) and not stat.S_ISREG(os.stat(file).st_mode):
+        raise OSError("it is no file but a directory, a pipe or a device")
+    with _OPENING:
+        own, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # what is too large is said below, with what to do
+        try:
+            image = Image.open(file, formats=_known_formats())
+        except UnidentifiedImageError:
+            raise UnidentifiedImageError(
+                f"by its content it is no picture of a format that is read ({', '.join(FORMATS)})"
+            ) from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = own
     try:
-        return Image.open(file, formats=_known_formats())
-    except UnidentifiedImageError:
-        raise UnidentifiedImageError(
-            f"by its content it is no picture of a format that is read ({', '.join(FORMATS)})"
-        ) from None
+        bounds.check(f"a picture of {image.width:,} x {image.height:,} pixels", _PIXEL * image.width * image.height, _USUAL)
+    except UserError:
+        image.close()
+        raise
+    return image
 
 
 @dataclass(frozen=True)

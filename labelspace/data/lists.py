@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, reason
 
 _SEPARATORS = ",;\t"
 
@@ -46,7 +46,7 @@ def read(file: Path, separator: str = "") -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError:
         raise UserError(f"{file} cannot be read: it is not UTF-8 text; save it as CSV UTF-8") from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{file} cannot be read: {reason(error)}") from None
 
 
 def separator_of(file: Path) -> str:
@@ -57,7 +57,7 @@ def separator_of(file: Path) -> str:
     except FileNotFoundError:
         raise UserError(f"no such file: {file}") from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{file} cannot be read: {reason(error)}") from None
     return _says_separator(first) or max(_SEPARATORS, key=first.count)
 
 

@@ -11,12 +11,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from labelspace.data import paths
 from labelspace.errors import UserError
+from labelspace.storage import bounds
+
+_OWN = 4 * 2**30  # bytes of address space that SciPy takes for itself
 
 
 def read(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -33,6 +37,7 @@ def read(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         if done.returncode:
             why = done.stderr.strip().splitlines()[-1] if done.returncode > 0 and done.stderr.strip() else "it is damaged"
             raise UserError(f"{file} cannot be read as a MATLAB file: {why}")
+        bounds.sized(out)
         with np.load(out, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     for name in names:
@@ -59,6 +64,15 @@ def _write(file: str, out: str, names: Sequence[str]) -> str:
     return ""
 
 
+def _bound() -> None:
+    """Lets this process have no more memory than may be read: how large an array is, MATLAB files say where it is unpacked."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_OWN + 2 * bounds.most(),) * 2)
+
+
 if __name__ == "__main__":
+    _bound()
     if said := _write(sys.argv[1], sys.argv[2], sys.argv[3:]):
         sys.exit(said)

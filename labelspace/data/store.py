@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from labelspace.errors import UserError, option
+from labelspace.errors import UserError, option, reason
 from labelspace.storage import cache, files, locks
 
 FORMAT = 1
@@ -134,7 +134,7 @@ def build(
                     job = {"drawer": drawer, "arguments": arguments}
                     drawn = _build(home, rows, shape, job, lock, workers or asked or os.cpu_count() or 1, progress)
         except OSError as error:
-            raise UserError(f"the store {home} could not be written: {error.strerror or error}") from None
+            raise UserError(f"the store {home} could not be written: {reason(error)}") from None
     if not (home / "store.json").exists():
         raise UserError(f"the store {home} is damaged (no store.json); delete it and it will be built again")
     built = _open(home, (len(rows), *shape), time.monotonic() - began if drawn else 0.0, drawn)
@@ -168,6 +168,7 @@ def discard(built: Built) -> None:
 
 def _open(home: Path, shape: tuple[int, ...], seconds: float, drawn: int) -> Built:
     try:
+        files.contained(home)
         meta = json.loads((home / "store.json").read_text(encoding="utf-8"))
         x = np.load(home / "x.npy", mmap_mode="r", allow_pickle=False)
         failures = {int(k): str(v) for k, v in meta["failures"].items()}

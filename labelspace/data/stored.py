@@ -14,6 +14,7 @@ import numpy as np
 from labelspace.data import images, store
 from labelspace.data.images import Background, Crop, Framing, Survey
 from labelspace.errors import UserError, refused
+from labelspace.storage import files
 
 _MOST_CORRUPT = 0.01
 
@@ -94,6 +95,8 @@ def load(
 
 def _stamp(home: Path, name: str, where: Callable[[], str]) -> str:
     """Size and time of a file, which change when its content does."""
+    if files.leads_out(name):
+        raise UserError(f"{where()}: {name!r} is not in {home}; no other file is read") from None
     try:
         found = os.stat(os.path.join(home, name))
         if name and stat.S_ISREG(found.st_mode):

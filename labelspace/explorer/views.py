@@ -23,7 +23,7 @@ from labelspace.reporting.pictures import tile
 
 _ANY = "any"
 _STEPS = (5, 7, 9)
-_MOST_SEED = 2**63 - 1
+_MOST_SEED = 2**32 - 1
 
 
 def transfer(hub: Hub, samples: Samples) -> None:

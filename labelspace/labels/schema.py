@@ -323,5 +323,7 @@ def parse_assignments(schema: Schema, texts: Iterable[str]) -> dict[str, float]:
         number = schema[name.strip()].parse(value)
         if math.isnan(number):
             raise UserError(f"{text!r} sets label {name!r} to nothing; expected a value")
+        if out.get(name.strip(), number) != number:
+            raise UserError(f"label {name.strip()!r} is set twice, to different values; expected one")
         out[name.strip()] = number
     return out

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from labelspace.data import checked
 from labelspace.errors import UserError
 from labelspace.models.of_data import KEY
 from labelspace.storage import files
@@ -38,7 +39,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
         import h5py
         from anndata.io import read_elem, write_elem
         from anndata.utils import make_index_unique
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("AnnData files need anndata; install it with: pip install 'labelspace[bio]'") from None
     if not source.is_file():
         raise UserError(f"no such file: {source}")
@@ -48,6 +49,7 @@ def write(source: Path, out: Path, ids: np.ndarray, codes: Mapping[str, np.ndarr
         raise UserError(f"{out}: two latent blocks have the same name where / is written as _; rename the labels")
     with files.replacing(out) as temporary:
         shutil.copyfile(source, temporary)
+        checked.hdf5(temporary, ("X", "raw/X", "layers"), source)  # what it links to would be written
         _renew(source, temporary)
         try:
             file = h5py.File(temporary, "r+")

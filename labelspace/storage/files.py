@@ -10,14 +10,17 @@ import math
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from labelspace.errors import UserError, option
-from labelspace.storage import locks
+import yaml
+
+from labelspace.errors import UserError, option, reason
+from labelspace.storage import bounds, locks
 
 SURROGATES = "backslashreplace"  # how UTF-8 shows the bytes of a file's name that are no text
 
@@ -49,6 +52,8 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
         UserError: the disk is full or the directory cannot be written; what was there before is kept.
     """
     try:
+        if path.is_symlink():  # the file that it leads to is replaced, not the link
+            path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path) as hidden:
             temporary = hidden / path.name
@@ -62,7 +67,7 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
             os.replace(temporary, path)
     except OSError as error:
         there = "; the file that was there is kept" if path.exists() else ""
-        raise UserError(f"{path} could not be written: {error.strerror or error}{there}") from None
+        raise UserError(f"{path} could not be written: {reason(error)}{there}") from None
 
 
 @contextmanager
@@ -100,7 +105,7 @@ def filling(path: Path, ours: Callable[[Path], Iterable[str]], overwrite: bool =
                 for name in old - {file.name for file in new}:
                     (path / name).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror or error}") from None
+        raise UserError(f"{path} could not be written: {reason(error)}") from None
 
 
 def _swapped(new: Path, path: Path) -> bool:
@@ -156,6 +161,33 @@ def sweep(path: Path) -> None:
                 os.close(lock)
 
 
+def leads_out(name: str) -> bool:
+    """Whether the name of a file, as something in a directory has it, is that of one outside of the directory."""
+    plain = name.replace("\\", "/")
+    return plain.startswith(("/", "~")) or os.path.normpath(plain).split("/")[0] == ".."
+
+
+def contained(home: Path, root: Path | None = None, deep: bool = False) -> None:
+    """Raises UserError where a link in a directory leads out of it.
+
+    Whatever comes as a directory (a model, a run, data) may have been packed by anybody; what is read or written by a name in
+    it is to be in it.
+
+    Args:
+        home: the directory.
+        root: a directory that holds it, which links may lead to as well.
+        deep: look into the directories in it, all the way; else into those of a run.
+    """
+    within = os.path.realpath(root or home)
+    for place, directories, names in os.walk(home):
+        for name in [*directories, *names]:
+            path = os.path.join(place, name)
+            if os.path.islink(path) and os.path.commonpath([within, target := os.path.realpath(path)]) != within:
+                raise UserError(f"{path} is a link to {target}, outside of {home}; nothing there is read or written")
+        if not deep and place == str(home):
+            directories[:] = [name for name in directories if name in ("checkpoint", "figures")]
+
+
 def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
@@ -181,13 +213,10 @@ def _finite(content: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file. Raises UserError when it is absent, not JSON, or has a number that is not finite."""
+    """Reads a JSON file. Raises UserError when it is absent, not JSON, too large, or has a number that is not finite."""
+    text = bounds.text(path, bounds.JSON)
     try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        return from_json(text)
     except ValueError as error:
         raise UserError(f"{path} is damaged or not JSON: {error}") from None
 
@@ -204,3 +233,49 @@ def _number(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is not a finite number")
     return number
+
+
+_MOST_NODES = 200_000
+
+
+def read_yaml(path: Path) -> Any:
+    """Reads a YAML file as plain data; what it says once and refers to again is there as often as it is referred to.
+
+    Raises:
+        UserError: it is absent, not YAML, too large, refers to itself, or is much larger than its text with what it refers to.
+    """
+    return parse_yaml(path, bounds.text(path, bounds.YAML))
+
+
+def parse_yaml(path: Path, text: str) -> Any:
+    """Plain data of the YAML text of a file, as :func:`read_yaml`."""
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is None:
+            return None
+        if _nodes(node, {}) > _MOST_NODES:
+            raise UserError(f"{path} has more than {_MOST_NODES:,} entries, with all that its aliases (*) stand for")
+        return yaml.SafeLoader("").construct_document(node)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())[:300]}") from None
+    except RecursionError:
+        raise UserError(f"{path} cannot be read as YAML: it is nested too deeply, or refers to itself") from None
+    except UserError:
+        raise
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # of a date or a number that cannot be
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())[:300]}") from None
+
+
+def _nodes(node: Any, known: dict[int, int]) -> int:
+    """How many entries a part of a YAML text has, with all that it refers to. Raises RecursionError where that is itself."""
+    if id(node) not in known:
+        known[id(node)] = sys.maxsize  # until it is known
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        found = 1
+        for part in parts:
+            for one in part if isinstance(part, tuple) else (part,):
+                found += _nodes(one, known)
+        known[id(node)] = found
+    if known[id(node)] == sys.maxsize:
+        raise RecursionError
+    return known[id(node)]

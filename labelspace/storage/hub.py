@@ -47,6 +47,12 @@ def fetch(address: str) -> Path:
         raise UserError(f"{address} could not be fetched and is not in the cache: {why}") from None
 
 
+def root(home: Path) -> Path:
+    """What the files of a model are in, links followed: of one that was fetched the cache, else its own directory."""
+    cached = home.parent.name == "snapshots" and (home.parents[1] / "blobs").is_dir()
+    return home.parents[1] if cached else home
+
+
 def push(folder: Path, name: str, private: bool = False) -> str:
     """Uploads a folder as a model of the hub, as the user who is logged in there; returns its address in a browser.
 
@@ -69,6 +75,6 @@ def push(folder: Path, name: str, private: bool = False) -> str:
 def _library():
     try:
         import huggingface_hub
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("hf: needs huggingface_hub; install it with: pip install 'labelspace[hub]'") from None
     return huggingface_hub

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from labelspace.errors import UserError
+from labelspace.errors import UserError, reason
 
 _WAIT = 0.1  # seconds between two looks at another process's lock
 
@@ -87,6 +87,6 @@ def exclusive(path: Path, busy: str, tell: Callable[[str], object]) -> Iterator[
             raise UserError(busy) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise UserError(f"{path} cannot be written: {error.strerror}") from None
+                raise UserError(f"{path} cannot be written: {reason(error)}") from None
             tell(f"the file system of {path.parent} has no locks; see to it that no second process trains there")
         yield

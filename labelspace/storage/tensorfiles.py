@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from labelspace.errors import UserError
-from labelspace.storage import files
+from labelspace.errors import UserError, reason
+from labelspace.storage import bounds, files
 
 _DIGEST = "digest"  # name of the text in a file that tells whether the rest of it is as it was written
 
@@ -40,24 +41,29 @@ def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     return found.hexdigest()
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(path: Path, tell: Callable[[str], object] = lambda text: None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Reads a safetensors file: tensors and texts.
+
+    Args:
+        path: the file.
+        tell: told in a line that the file has no digest.
 
     Raises:
         UserError: it is absent, truncated or foreign, or not as it was written. A file without a digest, by another program or
             an older version, is taken as it is.
     """
-    if not path.is_file():
-        raise UserError(f"no such file: {path}")
+    bounds.sized(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is truncated or not a safetensors file: {error}") from None
     digest = metadata.pop(_DIGEST, None)
-    if digest is not None and digest != _digest(tensors, metadata):
+    if digest is None:
+        tell(f"{path} has no digest (an older version or another program wrote it): whether it is damaged cannot be told")
+    elif digest != _digest(tensors, metadata):
         raise UserError(f"{path} is damaged: its content is not what was written")
     return tensors, metadata
 

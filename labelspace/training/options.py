@@ -72,6 +72,8 @@ class Options:
         for name, low in least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"the seed must be 0 to {2**32 - 1:,}, got {self.seed}")
         if self.precision == "16-mixed":
             raise UserError(
                 "precision 16-mixed needs losses scaled for several optimisers, which fit does not do; use bf16-mixed"

@@ -33,9 +33,9 @@ import yaml
 from torch import Tensor
 
 from labelspace.data import paths
-from labelspace.errors import UserError, option
+from labelspace.errors import UserError, option, reason
 from labelspace.models import legacy
-from labelspace.storage import files, locks, tensorfiles
+from labelspace.storage import bounds, files, locks, tensorfiles
 
 FORMAT = 1
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
@@ -46,6 +46,9 @@ class Run:
 
     Args:
         home: the run directory.
+
+    Raises:
+        UserError: a link in the directory leads out of it.
     """
 
     def __init__(self, home: str | Path) -> None:
@@ -54,6 +57,7 @@ class Run:
         self.previous_file = self.home / "checkpoint" / "previous.safetensors"
         self.metrics_file = self.home / "metrics.jsonl"
         self._damaged = False  # whether the last checkpoint is
+        files.contained(self.home)
 
     @classmethod
     def create(cls, home: str | Path) -> Run:
@@ -66,7 +70,7 @@ class Run:
         try:
             run.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{run.home} cannot be made: {error.strerror}") from None
+            raise UserError(f"{run.home} cannot be made: {reason(error)}") from None
         return run
 
     @property
@@ -126,7 +130,7 @@ class Run:
             with self.metrics_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise UserError(f"{self.metrics_file} could not be written: {error.strerror}") from None
+            raise UserError(f"{self.metrics_file} could not be written: {reason(error)}") from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """All whole lines; the last one may be cut off by a crash, or not be whole yet.
@@ -141,12 +145,9 @@ class Run:
 
     def _lines(self) -> tuple[list[dict[str, Any]], int]:
         """Lines up to the first that cannot be read, and the number of that one: 0 if it is but the end of the file."""
-        try:
-            lines = self.metrics_file.read_bytes().split(b"\n")
-        except FileNotFoundError:
+        if bounds.absent(self.metrics_file):
             return [], 0
-        except OSError as error:
-            raise UserError(f"{self.metrics_file} cannot be read: {error.strerror}") from None
+        lines = bounds.read(self.metrics_file, bounds.JSON).split(b"\n")
         rows = []
         for line in lines[:-1]:  # behind the last line break is nothing, or a line that is not whole
             try:
@@ -234,16 +235,7 @@ def _checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Reads a resolved configuration. Raises UserError when it is absent or not one."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UserError(f"{path} cannot be read as YAML: it is nested too deeply") from None
+    config = files.read_yaml(path)
     try:
         data, model, training = config["data"], config["model"], config["training"]
         data = config["data"] = legacy.renamed(data, legacy.DATA)
@@ -259,6 +251,7 @@ def read_config(path: Path) -> dict[str, Any]:
             and isinstance(data.get("group", ""), str)
             and isinstance(model["name"], str)
             and isinstance(training, dict)
+            and isinstance(config.get("init_from") or "", str)
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -268,7 +268,8 @@ def test_wrong_requests(home: Path, fails) -> None:
     fails([*edit, "--data", "digits", "--out", "a.csv"], "the model takes (4,)")
     fails(["edit", pictures, "--set", "on=1", "--split", "test", "--out", "a.csv"], "cannot hold many pictures")
     Path("file").write_text("")
-    fails(["edit", pictures, "--set", "on=1", "--split", "test", "--out", "file"], "is a file")
+    fails(["edit", pictures, "--set", "on=1", "--split", "test", "--out", "file"], "is there already")
+    fails(["edit", pictures, "--set", "on=1", "--split", "test", "--out", "file", "--overwrite"], "is a file")
     many = ["transfer", table, "--split", "test", "--label", "on", "--out", "t.csv"]
     fails(many, "needs --donor")
     fails([*many, "--donor", "test:0", "--donors", "val"], "needs --donor")

@@ -278,8 +278,8 @@ def open(
     >>> ls.open([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]] * 3, {"side": [0, 1, 0, 1] * 3}).schema.names
     ('side',)
     """
-    if seed < 0:
-        raise UserError(f"the seed must be 0 or larger, got {seed}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"the seed must be 0 to {2**32 - 1:,}, got {seed}")
     if isinstance(address, PathLike):
         found = _address_of(address)
         if not found:
@@ -347,4 +347,9 @@ def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:
     options: list[str] = []
     while parts and re.fullmatch(r"[a-z_]+=.*", parts[-1]) and not ("/" in parts[-1] and paths.own(",".join(parts)).exists()):
         options.insert(0, parts.pop())
-    return ",".join(parts), {key: value for key, _, value in (o.partition("=") for o in [*early, *options])}
+    found: dict[str, str] = {}
+    for key, _, value in (option.partition("=") for option in [*early, *options]):
+        if key in found:
+            raise UserError(f"the address gives {key} twice: {key}={found[key]} and {key}={value}")
+        found[key] = value
+    return ",".join(parts), found

@@ -10,6 +10,7 @@ from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.labels import Schema, categorical
+from labelspace.storage import bounds
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
@@ -66,10 +67,7 @@ def open(address: str, seed: int, path: str, progress=None, val: float = 0.1) ->
 def _names(file: Path) -> list[str]:
     if not file.is_file():
         raise _absent(file)
-    try:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
+    names = [line.strip() for line in bounds.text(file).splitlines() if line.strip()]
     if len(names) < 2 or len(set(names)) != len(names):
         raise UserError(f"{file}: expected the names of classes, each on a line of its own; got {len(names)}")
     return names
@@ -79,10 +77,7 @@ def _records(file: Path, classes: list[list[str]]) -> np.ndarray:
     """``(n, labels + pixels)`` bytes; labels have names."""
     if not file.is_file():
         raise _absent(file)
-    try:
-        raw = np.fromfile(file, np.uint8)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    raw = np.frombuffer(bounds.read(file, bounds.Kind(2)), np.uint8)
     length = len(classes) + _PIXELS
     if not len(raw) or len(raw) % length:
         raise UserError(f"{file} has {len(raw)} bytes, which are not records of {length}; is it cut short?")

@@ -22,6 +22,7 @@ from labelspace.data.splits import drawn_splits
 from labelspace.data.tabular import parse_asked
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, categorical
+from labelspace.storage import files
 from labelspace.variables import Described
 
 _SHOWN = 5  # rows of a message
@@ -203,9 +204,12 @@ class _Files:
                 self._by_last[last].append(name)
 
     def exact(self, name: str) -> str:
-        """The file of that name; '' where there is none. A backslash that is not in the file's name was written on Windows."""
+        """The file of that name in the directory; '' where there is none. A backslash that is not in its name was written on
+        Windows."""
         for tried in dict.fromkeys((name, name.replace("\\", "/"))):
-            if tried and (_plain(tried) in self.names or os.path.isfile(os.path.join(self.home, tried))):
+            if not tried or files.leads_out(tried):
+                continue
+            if _plain(tried) in self.names or os.path.isfile(os.path.join(self.home, tried)):
                 return tried
         return ""
 

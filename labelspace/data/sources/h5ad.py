@@ -7,7 +7,6 @@ dense matrix: 4 bytes for each cell and gene.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,20 +16,22 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from labelspace.data import frames, paths
+from labelspace.data import checked, frames, paths
 from labelspace.data.cells import Column, some
 from labelspace.data.dataset import Dataset
 from labelspace.data.reading import Asked, BadCell, Columns, Reading, read_labels
 from labelspace.data.splits import drawn_splits
 from labelspace.data.tabular import parse_asked
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, lacks_memory, unknown
 from labelspace.labels import Schema
+from labelspace.storage import bounds
 from labelspace.variables import Described, Variable
 
 _ENTRIES = 20_000_000  # of a dense piece of the matrix that is read at once
 _LARGEST_LOG = 15.0  # of 1 + a count, scaled to ten thousand or a million a cell
 _SMALLEST = (1, 2, 3, 4, 5)  # counts that the smallest entry of a cell may stand for
 _MANY = 10_000  # genes; networks have thousands of weights for each
+_READ_IN_PIECES = ("X", "raw/X")  # of a file, where they are not sparse by columns
 _TOTAL = 10_000  # what a cell's counts are scaled to sum up to before their logarithm, when genes are compared
 
 
@@ -100,9 +101,11 @@ def _damage(file: Path) -> Iterator[None]:
     """Makes one line of whatever a file that is something else makes of its reader, now or when it is looked into."""
     try:
         yield
-    except (UserError, MemoryError):
+    except (UserError, MemoryError, PermissionError):
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{file} cannot be read as cells by genes: {type(error).__name__} {why}") from None
 
@@ -190,13 +193,14 @@ def _read(file: Path) -> Any:
     """The file as AnnData, its matrix on disk."""
     try:
         import anndata
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("h5ad files need anndata: pip install 'labelspace[bio]'") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about files of older versions, which are read all the same
         if file.is_dir() and file.suffix == ".zarr":
+            checked.zarr(file)
             return anndata.read_zarr(file)
-        paths.file(file)
+        checked.hdf5(paths.file(file), _READ_IN_PIECES)
         return anndata.read_h5ad(file, backed="r")
 
 
@@ -222,6 +226,7 @@ def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, A
     if hasattr(matrix, "group"):
         _check_pointers(file, matrix)
     if getattr(matrix, "format", "") == "csc" and hasattr(matrix, "to_memory"):
+        bounds.check(file, 2 * sum(matrix.group[part].size * matrix.group[part].dtype.itemsize for part in ("data", "indices")))
         matrix = matrix.to_memory()
     if scipy.sparse.issparse(matrix):
         matrix = _checked(file, matrix).tocsr()
@@ -450,13 +455,8 @@ def _positions(file: Path | str, names: np.ndarray, variables: Sequence[Variable
 
 
 def _check_memory(file: Path | str, cells: int, genes: int) -> None:
-    """Raises UserError where the dense matrix is larger than the computer's memory."""
-    needed = 4 * cells * genes
-    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        raise UserError(
-            f"{file}: {cells:,} cells and {genes:,} genes take {needed / 2**30:.0f} GB, more than this computer's memory; keep "
-            "fewer genes with genes=2000"
-        )
+    """Raises UserError where the dense matrix is larger than may be."""
+    bounds.check(f"{file}: {cells:,} cells and {genes:,} genes (fewer with genes=2000): their matrix", 4 * cells * genes)
 
 
 def _dense(file: Path | str, matrix: Any, kept: np.ndarray, progress: Any) -> np.ndarray:

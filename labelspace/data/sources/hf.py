@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import socket
 import urllib.request
 import warnings
@@ -20,7 +21,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from labelspace.data import frames, images, paths
+from labelspace.data import checked, frames, images, paths
 from labelspace.data.arrow import pa
 from labelspace.data.cells import Column
 from labelspace.data.dataset import Dataset
@@ -95,7 +96,7 @@ def open(
     frame = _frame(path, parts, features, pictures, seed, notes)
     x, reading = None, Reading((0, 0, 0), Framing())
     if pictures:
-        entries = _entries(frame, image or pictures[0], parts)
+        entries = _entries(frame, image or pictures[0], parts, path)
         reading = _survey(frame, image or pictures[0], entries).read_as(size, channels, crop, background, like)
         x = _pixels(frame, image or pictures[0], entries, reading, progress)
         frame = replace(frame, notes=(*frame.notes, *reading.notes))
@@ -114,16 +115,25 @@ def open(
 def _load(path: str, config: str) -> Any:
     try:
         import datasets
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("data sets of the hub need the datasets library: pip install 'labelspace[hub]'") from None
     home = paths.own(path)
     if home.is_file():  # or it would be looked for on the hub
         raise UserError(f"{path} is a file; hf reads a directory or a name on the hub, and a table is read by table:{path}")
     with _quietly(datasets), _offline(datasets, not home.exists()) as unreachable:
         try:
+            if home.is_dir():
+                checked.hub(home)
             if (home / "dataset_dict.json").exists() or (home / "state.json").exists():
-                return datasets.load_from_disk(str(home))
+                loaded = datasets.load_from_disk(str(home))
+                for part in loaded.values() if hasattr(loaded, "values") else [loaded]:
+                    for table in (part.data, part._indices):
+                        if table is not None:
+                            table.validate(full=True)  # files are mapped into memory as they are
+                return loaded
             return datasets.load_dataset(path, config or None)
+        except UserError:
+            raise
         except Exception as error:  # libraries and servers have many ways of saying no
             if home.exists():
                 reason = f"cannot be read as a data set: {_line(error)}"
@@ -266,16 +276,32 @@ def _completed(splits: dict[Split, np.ndarray], seed: int) -> dict[Split, np.nda
     return {name: out[name] for name in SPLITS}
 
 
-def _entries(frame: Frame, column: str, parts: dict[Split, Any]) -> list[Callable[[], BinaryIO | Path]]:
+def _entries(frame: Frame, column: str, parts: dict[Split, Any], path: str) -> list[Callable[[], BinaryIO | Path]]:
     """What opens the images of all parts, in their order."""
+    homes = _homes(path)
 
     def file(row: int, entry: Any) -> BinaryIO | Path:
         if entry is None or (entry["bytes"] is None and not entry["path"]):
             raise UserError(f"{frame.place(row, column)}: there is no image")
-        return io.BytesIO(entry["bytes"]) if entry["bytes"] is not None else Path(entry["path"])
+        if entry["bytes"] is not None:
+            return io.BytesIO(entry["bytes"])
+        found = os.path.realpath(entry["path"])
+        if not any(os.path.commonpath([home, found]) == home for home in homes):
+            raise UserError(f"{frame.place(row, column)}: the image {entry['path']!r} is not in {path}; no other file is read")
+        return Path(found)
 
     found = [entry for part in parts.values() for entry in part.with_format("arrow")[:].column(column).to_pylist()]
     return [functools.partial(file, row, entry) for row, entry in enumerate(found)]
+
+
+def _homes(path: str) -> list[str]:
+    """Directories that the images of a data set may be in: its own, or where those of the hub are kept."""
+    if (home := paths.own(path)).is_dir():
+        return [os.path.realpath(home)]
+    import datasets
+    from huggingface_hub import constants
+
+    return [os.path.realpath(home) for home in (datasets.config.HF_DATASETS_CACHE, constants.HF_HUB_CACHE)]
 
 
 def _survey(frame: Frame, column: str, entries: Sequence[Callable[[], BinaryIO | Path]]) -> Survey:

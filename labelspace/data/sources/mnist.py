@@ -7,15 +7,17 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO, cast
 
 import numpy as np
 
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
-from labelspace.errors import UserError
+from labelspace.errors import UserError, reason
 from labelspace.labels import Schema, categorical
+from labelspace.storage import bounds
 
+_PIECE = 2**20  # bytes that are unpacked at once
 _KINDS = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -81,15 +83,26 @@ def _find(home: Path, names: tuple[str, ...], kind: str) -> Path:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Reads one IDX file, gzipped if its name ends in .gz. Raises UserError when it is not one or is cut short."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _KINDS or len(raw) < 4 + 4 * raw[3]:
+    """Reads one IDX file, gzipped if its name ends in .gz. Raises UserError when it is not one, too large, or cut short."""
+    with bounds.opened(path) as raw:
+        try:
+            return _unpacked(path, cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} cannot be read: {reason(error)}") from None
+
+
+def _unpacked(path: Path, file: BinaryIO) -> np.ndarray:
+    """The array of an IDX file; no more of it is unpacked than its first bytes say that it has."""
+    head = file.read(4)
+    sides = file.read(4 * head[3]) if len(head) == 4 else b""
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _KINDS or len(sides) < 4 * head[3]:
         raise UserError(f"{path} is not an IDX file")
-    shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
-    body, kind = raw[4 + 4 * raw[3] :], np.dtype(_KINDS[raw[2]])
-    if len(body) != math.prod(shape) * kind.itemsize:
-        raise UserError(f"{path} says {shape}, {math.prod(shape) * kind.itemsize} bytes, but holds {len(body)}")
+    shape, kind = struct.unpack(f">{head[3]}I", sides), np.dtype(_KINDS[head[2]])
+    size = math.prod(shape) * kind.itemsize
+    bounds.check(path, 2 * size)
+    body = bytearray()
+    while len(body) <= size and (piece := file.read(min(_PIECE, size + 1 - len(body)))):
+        body += piece
+    if len(body) != size:
+        raise UserError(f"{path} says {shape}, {size} bytes, but holds {'more' if len(body) > size else len(body)}")
     return np.frombuffer(body, kind).reshape(shape)

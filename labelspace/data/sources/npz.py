@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib import format as npy
 
 from labelspace import variables
 from labelspace.data import paths, vectors
@@ -22,7 +23,7 @@ from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema
 from labelspace.likelihoods import Column as Described
 from labelspace.likelihoods import Table
-from labelspace.storage import files
+from labelspace.storage import bounds, files
 
 _GROUP = "group."
 
@@ -46,16 +47,7 @@ def open(address: str, seed: int, path: str, like: variables.Described | None = 
             fit.
     """
     file = paths.file(path)
-    try:
-        with file.open("rb") as handle:
-            archive = np.load(handle, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
-            with archive:
-                arrays = {name: archive[name] for name in archive.files}
-    # Beside what is damaged: more than the memory holds, ways of packing that Python does not know, passwords.
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError) as error:
-        raise UserError(f"{file} cannot be read as a NumPy archive of plain arrays: {error}") from None
+    arrays = _arrays(file)
     if "x" not in arrays:
         raise UserError(f"{file} has no array x; it has: {', '.join(arrays) or 'nothing'}")
     x, origins = _samples(file, arrays.pop("x"), "variables" in arrays or "columns" in arrays, like)
@@ -105,6 +97,43 @@ def open(address: str, seed: int, path: str, like: variables.Described | None = 
         reading=reading,
         framing=_framing(file, framed),
     )
+
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    """All arrays of an archive. Raises UserError where it is none, or they are together larger than may be read."""
+    try:
+        with bounds.opened(file) as handle:
+            if handle.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
+                raise ValueError("it is a single array")
+            with zipfile.ZipFile(handle) as archive:
+                members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+                bounds.check(file, sum(_size(archive, member) for member in members.values()))
+                return {name: _array(archive, member) for name, member in members.items()}
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # what is raised for a damaged archive depends on where it is damaged
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{file} cannot be read as a NumPy archive of plain arrays: {why}") from None
+
+
+def _size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes that an array takes, by what it says of itself."""
+    with archive.open(member) as content:
+        version = npy.read_magic(content)
+        if version not in _HEADERS:
+            raise ValueError(f"{member.filename} is in version {version} of the format")
+        shape, _, kind = _HEADERS[version](content)
+    if kind.hasobject or kind.kind == "V":
+        raise ValueError(f"{member.filename} holds {'Python objects' if kind.hasobject else 'records'}")
+    return math.prod(shape) * (kind.itemsize if len(shape) > 2 else max(kind.itemsize, 8))  # vectors are read as numbers
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as content:
+        return npy.read_array(content, allow_pickle=False)
 
 
 def write(path: Path, data: Dataset) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from labelspace.data import delimited, frames, paths
+from labelspace.data import checked, delimited, frames, paths
 from labelspace.data.dataset import Dataset
 from labelspace.data.tabular import Frame, dataset, parse_asked, parse_drop
 from labelspace.errors import UserError
@@ -69,14 +69,7 @@ def _text(file: Path) -> Frame:
 
 
 def _parquet(file: Path) -> Frame:
-    import pyarrow as arrow
-    from pyarrow import parquet
-
-    try:
-        with file.open("rb") as handle:
-            table = parquet.read_table(handle)
-    except (OSError, ValueError, arrow.ArrowException) as error:
-        raise UserError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())}") from None
+    table = checked.parquet(file)
     delimited.check_names(file, table.column_names)
     if not table.num_rows:
         raise UserError(f"{file} has no rows")

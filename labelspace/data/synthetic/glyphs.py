@@ -29,6 +29,7 @@ from labelspace.data import paths
 from labelspace.data.truth import FactorGrid, LabelRule
 from labelspace.errors import UserError, unknown
 from labelspace.labels import categorical, continuous
+from labelspace.storage import bounds
 
 USUAL = ("weight", "width", "slant")
 _TAGS = {"wght": "weight", "wdth": "width", "slnt": "slant", "opsz": "optical_size", "ital": "italic"}
@@ -153,10 +154,7 @@ def read(font: str) -> tuple[bytes, dict[str, tuple[int, int, int]]]:
         UserError: no such file, not a font, or a font without axes.
     """
     path = paths.file(font)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{font} cannot be read: {error.strerror or error}") from None
+    content = bounds.read(path)
     opened = _opened(font, content, _MEASURED)
     try:
         found = opened.get_variation_axes()

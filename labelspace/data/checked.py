@@ -1,0 +1,290 @@
+"""Containers that libraries follow wherever they lead, looked through before a library reads them.
+
+HDF5, Zarr and Parquet files and directories of the ``datasets`` library may refer to other files, and may say of themselves
+that they are as large as they like. What is refused here is whatever leads out, and what would be larger than may be read
+(:mod:`labelspace.storage.bounds`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelspace.data.arrow import pa, pc
+from labelspace.errors import UserError, reason
+from labelspace.storage import bounds, files
+
+_MOST_OBJECTS = 100_000  # groups and arrays of a file
+_DEEPEST = 64  # groups in groups
+
+
+def _links(path: Path | str, where: str, what: str) -> UserError:
+    return UserError(f"{path}: {where} is {what}; nothing outside of the file is read. Save the data as one whole file")
+
+
+# -- HDF5 -------------------------------------------------------------------------------------------------------------
+
+
+def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
+    """Looks through an HDF5 file.
+
+    Args:
+        path: the file.
+        later: arrays and groups that are not read as a whole: they may be of any size.
+        name: what the file is called in messages, where that is another.
+
+    Raises:
+        UserError: it cannot be opened, refers to another file (an external link, external storage, a virtual array), has a link
+            that leads nowhere or in a circle, or its arrays are together larger than may be read.
+    """
+    import h5py
+
+    called = str(name or path)
+    bounds.opened(path).close()
+    size = 0
+    try:
+        with h5py.File(path, "r") as file:
+            for place, array in _arrays(called, file):
+                bounds.check(f"{called}: a piece of {place}", math.prod(array.chunks or ()) * array.dtype.itemsize)
+                if not any(f"{place}/".startswith(f"{one}/") for one in later):
+                    size += array.size * array.dtype.itemsize if array.shape is not None else 0
+    except UserError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise UserError(f"{called} cannot be read as HDF5: {reason(error)[:200]}") from None
+    bounds.check(called, size)
+
+
+def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
+    """All arrays of a file, each as often as it is named, with their places."""
+    import h5py
+
+    waiting: list[tuple[str, Any, tuple[int, ...]]] = [("", file, ())]
+    seen = 0
+    while waiting:
+        place, group, above = waiting.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in above or len(above) > _DEEPEST:
+            raise _links(path, place, "a group within itself")
+        for key in group:
+            seen += 1
+            if seen > _MOST_OBJECTS:
+                raise UserError(f"{path} has more than {_MOST_OBJECTS:,} groups and arrays")
+            inner, link = f"{place}/{key}".lstrip("/"), group.get(key, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise _links(path, inner, f"a link to another file ({link.filename})")
+            found = group.get(key)
+            if found is None:
+                raise _links(path, inner, "a link that leads nowhere")
+            if isinstance(found, h5py.Group):
+                waiting.append((inner, found, (*above, address)))
+            elif isinstance(found, h5py.Dataset):
+                if found.external:
+                    raise _links(path, inner, f"an array that is stored in another file ({found.external[0][0]})")
+                if found.is_virtual:
+                    raise _links(path, inner, "put together from other arrays")
+                yield inner, found
+
+
+# -- Zarr -------------------------------------------------------------------------------------------------------------
+
+_CODECS = {
+    *(
+        "blosc",
+        "zlib",
+        "gzip",
+        "zstd",
+        "lz4",
+        "lzma",
+        "bz2",
+        "shuffle",
+        "bitround",
+        "delta",
+        "fixedscaleoffset",
+        "packbits",
+        "adler32",
+    ),
+    *(
+        "crc32",
+        "crc32c",
+        "fletcher32",
+        "bytes",
+        "transpose",
+        "sharding_indexed",
+        "vlen-utf8",
+        "vlen-bytes",
+        "vlen-array",
+        "astype",
+    ),
+    *("quantize", "categorize", "scale_offset", "cast_value"),
+}
+
+
+def zarr(path: Path) -> None:
+    """Looks through a Zarr directory.
+
+    Raises:
+        UserError: a file of it is a link that leads out of it, it is packed in a way that is not known to be harmless, or its
+            arrays are together larger than may be read.
+    """
+    files.contained(path, deep=True)
+    size = 0
+    for home, _, names in os.walk(path):
+        for name in names:
+            if name in (".zarray", ".zmetadata", "zarr.json", ".zattrs", ".zgroup"):
+                size += _described(
+                    Path(home, name), files.read_json(Path(home, name)), 0, name == ".zarray" or name == "zarr.json"
+                )
+    bounds.check(path, size)
+
+
+def _described(file: Path, found: Any, depth: int, counts: bool) -> int:
+    """Bytes of the arrays that a part of Zarr's metadata describes."""
+    if depth > _DEEPEST:
+        raise UserError(f"{file} is nested too deeply")
+    if isinstance(found, list):
+        return sum(_described(file, one, depth + 1, counts) for one in found)
+    if not isinstance(found, dict):
+        return 0
+    codecs = [found.get("compressor"), *_listed(found.get("filters")), *_listed(found.get("codecs"))]
+    for codec in codecs:
+        name = (codec.get("id") or codec.get("name")) if isinstance(codec, dict) else codec
+        if name is not None and str(name).removeprefix("numcodecs.") not in _CODECS:
+            raise UserError(f"{file} is packed by {name!r}, which is not read; save it with blosc, zstd or gzip")
+    size = sum(_described(file, one, depth + 1, counts) for key, one in found.items() if key != "attributes")
+    shape = found.get("shape")
+    if not counts or not isinstance(shape, list) or not all(isinstance(side, int) and side >= 0 for side in shape):
+        return size
+    width = _width(found.get("dtype", found.get("data_type")))
+    chunk = found.get("chunks") or found.get("chunk_grid", {}).get("configuration", {}).get("chunk_shape")
+    if isinstance(chunk, list) and all(isinstance(side, int) and side >= 0 for side in chunk):
+        bounds.check(f"{file}: a piece", math.prod(chunk) * width)
+    return size + math.prod(shape) * width
+
+
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
+
+
+def _width(kind: Any) -> int:
+    """Bytes of an entry, by its type as Zarr writes it."""
+    try:
+        return np.dtype(kind).itemsize if isinstance(kind, str) else 8
+    except TypeError:
+        return 8
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------------
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
+
+
+def parquet(path: Path) -> Any:
+    """Reads a Parquet file as an Arrow table.
+
+    Raises:
+        UserError: it is none, keeps a column in another file, or is larger than may be read. A text that many rows share is
+            stored once, so texts are counted before they are written out.
+    """
+    from pyarrow import parquet as library
+
+    try:
+        with bounds.opened(path) as handle:
+            file = library.ParquetFile(handle)
+            _check_parquet(path, file)
+            texts = [i for i, field in enumerate(file.schema_arrow) if _is_text(field.type)]
+            names = [file.schema_arrow.names[i] for i in texts]
+            handle.seek(0)
+            table = library.ParquetFile(handle, read_dictionary=names).read()
+            table.validate(full=True)
+            bounds.check(path, table.nbytes + sum(_written_out(table.column(i)) for i in texts))
+            for i, name in zip(texts, names, strict=True):
+                if pa.types.is_dictionary(table.column(i).type):
+                    table = table.set_column(i, name, table.column(i).cast(table.column(i).type.value_type))
+            return table
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # what is raised for a damaged file depends on where it is damaged
+        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:300]}") from None
+
+
+def _is_text(kind: Any) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind)
+
+
+def _check_parquet(path: Path, file: Any) -> None:
+    about, size = file.metadata, 0
+    for i in range(about.num_row_groups):
+        group = about.row_group(i)
+        for j in range(group.num_columns):
+            column = group.column(j)
+            if column.file_path:
+                raise _links(path, f"column {column.path_in_schema}", f"stored in another file ({column.file_path})")
+            width = _WIDTHS.get(column.physical_type) or max(1, about.schema.column(j).length)
+            size += max(column.total_uncompressed_size, max(column.num_values, group.num_rows) * width)
+    bounds.check(path, size)
+
+
+def _written_out(column: Any) -> int:
+    """Bytes of a column of texts, each kept once, when all are written out."""
+    size = 0
+    for piece in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        if pa.types.is_dictionary(piece.type):
+            lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
+            size += pc.sum(lengths.take(piece.indices)).as_py() or 0
+    return size
+
+
+# -- directories of the datasets library ------------------------------------------------------------------------------
+
+
+_NAMING = ("data_files", "_data_files", "data_dir", "_indices_data_files")  # keys of what names files
+
+
+def hub(path: Path) -> None:
+    """Looks through a directory that the ``datasets`` library is to read.
+
+    Raises:
+        UserError: it names files outside of itself, has links that lead out of it, or a Parquet file that is larger than may be
+            read.
+    """
+    from pyarrow import parquet as library
+
+    files.contained(path, deep=True)
+    for file in sorted(path.rglob("*")):
+        if file.name in ("state.json", "dataset_info.json", "dataset_dict.json"):
+            _check_named(file, files.read_json(file))
+        elif file.name == "README.md" and (head := re.match(r"---\r?\n(.*?)\n---", bounds.text(file), re.DOTALL)):
+            _check_named(file, _configs(file, head[1]))
+        elif file.suffix in (".yaml", ".yml"):
+            _check_named(file, files.read_yaml(file))
+        elif file.suffix in (".parquet", ".pq") and file.is_file():
+            try:
+                with bounds.opened(file) as handle:
+                    _check_parquet(file, library.ParquetFile(handle))
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise UserError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())[:300]}") from None
+
+
+def _configs(file: Path, text: str) -> Any:
+    found = files.parse_yaml(file, text)
+    return found.get("configs") if isinstance(found, dict) else None
+
+
+def _check_named(file: Path, found: Any) -> None:
+    """Raises UserError where what says which files there are names one that is elsewhere."""
+    waiting = [(found, False)]
+    while waiting:
+        part, names = waiting.pop()
+        if isinstance(part, dict):
+            waiting += [(one, names or key in _NAMING) for key, one in part.items()]
+        elif isinstance(part, list):
+            waiting += [(one, names) for one in part]
+        elif names and isinstance(part, str) and (files.leads_out(part) or ":" in part):  # a URL, an archive's member
+            raise UserError(f"{file} names {part!r}, which is not in {file.parent}; nothing outside of the directory is read")
