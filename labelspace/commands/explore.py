@@ -35,7 +35,7 @@ def explore(given: argparse.Namespace) -> None:
             webbrowser.open(url)
 
     try:
-        app.serve(bench, listening, given.host, given.token, ready, proxies)
+        app.serve(bench, listening, given.host, given.token, ready, proxies, tabs=given.tabs, framed=given.frames)
     except KeyboardInterrupt:
         terminal.say("closed")
     finally:

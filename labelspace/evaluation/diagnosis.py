@@ -7,6 +7,7 @@ weight that is not felt or drowns the rest, poor reconstructions, and a judge th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -109,8 +110,15 @@ def _excess(read: dict[str, Any], row: dict[str, Any]) -> float:
     return (best - row["chance"]) / (1 - row["chance"])
 
 
-def _leaks(leakage: dict[str, Any]) -> list[Finding]:
-    out = []
+def leaks(leakage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """How far a fresh probe reads labels off what is not theirs, beyond what labels that go together tell of each other.
+
+    Args:
+        leakage: what was measured of it: label name -> place -> scores.
+
+    Yields:
+        The label, the place ("free", or "other." and the label whose block it is), and how far from chance (0) to certainty (1).
+    """
     for name, row in leakage.items():
         for place, read in row.items():
             if place != "free" and not place.startswith("other."):
@@ -118,18 +126,24 @@ def _leaks(leakage: dict[str, Any]) -> list[Finding]:
             excess = _excess(read, row)
             if together := read.get("together"):  # labels that go together are read off each other's blocks as far
                 excess -= max(0.0, _excess({"together alone": together}, row))
-            if excess <= READS:
-                continue
-            shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
-            remedy = (
-                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
-                "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
-                if place == "free"
-                else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
-                f"{place.removeprefix('other.')}: then it cannot be told apart from it"
-            )
-            share = f"{excess:.0%} of the way from chance to certainty"
-            out.append(Finding("leakage", name, f"a fresh probe reads {name} off {shown}, {share}", remedy))
+            yield name, place, excess
+
+
+def _leaks(leakage: dict[str, Any]) -> list[Finding]:
+    out = []
+    for name, place, excess in leaks(leakage):
+        if excess <= READS:
+            continue
+        shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
+        remedy = (
+            "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
+            "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
+            if place == "free"
+            else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
+            f"{place.removeprefix('other.')}: then it cannot be told apart from it"
+        )
+        share = f"{excess:.0%} of the way from chance to certainty"
+        out.append(Finding("leakage", name, f"a fresh probe reads {name} off {shown}, {share}", remedy))
     return out
 
 
