@@ -191,6 +191,8 @@ def application(bench: Workbench, tabs: Tabs) -> ASGIApp:
 
     for element in (ui.button, ui.menu_item):
         element.default_props("no-caps")
+    ui.menu_item.default_props("role=menuitem")  # Quasar calls them items of a list
+    pages.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar without a name, for requests that take no time
     pages.timer(_SWEEP, tabs.sweep)
     ui.run_with(
         app,

@@ -178,7 +178,7 @@ class BlocksPanel:
         block = self.hub.bench.model.blocks.named(self.block)
         chart = self.hub.bench.chart(self.block, self.colour)
         size = f"{block.size} coordinate{'s' if block.size > 1 else ''}"
-        self.title.set_text(f"{block.name}: {size} for {block.label}" if block.label else f"{block.name}: {size}, free")
+        self.title.set_text(f"{block.name}: {size}" if block.label else f"{block.name}: {size}, free")
         leak = self.hub.bench.leak(self.block)
         self.leak.set_visibility(leak is not None or self.hub.bench.report is not None)
         self.leak.clear()

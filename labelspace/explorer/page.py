@@ -66,7 +66,7 @@ class Page:
         with ui.element("div").classes("app"):
             self._header()
             samples = Samples(hub)
-            with ui.element("main").classes("middle"):
+            with ui.element("div").classes("middle"):
                 self._comparison()
                 self._views(samples, state.get("view", ""))
             self.blocks = BlocksPanel(hub, state.get("block", ""), state.get("colour", ""), root)

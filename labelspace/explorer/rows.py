@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.data.delimited import SEPARATORS
+from labelspace.data.delimited import SEPARATORS, check_names
 from labelspace.errors import UserError, note
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
@@ -82,7 +82,9 @@ def paste(model: Model, home: Path, text: str, features: tuple[str, ...]) -> tup
         head = io.StringIO()
         csv.writer(head, delimiter=separator, lineterminator="").writerow(names)
         lines.insert(0, head.getvalue())
-    elif missing := [name for name in features if name not in first]:
+        first = names
+    check_names("pasted rows", first)
+    if missing := [name for name in features if name not in first]:
         note(f"not among the pasted columns, so they are missing: {', '.join(missing[:6])}{', ...' if len(missing) > 6 else ''}")
         lines = [lines[0] + separator + separator.join(missing), *(line + separator * len(missing) for line in lines[1:])]
     if not model.variables:

@@ -22,9 +22,9 @@ from labelspace.models.networks import Network
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes an untrained run of a model and a data address, as training leaves it; points of an LSVAE's blocks are pairs."""
 
-    def make(model: str, address: str, **arguments) -> Path:
+    def make(model: str, address: str, labels: tuple[str, ...] | None = None, **arguments) -> Path:
         home = tmp_path_factory.mktemp("run")
-        data = ls.open(address)
+        data = ls.open(address, labels)
         arguments = {**({"subspace": 2} if model == "lsvae" else {}), **arguments}
         torch.manual_seed(0)
         ls.save(ls.build(model, data, **arguments), home)
@@ -52,6 +52,19 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> str:
     amount = rng.normal(4, 2, n)
     np.savez(file, x=x.astype(np.float32), on=on, kind=np.array(["red", "green", "blue"])[kind], amount=amount)
     return f"npz:{file}"
+
+
+@pytest.fixture(scope="session")
+def things(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a table with numbers and words, some cells missing; labels are kind and on."""
+    rng, file = np.random.default_rng(3), tmp_path_factory.mktemp("things") / "things.csv"
+    rows = ["amount,colour,size,kind,on"]
+    for i in range(120):
+        cells = [f"{rng.normal(5 + i % 3):.2f}", ["deep red", "pale blue"][i % 2], f"{rng.normal():.2f}"]
+        cells = ["" if rng.random() < 0.05 else cell for cell in cells]
+        rows.append(",".join([*cells, ["oak", "ash", "elm"][i % 3], str(i // 7 % 2)]))
+    file.write_text("\n".join(rows) + "\n")
+    return f"table:{file}"
 
 
 @pytest.fixture(scope="session")
