@@ -117,7 +117,7 @@ def leaks(leakage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
         leakage: what was measured of it: label name -> place -> scores.
 
     Yields:
-        The label, the place ("free", or "other." and the label whose block it is), and how far from chance (0) to certainty (1).
+        The label, the place ("free", or "other." and the label whose block it is), and how far from chance (0) to certainty.
     """
     for name, row in leakage.items():
         for place, read in row.items():

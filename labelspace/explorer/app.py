@@ -186,7 +186,9 @@ def application(bench: Workbench, tabs: Tabs) -> ASGIApp:
         client.on_delete(lambda: tabs.leave(client.id))
         tabs.enter(
             client.id,
-            Page(bench, lambda row: f"{root}/samples/{key}/{row}.png", f"/uploads/{key}/{client.id}", root, request.query_params),
+            Page(
+                bench, lambda row: f"{root}/samples/{key}/{row}.png", f"/uploads/{key}/{client.id}", root, request.query_params
+            ),
         )
 
     for element in (ui.button, ui.menu_item):

@@ -137,8 +137,8 @@ class Hub:
     # -- pictures -----------------------------------------------------------------------------------------------------
 
     def frame(self, state: Intervention | None, step: Step | None = None) -> tuple[Any, dict[str, Any] | None]:
-        """What is shown of a state: what the comparison shows, of the session's own state (None) everything, of another one what
-        differs by it; and what the model reads, where that is quick enough.
+        """What is shown of a state: in the comparison, of the session's own state (None) everything, of others what differs by
+        them; and what the model reads, where that is quick enough.
 
         Args:
             state: the state.

@@ -108,7 +108,9 @@ def _sample(session: Session, given: Any) -> Sample:
         return session.of_data(session.bench.row(given))
     found = _json(given) if isinstance(given, str) else given
     match found:
-        case {"drawn": {"values": list() as values, "n": int(n), "seed": int(seed), "redrawn": list() as redrawn, "index": int(i)}}:
+        case {
+            "drawn": {"values": list() as values, "n": int(n), "seed": int(seed), "redrawn": list() as redrawn, "index": int(i)}
+        }:
             if not 0 <= i < n:
                 raise UserError(f"{_NOT_ONE}: of {n} samples there is none {i}")
             try:

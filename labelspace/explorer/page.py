@@ -91,8 +91,8 @@ class Page:
             self.hub.warn(error)
 
     def remember(self) -> None:
-        """Puts what is shown into the address: a page that is loaded again, or opened by someone else, shows it, too; Back leads
-        to the sample before."""
+        """Puts what is shown into the address: a page that is loaded again, or opened by someone else, shows it, too. Back
+        leads to the sample before."""
         session = self.hub.session
         shown = {"block": self.blocks.block, "view": str(self.tabs.value or "")}
         if self.blocks.colour and session.bench.model.blocks.named(self.blocks.block).label is None:

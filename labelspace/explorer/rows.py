@@ -85,7 +85,9 @@ def paste(model: Model, home: Path, text: str, features: tuple[str, ...]) -> tup
         first = names
     check_names("pasted rows", first)
     if missing := [name for name in features if name not in first]:
-        note(f"not among the pasted columns, so they are missing: {', '.join(missing[:6])}{', ...' if len(missing) > 6 else ''}")
+        note(
+            f"not among the pasted columns, so they are missing: {', '.join(missing[:6])}{', ...' if len(missing) > 6 else ''}"
+        )
         lines = [lines[0] + separator + separator.join(missing), *(line + separator * len(missing) for line in lines[1:])]
     if not model.variables:
         return _numbers(model, lines, separator, features)

@@ -228,8 +228,9 @@ class Session:
             now: a step beyond those that were done.
 
         Returns:
-            ``labels``: label name -> ``text``; ``changed``: whether it is another value than before any edit; ``asked``: whether
-            an edit was about it. ``codes``: how they lie beside training codes, in words; ``far``: whether that is a warning.
+            ``labels``: label name -> ``text``; ``changed``: whether it is another value than before any edit; ``asked``:
+            whether an edit was about it. ``codes``: how they lie beside training codes, in words; ``far``: whether that is a
+            warning.
         """
         steps = [*(a.step for a in self.steps), *([now] if now is not None else [])]
         moved = {name for step in steps for name in blocks_of(self.bench.model, step)}

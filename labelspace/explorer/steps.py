@@ -41,7 +41,7 @@ class Sample:
 
     @property
     def address(self) -> str | None:
-        """What commands call it; None for a generated one and for a row of the user's, which have no name outside of the page."""
+        """What commands call it; None for a generated one and a row of the user's, which have no name outside of the page."""
         if self.drawn is not None or (self.uploaded and self.x.ndim == 1):
             return None
         return f"./{self.name}" if self.uploaded else self.name  # a file may be called test:0 or --help

@@ -57,7 +57,9 @@ def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Frami
             x = as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), framing)))
             if through:
                 ground = "white" if framing.background == "white" else "black"
-                note(f"the picture has transparency, which this model has not: it is put on {ground}, as training pictures were")
+                note(
+                    f"the picture has transparency, which this model has not: it is put on {ground}, as training pictures were"
+                )
             return x
     except UserError:
         raise

@@ -318,7 +318,9 @@ class Workbench:
             return None
         far, name = max(found)
         word = "none" if far <= _CLEAN else "little" if far <= diagnosis.READS else "strong"
-        return Leak(word, f"A fresh probe reads {name} off this block, {max(0.0, far):.0%} of the way from chance to certainty.")
+        return Leak(
+            word, f"A fresh probe reads {name} off this block, {max(0.0, far):.0%} of the way from chance to certainty."
+        )
 
     @property
     def report(self) -> Path | None:

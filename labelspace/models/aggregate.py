@@ -133,8 +133,8 @@ class AggregatePosterior(nn.Module):
 
     @torch.no_grad()
     def distance(self, name: str, code: Tensor, span: tuple[float, float] = (0.0, 0.0)) -> Tensor:
-        """How far codes ``(n, size)`` of a block lie from where training codes of it do, ``(n,)``: in standard deviations, those
-        of the value that is nearest; nan where nothing was measured.
+        """How far codes ``(n, size)`` of a block lie from where training codes of it do, ``(n,)``: in standard deviations, of
+        the value that is nearest; nan where nothing was measured.
 
         Args:
             name: the block.

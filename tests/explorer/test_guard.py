@@ -201,7 +201,9 @@ def fetched(guard: Guard, site: str, mode: str = "cors", dest: str = "empty", me
         guard,
         kind=kind,
         method=method,
-        **{"sec_fetch_site": site, "sec_fetch_mode": mode, "sec_fetch_dest": dest},
+        sec_fetch_site=site,
+        sec_fetch_mode=mode,
+        sec_fetch_dest=dest,
     )
     return sent.get("status", sent["type"]) in (200, "websocket.accept")
 
@@ -243,7 +245,9 @@ def test_what_goes_wrong_is_one_line() -> None:
     try:
         {}["nothing\nat all"]
     except KeyError as error:
-        record = logging.LogRecord("nicegui", logging.ERROR, "x", 1, "failed %s", ("there",), (KeyError, error, error.__traceback__))
+        record = logging.LogRecord(
+            "nicegui", logging.ERROR, "x", 1, "failed %s", ("there",), (KeyError, error, error.__traceback__)
+        )
     assert OneLine().filter(record)
     said = logging.Formatter().format(record)
     assert "KeyError" in said

@@ -22,6 +22,7 @@ from labelspace.explorer.session import Session
 from labelspace.explorer.steps import MoveBlock, Redraw, SetLabel
 from labelspace.interventions import move
 
+
 @pytest.fixture
 def session(things: str, session_of: Callable[..., Session]) -> Session:
     return Session(session_of("lsvae", things, labels=("kind", "on")).bench)
@@ -83,7 +84,12 @@ def test_files_of_rows(session: Session, things: str, tmp_path: Path) -> None:
     x, _ = rows.read(model, home, "things.csv", content)
     np.testing.assert_array_equal(x.numpy(), session.bench.data.samples(range(120)).numpy())
     np.savez(tmp_path / "a.npz", x=np.zeros((3, 7), np.float32))
-    for name, bad in (("rows.exe", b"MZ"), ("a.npz", (tmp_path / "a.npz").read_bytes()), ("b.parquet", b"PAR1"), ("c.csv", b"\0")):
+    for name, bad in (
+        ("rows.exe", b"MZ"),
+        ("a.npz", (tmp_path / "a.npz").read_bytes()),
+        ("b.parquet", b"PAR1"),
+        ("c.csv", b"\0"),
+    ):
         with pytest.raises(UserError) as refused:
             rows.read(model, home, name, bad)
         assert "\n" not in str(refused.value)
@@ -169,6 +175,6 @@ def test_many_pictures_are_a_zip(pictures: str, session_of: Callable[..., Sessio
     session.apply(Redraw("w.lit", 3))
     with pytest.raises(UserError, match="one sample"):
         many.edit(session, get, 5, ".zip")
+    session.undo()
     with pytest.raises(UserError, match="20,000"):
-        session.undo()
         many.edit(session, get, 10**6, ".zip")
