@@ -18,9 +18,11 @@ import torch
 from labelspace.errors import UserError
 from labelspace.explorer.session import Session
 from labelspace.explorer.steps import Drawn, MoveBlock, Redraw, Sample, SetLabel, Step, TakeFrom
+from labelspace.interventions.given import labels_of
 
 _LONGEST = 6000  # characters of an address that all browsers and proxies take
 _MOST_STEPS = 200
+_LARGEST = 1e30
 _NOT_ONE = "this address does not describe a state of this run"
 
 
@@ -31,10 +33,10 @@ def query(session: Session, page: Mapping[str, str]) -> str | None:
         session: the tab.
         page: what is shown of it: other parameters.
     """
-    sample = _said(session.sample)
+    sample = _said(session, session.sample)
     if sample is None:
         return None
-    donor = _said(session.donor) if session.donor is not None else None
+    donor = _said(session, session.donor) if session.donor is not None else None
     steps = [_step(session, applied.step, applied.result) for applied in session.steps]
     if None in steps:  # a donor that no address can hold
         return None
@@ -68,18 +70,25 @@ def restore(session: Session, given: Mapping[str, str]) -> None:
             session.apply(_read_step(session, step))
 
 
+def is_number(given: Any) -> bool:
+    """Whether something that a stranger may have written is a number that can be computed with."""
+    return isinstance(given, int | float) and abs(given) < _LARGEST
+
+
 def _text(sample: str | dict[str, Any]) -> str:
     return sample if isinstance(sample, str) else json.dumps(sample, ensure_ascii=False, separators=(",", ":"))
 
 
-def _said(sample: Sample) -> str | dict[str, Any] | None:
+def _said(session: Session, sample: Sample) -> str | dict[str, Any] | None:
     if sample.drawn is not None:
         return {"drawn": asdict(sample.drawn)}
     if sample.row is not None:
         return sample.name
     if sample.x.ndim != 1:
         return None
-    return {"name": sample.name, "row": [None if v != v else float(f"{v:.9g}") for v in sample.x.tolist()]}
+    row = [None if v != v else float(f"{v:.9g}") for v in sample.x.tolist()]
+    known = {name: value for name, value in session.bench.decoded(sample.labels).items() if value is not None}
+    return {"name": sample.name, "row": row, **({"labels": known} if known else {})}
 
 
 def _step(session: Session, step: Step, result: Any) -> list[Any] | None:
@@ -91,7 +100,7 @@ def _step(session: Session, step: Step, result: Any) -> list[Any] | None:
         case Redraw():
             return ["redraw", step.block, step.seed]
         case TakeFrom():
-            donor = _said(step.donor)
+            donor = _said(session, step.donor)
             return None if donor is None else ["take", step.label, donor]
 
 
@@ -108,19 +117,18 @@ def _sample(session: Session, given: Any) -> Sample:
         return session.of_data(session.bench.row(given))
     found = _json(given) if isinstance(given, str) else given
     match found:
-        case {
-            "drawn": {"values": list() as values, "n": int(n), "seed": int(seed), "redrawn": list() as redrawn, "index": int(i)}
-        }:
-            if not 0 <= i < n:
-                raise UserError(f"{_NOT_ONE}: of {n} samples there is none {i}")
+        case {"drawn": {"values": list(values), "n": int(n), "seed": int(seed), "redrawn": list(redrawn), "index": int(i)}}:
             try:
                 how = Drawn(tuple((str(a), b) for a, b in values), n, seed, tuple((str(a), int(b)) for a, b in redrawn), i)
             except (TypeError, ValueError):
                 raise UserError(f"{_NOT_ONE}: {str(found)[:60]}") from None
             return session.drawn_sample(how)
-        case {"row": list() as row, "name": str(name)} if all(v is None or isinstance(v, int | float) for v in row):
+        case {"row": list(row), "name": str(name)} if all(v is None or is_number(v) for v in row):
+            labels = found.get("labels")
+            if not isinstance(labels, dict | None) or any(isinstance(v, list | dict) for v in (labels or {}).values()):
+                raise UserError(f"{_NOT_ONE}: labels are a value by name")
             x = torch.tensor([float("nan") if v is None else float(v) for v in row])
-            return session.typed(x, name[:80])
+            return session.typed(x, name[:80], labels_of(session.bench.model, labels, 1))
     raise UserError(f"{_NOT_ONE}: {str(found)[:60]!r} is not a sample")
 
 
@@ -128,7 +136,7 @@ def _read_step(session: Session, given: Any) -> Step:
     match given:
         case ["set", str(label), str() | int() | float() as value]:
             return SetLabel(label, session.bench.model.schema[label].format(session.bench.model.asked(label, value)))
-        case ["move", str(block), list() as point] if all(isinstance(v, int | float) for v in point):
+        case ["move", str(block), list(point)] if all(map(is_number, point)):
             session.bench.model.blocks.named(block)
             return session.point_step(block, point)
         case ["redraw", str(block), int(seed)] if 0 <= seed < 2**63:

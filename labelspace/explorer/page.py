@@ -179,7 +179,7 @@ class Page:
         self.reset.set_enabled(bool(session.steps))
         self.detail.set_value(session.keep_detail)
         self.heading.set_text(session.sample.name)
-        self.standing.set_text(session.standing())
+        self.standing.set_text(session.standing)
 
     # -- comparison ---------------------------------------------------------------------------------------------------
 

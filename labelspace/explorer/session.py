@@ -75,6 +75,7 @@ class Session:
     drawn: Drawn | None = None
 
     def __post_init__(self) -> None:
+        self.standing = ""  # how well the sample is reconstructed, in words
         self.read_before: dict[str, Read] = {}  # what the model reads in the sample
         self._read_start: dict[str, Read] | None = None  # and in what is shown of it before any edit, once that was asked for
         self._past: list[tuple[Applied, ...]] = []
@@ -174,7 +175,7 @@ class Session:
         before = self.__dict__.copy()
         try:
             self.sample, self.base = sample, perform(self.bench.model, sample, None, False, None)
-            self.read_before, self._read_start = self.bench.read(sample.x), None
+            self.read_before, self._read_start, self.standing = self.bench.read(sample.x), None, self._standing()
             self.steps = self._replayed([a.step for a in self.steps]) if keep_steps else ()
             self._past, self._future = [], []
         except UserError:
@@ -214,7 +215,7 @@ class Session:
     def reconstruction(self) -> Tensor:
         return self.base.x
 
-    def standing(self) -> str:
+    def _standing(self) -> str:
         """How well the model reconstructs the sample, beside the others."""
         share = self.bench.distance(self.sample.x, self.sample.labels).reconstruction
         return f"reconstructed {'worse' if share >= 0.5 else 'better'} than {max(share, 1 - share):.0%} of the data"

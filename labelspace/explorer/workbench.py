@@ -32,6 +32,7 @@ _ROWS = 10_000  # samples that scales are taken from
 FAR = 0.99  # a picture is far from the data when it is farther than this share of them
 _BARS = 24  # of a histogram
 _QUICK = 0.012  # seconds for reading all labels, up to which that is done for every picture on the way
+_SAME = 1e-9  # a variance beside the mean square: below it all entries are the same
 _OF_USE = 0.05  # of the variance: reconstructions that explain less show nothing of a sample
 _CLEAN = 0.1  # of the way from chance to certainty: a leak below it is none
 _TERM = re.compile(r"^(?P<name>.+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*)$")
@@ -341,10 +342,12 @@ class Workbench:
             flat = x.flatten(1).double()
             sums += torch.stack([(~flat.isnan()).sum(0), flat.nansum(0), flat.square().nansum(0), errors.double().nansum(0)])
         n = sums[0].clamp_min(1)
-        varying, left = (sums[2] / n - (sums[1] / n).square()).clamp_min(1e-12), sums[3] / n
+        varying, left = sums[2] / n - (sums[1] / n).square(), sums[3] / n
+        differs = varying > _SAME * (sums[2] / n)
+        varying, left = varying[differs], left[differs]
         if not self.is_image:  # columns in units of their own count alike
             varying, left = torch.ones_like(left), left / varying
-        return np.sort(torch.cat(each).numpy()), 1 - float(left.mean() / varying.mean())
+        return np.sort(torch.cat(each).numpy()), 1 - float(left.sum() / varying.sum()) if len(left) else 1.0
 
     @torch.no_grad()
     def _errors_of(self, x: Tensor, labels: Labels | None) -> Tensor:
@@ -394,6 +397,7 @@ class Workbench:
         place, _, name = max(found)
         return name, float(np.searchsorted(worst, place, side="right" if place >= 1 else "left")) / len(worst)
 
+    @torch.no_grad()
     def distance(self, x: Tensor, labels: Labels | None = None) -> Distance:
         """How far one sample is from the data."""
         share = float(np.searchsorted(self._errors, float(self._errors_of(x[None], labels).nanmean())) / len(self._errors))

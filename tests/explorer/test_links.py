@@ -55,11 +55,12 @@ def test_samples_that_were_drawn_typed_or_lent_are_in_it_too(vectors: str, sessi
     session.choose(session.drawn_sample(Drawn((("kind", "red"),), 4, 7, (("z", 3),), 2)))
     session.apply(SetLabel("on", 1))
     same(session, again(session))
-    session.choose(session.typed(torch.tensor([0.1, 2, 3, 4, 5]), "my <row> & more"))
+    session.choose(session.typed(torch.tensor([0.1, 2, 3, 4, 5]), "my <row> & more", session.of_data(3).labels))
     session.donor = session.of_data(session.bench.row("test:2"))
     session.transfer("kind")
     other = again(session)
     same(session, other)
+    assert session.bench.decoded(other.sample.labels) == session.bench.decoded(session.sample.labels)
     assert other.donor is not None
     assert other.donor.name == "test:2"
 
@@ -79,6 +80,9 @@ def test_a_picture_of_the_users_is_in_no_address(pictures: str, session_of: Call
         {"sample": '{"row":[1,2,3,4,1e999],"name":"endless"}'},
         {"sample": '{"drawn":{"values":[],"n":1000000,"seed":0,"redrawn":[],"index":0}}'},
         {"sample": '{"drawn":{"values":[["nothing",1]],"n":1,"seed":0,"redrawn":[],"index":0}}'},
+        {"sample": '{"row":[1,2,3,4,1' + "0" * 400 + '],"name":"long"}'},
+        {"sample": '{"row":[1,2,3,4,5],"name":"x","labels":{"kind":["red"]}}'},
+        {"sample": '{"row":[1,2,3,4,5],"name":"x","labels":{"kind":"violet"}}'},
         {"steps": "[" * 5000},
         {"steps": '[["set","nobody",1]]'},
         {"steps": '[["set","kind","violet"]]'},

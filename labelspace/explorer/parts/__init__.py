@@ -47,7 +47,7 @@ class LatentMap(Element, component="latent_map.js"):
         async def moved(event: GenericEventArguments) -> None:
             match event.args:  # what a browser sends may be anything
                 case {"block": str(), "point": list(point), "final": bool(), "number": int()} if all(
-                    isinstance(v, int | float) for v in point
+                    isinstance(v, int | float) and abs(v) < 1e30 for v in point
                 ):
                     await on_move(event.args)
 
