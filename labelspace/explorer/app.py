@@ -278,7 +278,7 @@ def serve(
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(OneLine())
     cookie = f"labelspace-{listening.getsockname()[1]}"
-    app = application(bench, Tabs(max(1, tabs)))
+    app = application(bench, Tabs(tabs))
     guarded = Guard(app, token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie, proxies, framed)
     config = uvicorn.Config(
         guarded,
