@@ -351,6 +351,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="IPS",
         help="proxies whose X-Forwarded headers count (* is all)",
     )
+    c.add_argument("--tabs", type=_count, default=64, help="most tabs that are kept; the one not used for longest rests (64)")
+    c.add_argument("--frames", action="store_true", help="let notebooks of this machine show it in a frame")
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
     c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 
 _COMMAND = ContextVar("labelspace_command", default=False)
 _SAID: ContextVar[set[str] | None] = ContextVar("labelspace_said", default=None)
+_HEARD: ContextVar[list[str] | None] = ContextVar("labelspace_heard", default=None)
 # What numpy and PyTorch say, in errors of several kinds, of sizes that no memory has and of integers beyond 64 bits.
 _OUT_OF_RANGE = (
     "array is too big",
@@ -135,11 +136,24 @@ def for_command() -> Iterator[None]:
         _SAID.reset(said)
 
 
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """Inside, what :func:`note` says is only put into the list that this gives: pages show it themselves."""
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
+
+
 def note(text: str, kind: type[UserWarning] = OutsideData) -> None:
     """Something that a user should know, in one line: a warning, on the command line a line on standard error, once for all
     parts of the samples."""
-    said = _SAID.get()
-    if said is None:
+    said, heard = _SAID.get(), _HEARD.get()
+    if heard is not None:
+        heard += [text] if text not in heard else []
+    elif said is None:
         warnings.warn(text, kind, stacklevel=2)
     elif text not in said:
         said.add(text)

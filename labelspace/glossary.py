@@ -524,6 +524,8 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         ),
         _E("keep detail", "add what the model could not reconstruct of the sample to the edit"),
         _E("typical point", "the middle of where training codes of the value lie; edits move a block there", also=("typical",)),
+        _E("reads", "the model's own answer for a label of the edit; a side effect where it changed and no edit was about it"),
+        _E("Many", "do the steps of this edit to all samples that the gallery has found, as a file"),
         _E("prior", "where codes should lie before x is seen", "p(block | y)"),
         _E("posterior", "where the code of x lies", "q(block | x)"),
         _E("difference", "what the edit changed: orange is lighter, violet is darker"),

@@ -22,6 +22,8 @@ def explore(given: argparse.Namespace) -> None:
     trusted = tuple(one.strip() for one in given.forwarded_allow_ips.split(",") if one.strip())
     proxies = guard.Proxies(given.root_path.rstrip("/"), trusted)
     app.check_address(given.host, given.token, proxies)
+    if given.tabs < 1:
+        raise UserError(f"--tabs {given.tabs} keeps no tab; expected 1 or more")
     bench = Workbench.open(given.run_directory, given.data)
     listening = app.bind(given.host, given.port)
     url = app.address(listening, given.host, given.token, proxies.root)
@@ -35,7 +37,7 @@ def explore(given: argparse.Namespace) -> None:
             webbrowser.open(url)
 
     try:
-        app.serve(bench, listening, given.host, given.token, ready, proxies)
+        app.serve(bench, listening, given.host, given.token, ready, proxies, tabs=given.tabs, framed=given.frames)
     except KeyboardInterrupt:
         terminal.say("closed")
     finally:

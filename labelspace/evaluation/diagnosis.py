@@ -7,6 +7,7 @@ weight that is not felt or drowns the rest, poor reconstructions, and a judge th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -119,38 +120,51 @@ def _above(value: float, row: dict[str, Any]) -> float:
     return value if "chance" not in row else (value - row["chance"]) / (1 - row["chance"])
 
 
-def _leaks(leakage: dict[str, Any]) -> list[Finding]:
-    """What blocks tell that they should not: to the decoder (draws), or only to who reads what is written out (means)."""
-    out = []
+def leaks(leakage: dict[str, Any]) -> Iterator[tuple[str, str, float, float]]:
+    """How far a fresh reader reads labels off what is not theirs, beyond what labels that go together tell of each other.
+
+    Args:
+        leakage: what was measured of it: label name -> place -> scores.
+
+    Yields:
+        The label, the place ("free", or "other." and the label whose block it is), and how far from chance (0) to certainty:
+        from draws, which the decoder gets, and from mean codes, which are written out.
+    """
     for name, row in leakage.items():
         for place, read in row.items():
             if place != "free" and not place.startswith("other."):
                 continue
             alike = read.get("together")  # labels that go together are read off each other's blocks as far
             by_itself = max(0.0, _above(alike["value"], row)) if alike else 0.0
-            drawn, written = (excess(read, row, of) - by_itself for of in ("draws", "means"))
-            if max(drawn, written) <= READS:
-                continue
-            shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
-            if drawn > READS:
-                what = f"a fresh reader says {name} from draws of {shown}, which the decoder gets, {drawn:.0%} of the way"
-                remedy = (
-                    "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
-                    "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
-                    if place == "free"
-                    else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
-                    f"{place.removeprefix('other.')}: then it cannot be told apart from it"
-                )
-            else:
-                what = (
-                    f"a fresh reader says {name} from mean codes of {shown}, {written:.0%} of the way (from draws "
-                    f"{max(0.0, drawn):.0%})"
-                )
-                remedy = (
-                    "the decoder does not get it, but who is given these codes can read it: hand out draws (labelspace embed "
-                    "--draw)"
-                )
-            out.append(Finding("leakage", name, f"{what} from chance to certainty", remedy))
+            yield name, place, excess(read, row, "draws") - by_itself, excess(read, row, "means") - by_itself
+
+
+def _leaks(leakage: dict[str, Any]) -> list[Finding]:
+    """What blocks tell that they should not: to the decoder (draws), or only to who reads what is written out (means)."""
+    out = []
+    for name, place, drawn, written in leaks(leakage):
+        if max(drawn, written) <= READS:
+            continue
+        shown = "the free block" if place == "free" else f"the block of {place.removeprefix('other.')}"
+        if drawn > READS:
+            what = f"a fresh reader says {name} from draws of {shown}, which the decoder gets, {drawn:.0%} of the way"
+            remedy = (
+                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
+                "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
+                if place == "free"
+                else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
+                f"{place.removeprefix('other.')}: then it cannot be told apart from it"
+            )
+        else:
+            what = (
+                f"a fresh reader says {name} from mean codes of {shown}, {written:.0%} of the way (from draws "
+                f"{max(0.0, drawn):.0%})"
+            )
+            remedy = (
+                "the decoder does not get it, but who is given these codes can read it: hand out draws (labelspace embed "
+                "--draw)"
+            )
+        out.append(Finding("leakage", name, f"{what} from chance to certainty", remedy))
     return out
 
 

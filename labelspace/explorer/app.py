@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import secrets
 import socket
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import torch
 import uvicorn
-from fastapi import FastAPI, HTTPException, Response
-from nicegui import ui
+from fastapi import FastAPI, HTTPException, Request, Response
+from nicegui import Client, ui
+from nicegui import app as pages
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labelspace.errors import UserError
 from labelspace.explorer import uploads
 from labelspace.explorer.guard import Guard, Proxies, is_loopback, is_root
-from labelspace.explorer.page import Page, picture
+from labelspace.explorer.page import KEYS, Page, picture
+from labelspace.explorer.tabs import Tabs
 from labelspace.explorer.workbench import Workbench
 
 FIRST_PORT = 8080
 _PORTS = 20
 _SLOW = 0.01  # seconds for one decoded sample, above which all cores are used
-_SLACK = 1_000_000  # bytes that a form takes around the file in it
+_SLACK = 1_000_000  # bytes of a request that are no file
+_PATIENCE = 15.0  # seconds that a page may take to connect, before what was kept for it is let go of
+_SWEEP = 60.0  # seconds between looks at tabs that nobody uses
+_TALKATIVE = ("nicegui", "asyncio", "uvicorn.error", "socketio", "socketio.server", "engineio", "engineio.server")
 # Said by the page itself, with nothing that has to be fetched: what could not be fetched may be what is wrong.
 _LOST = """
 <div id="unreachable" role="alert" hidden>
@@ -134,9 +143,9 @@ def settle_threads(bench: Workbench) -> int:
     return torch.get_num_threads()
 
 
-def application(bench: Workbench) -> FastAPI:
+def application(bench: Workbench, tabs: Tabs) -> ASGIApp:
     """The application for a run. One a process: the pages of NiceGUI belong to the process."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     key = secrets.token_hex(4)  # another server on the same port must not be shown this one's pictures
     style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
@@ -146,17 +155,47 @@ def application(bench: Workbench) -> FastAPI:
             raise HTTPException(404)
         return Response(picture(bench, row), media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
+    @app.post(f"/uploads/{key}/{{tab}}/{{what}}")
+    async def upload(tab: str, what: str, request: Request) -> Response:
+        """A user's file, for one tab."""
+        page = tabs.get(tab)
+        if not isinstance(page, Page) or what not in page.hub.takes:
+            raise HTTPException(404)
+        name = unquote(request.headers.get("x-file-name", ""))[:500]
+        with Client.instances[tab]:
+            await page.hub.takes[what](name, await request.body())
+        return Response(status_code=204)
+
+    @app.get("/report")
+    def report() -> Response:
+        if bench.report is None:
+            raise HTTPException(404, "this run has no report yet: labelspace report RUN")
+        return Response(bench.report.read_bytes(), media_type="text/html; charset=utf-8")
+
     @ui.page("/")
-    def index(sample: str = "") -> None:
+    async def index() -> None:
         ui.add_css(style)
         ui.colors(primary="#2d5fa6", dark="#1c2027", dark_page="#14171c", warning="#8a4b08")
-        ui.add_body_html(_LOST)
-        request = ui.context.client.request
-        root = request.headers.get("x-forwarded-prefix", "") if request else ""  # see Guard
-        Page(bench, lambda row: f"{root}/samples/{key}/{row}.png", sample)
+        ui.add_body_html(_LOST + f"<script>{KEYS}</script>")
+        client = ui.context.client
+        request = client.request
+        opening = ui.element("p").classes("opening")  # whoever only asks for the address gets no more than this
+        await client.connected(timeout=_PATIENCE)
+        opening.delete()
+        root = request.headers.get("x-forwarded-prefix", "")  # see Guard
+        client.on_delete(lambda: tabs.leave(client.id))
+        tabs.enter(
+            client.id,
+            Page(
+                bench, lambda row: f"{root}/samples/{key}/{row}.png", f"/uploads/{key}/{client.id}", root, request.query_params
+            ),
+        )
 
     for element in (ui.button, ui.menu_item):
         element.default_props("no-caps")
+    ui.menu_item.default_props("role=menuitem")  # Quasar calls them items of a list
+    pages.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar without a name, for requests that take no time
+    pages.timer(_SWEEP, tabs.sweep)
     ui.run_with(
         app,
         title=f"{bench.home.name} · labelspace",
@@ -165,8 +204,38 @@ def application(bench: Workbench) -> FastAPI:
         binding_refresh_interval=None,
         show_welcome_message=False,
         reconnect_timeout=10,
+        language="en-US",
     )
-    return app
+    return _only(app, ("/", "/report", "/favicon.ico"), ("/samples/", "/uploads/", "/_nicegui/", "/_nicegui_ws/"))
+
+
+def _only(app: ASGIApp, paths: tuple[str, ...], folders: tuple[str, ...]) -> ASGIApp:
+    """An application that does not hear of other paths: NiceGUI would keep a page for each of them."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "/")
+        if scope["type"] != "http" or path in paths or path.startswith(folders):
+            await app(scope, receive, send)
+        else:
+            await Response("There is no such page.", 404, media_type="text/plain")(scope, receive, send)
+
+    return answer
+
+
+class OneLine(logging.Filter):
+    """What goes wrong while a page or a stranger talks to the server becomes one line with its place, not a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is None:
+            return True
+        passed = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in passed if "labelspace" in Path(frame.filename).parts] or passed
+        where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        said = " ".join(str(error).split())[:300]
+        record.msg, record.args = f"labelspace explore: {type(error).__name__}: {said}{where}", ()
+        record.exc_info = record.exc_text = None
+        return True
 
 
 class _Server(uvicorn.Server):
@@ -189,6 +258,9 @@ def serve(
     token: str,
     ready: Callable[[], None],
     proxies: Proxies = Proxies(),
+    *,
+    tabs: int = 64,
+    framed: bool = False,
 ) -> None:
     """Serves a run until it is interrupted.
 
@@ -199,10 +271,15 @@ def serve(
         token: what browsers have to show, empty for none.
         ready: called when the server answers.
         proxies: what shows the explorer to others.
+        tabs: so many are kept; the one that was not used for longest rests when another one opens.
+        framed: whether notebooks of this machine may show it in a frame.
     """
     settle_threads(bench)
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(OneLine())
     cookie = f"labelspace-{listening.getsockname()[1]}"
-    guarded = Guard(application(bench), token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie, proxies)
+    app = application(bench, Tabs(tabs))
+    guarded = Guard(app, token, is_loopback(host), uploads.MOST_BYTES + _SLACK, cookie, proxies, framed)
     config = uvicorn.Config(
         guarded,
         log_level="warning",

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import ui
 
 from labelspace.explorer.hub import Hub
-from labelspace.explorer.parts import LatentMap, Text, explain
+from labelspace.explorer.parts import LatentMap, Reading, Readings, Slide, Text, explain
 from labelspace.explorer.steps import Redraw, SetLabel
 from labelspace.labels import Label
 
-_FEW = 4  # values of a label that get a button each
+_FEW, _LONG = 4, 32  # values of a label that get a button each, and letters of all of them
 _PREDICTED, _UNKNOWN = "predicted", "not known"
 
 
 class BlocksPanel:
-    """Labels and blocks."""
+    """Labels and blocks.
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+    Args:
+        hub: the tab.
+        block: the block that is shown first; the first one of a label where there is none of this name.
+        colour: the label that points of free blocks are coloured by first.
+        root: the path below which a proxy shows the page.
+    """
+
+    def __init__(self, hub: Hub, block: str = "", colour: str = "", root: str = "") -> None:
+        self.hub, self.root = hub, root
         blocks = hub.bench.model.blocks
-        self.block = next((b.name for b in blocks if b.label), blocks[0].name)
+        first = next((b.name for b in blocks if b.label), blocks[0].name)
+        self.block = block if block in [b.name for b in blocks] else first
         names = hub.bench.data.schema.names
-        self.colour: str | None = names[0] if names else None
+        self.colour: str | None = colour if colour in names else names[0] if names else None
         self._rows: dict[str, dict[str, Any]] = {}
+        self.on_shown: Callable[[], object] = lambda: None  # after another block is shown
         with ui.element("section").classes("panel blocks").props('aria-label="Labels and latent blocks"'):
             explain(Text("h2", "Labels and latent blocks"), "latent block")
-            for remark in hub.bench.model.remarks():
-                Text("p", f"{remark}.").classes("status")
-            with ui.element("div").classes("rows"):
+            for remark in filter(None, (*hub.bench.model.remarks(), hub.bench.remark)):
+                Text("p", f"{remark}.").classes("remark")
+            state = hub.session.state
+            hub.readings = Readings(hub.session.reading(hub.session.x, state.codes))
+            with hub.readings:
                 for label in hub.bench.model.schema:
                     self._label_row(label)
                 for block in blocks.free:
                     self._row(block.name, block.name, f"{block.size} coordinates of everything else", block.name)
             with ui.element("div").classes("map-box"):
-                self.title = Text("h3")
+                with ui.element("div").classes("heading"):
+                    self.title = Text("h3")
+                    self.leak = ui.element("a").classes("leak").props("target=_blank")
                 self.map = LatentMap(self.moved)
                 self.map.draw(*self._drawing())
                 self.legend = ui.element("div").classes("legend")
@@ -65,16 +79,20 @@ class BlocksPanel:
                 button.on("click", lambda: self.choose(block))
             with ui.element("div").classes("control"):
                 control = self._control(label) if label is not None else None
+                if label is not None:
+                    Reading(label.name)
                 status = Text("span", about).classes("status")
         self._rows[key] = {"row": row, "block": block, "label": label, "control": control, "status": status, "about": about}
 
     def _control(self, label: Label) -> Any:
         if not label.discrete:
-            box = ui.number(format="%.4g").props("dense outlined").classes("number")
-            box.props["aria-label"] = label.name
-            box.on("change", lambda: self.set(label, box.value))
-            return box
-        if len(label.values) <= _FEW:
+            low, high, counts = self.hub.bench.histogram(label.name)
+
+            async def slid(value: float | None, final: bool, number: int) -> None:
+                await self.slide(label, value, final, number)
+
+            return Slide(label.name, low, high, counts, None, slid)
+        if len(label.values) <= _FEW and sum(map(len, label.values)) <= _LONG:
             with ui.element("div").classes("values").props("role=group") as group:
                 group.props["aria-label"] = label.name
                 buttons = {}
@@ -114,7 +132,16 @@ class BlocksPanel:
         elif label.discrete:
             control.set_value(None if value is None else str(value))
         else:
-            control.set_value(value)
+            control.show(value)
+
+    async def slide(self, label: Label, value: float | None, final: bool, number: int) -> None:
+        """A number was chosen, or is on the way."""
+        if value is None:
+            self.refresh()
+        elif not final:
+            await self.hub.preview(lambda: SetLabel(label.name, value), number)
+        elif not await self.hub.apply(lambda: SetLabel(label.name, value), number):
+            self.refresh()
 
     async def set(self, label: Label, value: Any) -> None:
         """A value was chosen."""
@@ -132,12 +159,15 @@ class BlocksPanel:
 
     async def choose(self, block: str) -> None:
         """Another block is shown."""
+        if block not in [b.name for b in self.hub.bench.model.blocks]:  # what a browser sends may be anything
+            return
         self.block = block
         found = await self.hub.ask(self._drawing)
         if found is not None:
             self.map.draw(*found)
             self._legend()
             self.refresh()
+            self.on_shown()
 
     async def recolour(self) -> None:
         """The points of free blocks are coloured by another label."""
@@ -148,7 +178,15 @@ class BlocksPanel:
         block = self.hub.bench.model.blocks.named(self.block)
         chart = self.hub.bench.chart(self.block, self.colour)
         size = f"{block.size} coordinate{'s' if block.size > 1 else ''}"
-        self.title.set_text(f"{block.name}: {size} for {block.label}" if block.label else f"{block.name}: {size}, free")
+        self.title.set_text(f"{block.name}: {size}" if block.label else f"{block.name}: {size}, free")
+        leak = self.hub.bench.leak(self.block)
+        self.leak.set_visibility(leak is not None or self.hub.bench.report is not None)
+        self.leak.clear()
+        with self.leak:
+            Text("span", f"leak: {leak.word}" if leak else "leak: not measured")
+            ui.tooltip(leak.about if leak else "labelspace evaluate RUN measures what other blocks tell of labels")
+        self.leak.props["href"] = f"{self.root}/report#leakage" if self.hub.bench.report is not None else None
+        self.leak.classes(replace=f"leak {leak.word if leak else ''}")
         self.colouring.set_visibility(block.label is None and self.colour is not None)
         self.legend.clear()
         with self.legend:
@@ -163,7 +201,7 @@ class BlocksPanel:
 
     async def moved(self, event: dict[str, Any]) -> None:
         """The handle moved: its picture on the way, or a step when it was let go of."""
-        block, point, number = event["block"], event["point"], int(event["number"])  # the block may not be shown any more
+        block, point, number = event["block"], event["point"], event["number"]  # the block may not be shown any more
         if block not in [b.name for b in self.hub.bench.model.blocks]:  # what a browser sends may be anything
             return
 
@@ -178,7 +216,7 @@ class BlocksPanel:
 
     async def back(self) -> None:
         """The block goes back to the sample's own code."""
-        await self.hub.change(lambda: self.hub.session.reset(self.block))
+        await self.hub.reset(self.block)
 
     async def redraw(self) -> None:
         """The block is drawn from where training codes lie."""

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace.reporting.pictures import to_pixels
+from labelspace.variables import Variable
 
 _LESS, _MORE = (124, 84, 196), (214, 112, 20)  # violet and orange, as in reports: told apart by everyone
 _ROWS = 60
@@ -43,8 +44,20 @@ def url(png_bytes: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png_bytes).decode()
 
 
-def rows(features: tuple[str, ...], original: Tensor, reconstruction: Tensor, edit: Tensor) -> list[dict[str, Any]]:
-    """The entries of vectors as rows of a table; of very many the ones that the edit changed most."""
+def rows(
+    features: tuple[str, ...],
+    original: Tensor,
+    reconstruction: Tensor,
+    edit: Tensor,
+    variables: tuple[Variable, ...] = (),
+) -> list[dict[str, Any]]:
+    """The entries of vectors as rows of a table; of very many the ones that the edit changed most.
+
+    Args:
+        features: names of the entries.
+        original, reconstruction, edit: the vectors.
+        variables: what is known of the entries: numbers are shown in the unit of the data.
+    """
     change = (edit - reconstruction).abs().nan_to_num()
     order = range(len(features))
     if len(features) > _ROWS:
@@ -52,14 +65,17 @@ def rows(features: tuple[str, ...], original: Tensor, reconstruction: Tensor, ed
     return [
         {
             "name": features[i],
-            "original": _number(original[i]),
-            "reconstruction": _number(reconstruction[i]),
-            "edit": _number(edit[i]),
+            **{
+                what: _number(x[i], variables[i] if variables else None)
+                for what, x in (("original", original), ("reconstruction", reconstruction), ("edit", edit))
+            },
         }
         for i in order
     ]
 
 
-def _number(value: Tensor) -> float | None:
+def _number(value: Tensor, variable: Variable | None) -> float | None:
     number = float(value)
-    return number if math.isfinite(number) else None
+    if not math.isfinite(number):
+        return None
+    return number if variable is None else variable.number(number)

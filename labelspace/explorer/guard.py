@@ -1,8 +1,11 @@
 """Who may talk to the explorer, and how much they may send: an ASGI application around it.
 
 On a loopback address everyone on the machine may; a page from elsewhere that the same browser shows may not (the host that a
-request names has to be this machine's, and its origin this server). On other addresses the token is needed: once in the
-address, from then on as a cookie.
+request names has to be this machine's, its origin this server, and only a user who follows a link comes from another site). On
+other addresses the token is needed: once in the address, from then on as a cookie.
+
+Every answer says what a browser may do with it: load nothing from elsewhere, show it in no frame (but for notebooks, where the
+explorer was started for one), take it for no other kind of content, and tell no other site the address.
 
 What a proxy says of a request (``X-Forwarded-Host``, ``-Proto``, ``-Prefix``) counts only where the proxy is one that the user
 named: anybody can send such headers. The path below which a proxy shows the explorer is taken off here, and handed on in
@@ -16,11 +19,25 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _DAY = 86_400
+_OUTER = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"  # notebooks
+_NOBODY = "'none'"
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # templates of the page are compiled in the browser
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -64,24 +81,33 @@ class Guard:
         most_bytes: of a request's body.
         cookie: name of the cookie that remembers the token.
         proxies: what shows the explorer to others.
+        framed: whether pages of this machine, such as notebooks, may show it in a frame.
     """
 
     def __init__(
-        self, app: ASGIApp, token: str, local: bool, most_bytes: int, cookie: str, proxies: Proxies = Proxies()
+        self,
+        app: ASGIApp,
+        token: str,
+        local: bool,
+        most_bytes: int,
+        cookie: str,
+        proxies: Proxies = Proxies(),
+        framed: bool = False,
     ) -> None:
         self.app, self.token, self.local, self.most_bytes, self.cookie = app, token, local, most_bytes, cookie
-        self.proxies = proxies
+        self.proxies, self.framed = proxies, framed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         scope, headers, believed = self._as_seen(scope)
+        send = self._with_policy(send)
         host = headers.get("host", "")
         origin = headers.get("origin")
-        if self.local and not believed and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self.local and not believed and not is_loopback(_split(f"//{host}")[1]):
             await _refuse(scope, send, 403, "This explorer answers on 127.0.0.1 and localhost only.")
-        elif origin is not None and urlsplit(origin).netloc != host:
+        elif (origin is not None and (not host or _split(origin)[0] != host)) or not self._from_here(scope, headers):
             await _refuse(scope, send, 403, "Requests from other sites are refused.")
         elif self.token and not self._remembered(headers.get("cookie", "")):
             await self._ask_token(scope, send, headers["x-forwarded-prefix"])
@@ -89,6 +115,31 @@ class Guard:
             await _refuse(scope, send, 413, f"More than {self.most_bytes / 1e6:.0f} MB were sent.")
         else:
             await self._limited(scope, receive, send)
+
+    def _from_here(self, scope: Scope, headers: dict[str, str]) -> bool:
+        """Whether a browser says that a request is of this explorer's own page, or of a user who opens it."""
+        if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+            return True
+        opens = scope["type"] == "http" and scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        return opens and headers.get("sec-fetch-dest") in (("document", "iframe") if self.framed else ("document",))
+
+    def _with_policy(self, send: Send) -> Send:
+        """Answers with what browsers may do with them."""
+        policy = f"{_POLICY}; frame-ancestors {_OUTER if self.framed else _NOBODY}"
+        said = [
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+        ]
+        said += [] if self.framed else [(b"x-frame-options", b"DENY")]
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *said]}
+            await send(message)
+
+        return noted
 
     def _as_seen(self, scope: Scope) -> tuple[Scope, dict[str, str], bool]:
         """A request as the browser made it, its headers, and whether a proxy that is believed passed it on."""
@@ -124,7 +175,7 @@ class Guard:
             await _refuse(scope, send, 401, "This explorer needs its token: open the address that it printed.")
             return
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        location = scope["path"].lstrip("/")  # two slashes in front would name another server
+        location = quote(scope["path"].lstrip("/\\"))  # two slashes of either kind in front would name another server
         there = f"{root}/{location}" + (f"?{rest}" if rest else "")
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Lax; Path={root or '/'}; Max-Age={_DAY}{secure}"
@@ -181,6 +232,15 @@ def _below(path: str, root: str) -> str:
 
 def _same(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Host with port, and the name of the host alone; empty where an address is not one."""
+    try:
+        found = urlsplit(address)
+        return found.netloc, found.hostname or ""
+    except ValueError:
+        return "", ""
 
 
 def _length(headers: dict[str, Any]) -> int:

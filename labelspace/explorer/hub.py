@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from nicegui import ui
 from torch import Tensor
 
+from labelspace import errors
 from labelspace.errors import UserError
 from labelspace.explorer import frames
-from labelspace.explorer.parts import Bars, Pictures, Text
+from labelspace.explorer.parts import Bars, Pictures, Readings, Text
 from labelspace.explorer.render import Renderer
 from labelspace.explorer.session import Session
 from labelspace.explorer.steps import Step
@@ -26,16 +28,32 @@ class Hub:
     Args:
         bench: the run.
         address: address of a sample's picture, by its row.
+        uploads: address that files of this tab are sent to.
+
+    Attributes:
+        used: when the tab was used last.
+        takes: what is done with the name and the content of a file, by what kind of upload it is.
     """
 
-    def __init__(self, bench: Workbench, address: Callable[[int], str]) -> None:
-        self.bench, self.address = bench, address
+    def __init__(self, bench: Workbench, address: Callable[[int], str], uploads: str = "") -> None:
+        self.bench, self.address, self.uploads = bench, address, uploads
         self.session, self.renderer = Session(bench), Renderer()
         self.client = ui.context.client
+        self.used = time.monotonic()
+        self.takes: dict[str, Callable[[str, bytes], Awaitable[None]]] = {}
         self.view: Pictures | Bars | None = None
+        self.readings: Readings | None = None
         self.live: Text | None = None
         self.on_change: list[Callable[[], Any]] = []  # after every change of the session
-        self.client.on_delete(self.renderer.close)
+        self.on_found: list[Callable[[], Any]] = []  # after other samples were found
+        self.client.on_delete(self.close)
+
+    def close(self) -> None:
+        """Ends the work for the tab; nothing of it is needed any more."""
+        self.renderer.close()
+        self.on_change.clear()
+        self.on_found.clear()
+        self.takes.clear()
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -63,10 +81,33 @@ class Hub:
             self.say(self.session.steps[-1].step.about)
         return done
 
+    async def undo(self) -> None:
+        """Takes back the last step."""
+        last = self.session.steps[-1].step.about if self.session.steps else "reset"
+        if await self.change(self.session.undo):
+            self.say(f"undone: {last}")
+
+    async def redo(self) -> None:
+        """Does again what was taken back."""
+        if await self.change(self.session.redo):
+            self.say(f"done again: {self.session.steps[-1].step.about if self.session.steps else 'reset'}")
+
+    async def reset(self, block: str | None = None) -> None:
+        """Takes back all steps, or those of a block."""
+        if await self.change(lambda: self.session.reset(block)):
+            self.say(f"{block} is back to its own" if block else "all edits taken back")
+
     async def preview(self, step: Callable[[], Step], number: int) -> None:
         """Shows what a step would lead to, unless another one is asked for meanwhile."""
+        self.used = time.monotonic()
+
+        def work() -> Any:
+            with errors.hearing():  # it is said when the step is done
+                made = step()
+                return self.frame(self.session.preview(made), made)
+
         try:
-            done = await self.renderer.show(lambda: self.frame(self.session.preview(step())))
+            done = await self.renderer.show(work)
         except UserError as error:
             self.warn(error)
             return
@@ -75,20 +116,44 @@ class Hub:
 
     async def ask(self, job: Callable[[], T]) -> T | None:
         """Does something that takes a moment; None when it was refused, which the user is told."""
+        self.used = time.monotonic()
+
+        def work() -> tuple[T, list[str]]:
+            with errors.hearing() as notes:
+                return job(), notes
+
         try:
-            return await self.renderer.run(job)
-        except UserError as error:
-            self.warn(error)
+            done, notes = await self.renderer.run(work)
+        except Exception as error:
+            if (said := errors.told(error)) is None:
+                self.warn("That did not work, and it is the explorer's fault: the terminal says where.")
+                raise
+            self.warn(said)
             return None
+        for said in notes:
+            self.warn(said)
+        return done
 
     # -- pictures -----------------------------------------------------------------------------------------------------
 
-    def frame(self, state: Intervention | None) -> Any:
-        """What the comparison shows: of the session's own state (None) everything, of another one what differs by it."""
-        session = self.session
+    def frame(self, state: Intervention | None, step: Step | None = None) -> tuple[Any, dict[str, Any] | None]:
+        """What is shown of a state: in the comparison, of the session's own state (None) everything, of others what differs by
+        them; and what the model reads, where that is quick enough.
+
+        Args:
+            state: the state.
+            step: the one beyond the session's that led to it.
+        """
+        session, bench = self.session, self.bench
         x = session.x if state is None else state.x
+        codes = session.state.codes if state is None else state.codes
+        read = session.reading(x, codes, step) if state is None or bench.reads_quickly else None
+        return self._pictures(state, x), read
+
+    def _pictures(self, state: Intervention | None, x: Tensor) -> Any:
+        session = self.session
         if not self.bench.is_image:
-            return frames.rows(self.bench.features, session.sample.x, session.reconstruction, x)
+            return frames.rows(self.bench.features, session.sample.x, session.reconstruction, x, self.bench.data.variables)
         before = session.sample.x if session.keep_detail else session.reconstruction
         out = {"edit": frames.url(frames.png(x)), "difference": frames.url(frames.difference(x, before))}
         if state is None:
@@ -104,15 +169,19 @@ class Hub:
         return [{"id": i, "name": names[i], "text": text} for i, text in enumerate(texts)]
 
     def _show(self, frame: Any, number: int) -> None:
-        if self.view is not None and not self.client.is_deleted:
-            self.view.show(frame, number)
+        if self.view is None or self.client.is_deleted or self.view.is_deleted:
+            return
+        shown, read = frame
+        self.view.show(shown, number)
+        if read is not None and self.readings is not None:
+            self.readings.show(read, number)
 
     # -- words --------------------------------------------------------------------------------------------------------
 
     def warn(self, problem: object) -> None:
         """Something that was refused, and why."""
         with self.client:
-            ui.notify(str(problem), type="warning", multi_line=True, timeout=8000, close_button="Close", position="bottom")
+            ui.notify(str(problem), type="warning", multi_line=True, timeout=10_000, close_button="Close", position="bottom")
 
     def say(self, text: str) -> None:
         """For screen readers, and for the line under the pictures."""

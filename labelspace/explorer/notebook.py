@@ -79,7 +79,7 @@ def explore(
     home = run.home if isinstance(run, Fitted) else paths.own(run)
     if home is None:
         raise UserError("this training wrote no run directory, and the explorer shows one: fit(..., out=DIR)")
-    command = [sys.executable, "-m", "labelspace", "explore", str(home), "--no-browser", "--json"]
+    command = [sys.executable, "-m", "labelspace", "explore", str(home), "--no-browser", "--frames", "--json"]
     kept = None
     if data is not None:
         address = data if isinstance(data, str) else ""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from urllib.parse import parse_qsl
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
-from labelspace import glossary
+from labelspace import errors, glossary
 from labelspace.errors import UserError
-from labelspace.explorer import frames, views
+from labelspace.explorer import frames, links, views
 from labelspace.explorer.blocks_panel import BlocksPanel
 from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import Bars, Pictures, Text, explain
@@ -21,7 +25,7 @@ _PICTURES = {
     "reconstruction": ("Reconstruction", "The sample encoded and decoded without any edit"),
     "difference": ("Difference", glossary.meaning("difference") or ""),
 }
-_KEYS = """
+KEYS = """
 document.addEventListener('keydown', (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.target.matches('input, textarea')) return;
   const key = event.key.toLowerCase();
@@ -30,7 +34,9 @@ document.addEventListener('keydown', (event) => {
   event.preventDefault();
   document.querySelector('.' + name)?.click();
 });
+window.addEventListener('popstate', () => emitEvent('labelspace:address', location.search));
 """
+"""A script of every page: keys that undo and redo, and the browser's Back."""
 
 
 class Page:
@@ -39,43 +45,107 @@ class Page:
     Args:
         bench: the run.
         address: address of a sample's picture, by its row.
-        sample: name of the sample to begin with; empty for the first one.
+        uploads: address that files are sent to.
+        root: the path below which a proxy shows the page.
+        state: what the page's address says of what to show; see :mod:`labelspace.explorer.links`.
     """
 
-    def __init__(self, bench: Workbench, address: Callable[[int], str], sample: str = "") -> None:
-        self.hub = hub = Hub(bench, address)
-        if sample:
-            try:
-                hub.session.choose(hub.session.of_data(bench.row(sample)))
-            except UserError as error:
-                hub.warn(error)
+    def __init__(
+        self,
+        bench: Workbench,
+        address: Callable[[int], str],
+        uploads: str = "",
+        root: str = "",
+        state: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.hub = hub = Hub(bench, address, uploads)
+        self._restore(state)
+        self._sample, self._query = hub.session.sample, ""
         self.dark = ui.dark_mode(None)
-        ui.add_body_html(f"<script>{_KEYS}</script>")
+        ui.on("labelspace:address", self.went)
         with ui.element("div").classes("app"):
             self._header()
             samples = Samples(hub)
-            with ui.element("main").classes("middle"):
+            with ui.element("div").classes("middle"):
                 self._comparison()
-                self._views(samples)
-            BlocksPanel(hub)
+                self._views(samples, state.get("view", ""))
+            self.blocks = BlocksPanel(hub, state.get("block", ""), state.get("colour", ""), root)
         hub.on_change.append(self.refresh)
+        hub.on_change.append(self.remember)
+        self.blocks.on_shown = self.remember
+        self.tabs.on_value_change(self.remember)
         self.refresh()
+
+    # -- a tab and its address ----------------------------------------------------------------------------------------
+
+    @property
+    def used(self) -> float:
+        """When the tab was used last."""
+        return self.hub.used
+
+    def _restore(self, state: Mapping[str, str]) -> None:
+        try:
+            with errors.hearing():
+                links.restore(self.hub.session, state)
+        except UserError as error:
+            self.hub.warn(error)
+
+    def remember(self) -> None:
+        """Puts what is shown into the address: a page that is loaded again, or opened by someone else, shows it, too. Back
+        leads to the sample before."""
+        session = self.hub.session
+        shown = {"block": self.blocks.block, "view": str(self.tabs.value or "")}
+        if self.blocks.colour and session.bench.model.blocks.named(self.blocks.block).label is None:
+            shown["colour"] = self.blocks.colour
+        query = links.query(session, shown) or ""
+        if query == self._query:
+            return
+        way = "pushState" if session.sample is not self._sample else "replaceState"
+        self._sample, self._query = session.sample, query
+        there = json.dumps(f"?{query}") if query else "location.pathname"
+        ui.run_javascript(f"history.{way}(null, '', {there})")
+
+    async def went(self, event: GenericEventArguments) -> None:
+        """The browser went back or on."""
+        if not isinstance(event.args, str):  # what a browser sends may be anything
+            return
+        state = dict(parse_qsl(event.args.removeprefix("?")))
+        self._query = event.args.removeprefix("?")
+
+        def again() -> None:
+            links.restore(self.hub.session, state)
+            self._sample = self.hub.session.sample
+
+        if await self.hub.change(again):
+            await self.blocks.choose(state.get("block", self.blocks.block))
+
+    def rest(self, why: str) -> None:
+        """Lets go of all that the tab holds; its address is enough to go on."""
+        self.hub.close()
+        client = self.hub.client
+        client.content.clear()
+        with client.content, ui.element("div").classes("resting").props('role="alert"'):
+            Text("h1", "This tab rests")
+            Text("p", f"It was put to rest because {why}. What it showed is in its address.")
+            go_on = Text("button", "Go on").props("type=button").classes("go-on")
+            go_on.on("click", js_handler="() => location.reload()")
 
     # -- header -------------------------------------------------------------------------------------------------------
 
     def _header(self) -> None:
-        bench, session = self.hub.bench, self.hub.session
+        bench, hub = self.hub.bench, self.hub
         with ui.element("header"):
             ui.html("<h1>labelspace</h1>", sanitize=False)
             Text("span", f"{bench.home.name} · {type(bench.model).__name__} · {bench.data.address}").classes("about")
             ui.element("span").classes("grow")
-            self.undo = self._tool("undo", "Undo (Ctrl+Z)", lambda: self.hub.change(session.undo)).classes("undo")
-            self.redo = self._tool("redo", "Redo (Ctrl+Shift+Z)", lambda: self.hub.change(session.redo)).classes("redo")
-            self.reset = self._tool("restart_alt", "Reset all edits", lambda: self.hub.change(session.reset)).classes("reset")
-            self.detail = ui.switch("Keep detail", on_change=self.keep_detail).classes("detail")
+            self.undo = self._tool("undo", "Undo (Ctrl+Z)", hub.undo).classes("undo")
+            self.redo = self._tool("redo", "Redo (Ctrl+Shift+Z)", hub.redo).classes("redo")
+            self.reset = self._tool("restart_alt", "Reset all edits", hub.reset).classes("reset")
+            self.detail = ui.switch("Keep detail", value=hub.session.keep_detail, on_change=self.keep_detail).classes("detail")
             self.detail.props('aria-label="Keep what the model could not reconstruct"')
             explain(self.detail, "keep detail")
             with ui.button("Copy").props('flat aria-label="Copy this edit"').classes("copy"), ui.menu():
+                ui.menu_item("as a link", self.copy_link)
                 ui.menu_item("as a command", self.copy_command)
                 ui.menu_item("as Python lines", self.copy_python)
             with ui.button("Save").props('flat aria-label="Save this edit"').classes("save"), ui.menu():
@@ -102,12 +172,14 @@ class Page:
             self.detail.set_value(self.hub.session.keep_detail)
 
     def refresh(self) -> None:
-        """Shows what can be undone."""
+        """Shows what can be undone, and how the sample stands."""
         session = self.hub.session
         self.undo.set_enabled(session.can_undo)
         self.redo.set_enabled(session.can_redo)
         self.reset.set_enabled(bool(session.steps))
+        self.detail.set_value(session.keep_detail)
         self.heading.set_text(session.sample.name)
+        self.standing.set_text(session.standing)
 
     # -- comparison ---------------------------------------------------------------------------------------------------
 
@@ -116,24 +188,32 @@ class Page:
         with ui.element("section").classes("panel compare").props('aria-label="Comparison"'):
             with ui.element("div").classes("heading"):
                 self.heading = Text("h2")
+                self.standing = Text("span").classes("standing")
                 hub.live = Text("p").classes("live").props('aria-live="polite"')
             if hub.bench.is_image:
-                sources = hub.frame(None)
+                sources, _ = hub.frame(None)
                 hub.view = Pictures(
                     [{"key": key, "title": title, "alt": alt, "src": sources[key]} for key, (title, alt) in _PICTURES.items()]
                 )
             else:
-                hub.view = Bars(hub.frame(None), hub.bench.ranges, hub.bench.classes)
+                hub.view = Bars(hub.frame(None)[0], hub.bench.ranges, hub.bench.classes, self.change_cell)
 
-    def _views(self, samples: Samples) -> None:
+    async def change_cell(self, feature: str, text: str) -> None:
+        """An entry of the sample was written anew; the edit's steps are done to that sample."""
+        session = self.hub.session
+        if await self.hub.change(lambda: session.choose(session.with_cell(feature, text), keep_steps=True)):
+            self.hub.say(f"{feature} changed to {text.strip() or 'missing'}")
+
+    def _views(self, samples: Samples, first: str) -> None:
         hub = self.hub
         with ui.element("section").classes("panel views").props('aria-label="More to do with the sample"'):
-            with ui.tabs().props("dense no-caps align=left inline-label narrow-indicator") as tabs:
-                names = ["Transfer", "Generate", "Grid", "Interpolate", *(["Truth"] if hub.bench.data.truth else [])]
+            with ui.tabs().props("dense no-caps align=left inline-label narrow-indicator outside-arrows mobile-arrows") as tabs:
+                names = ["Transfer", "Generate", "Grid", "Interpolate", "Many", *(["Truth"] if hub.bench.data.truth else [])]
                 found = {name: ui.tab(name) for name in names}
                 for name, tab in found.items():
                     explain(tab, name)
-            with ui.tab_panels(tabs, value="Transfer", animated=False).props("keep-alive"):
+            self.tabs = tabs
+            with ui.tab_panels(tabs, value=first if first in names else "Transfer", animated=False).props("keep-alive"):
                 with ui.tab_panel(found["Transfer"]):
                     views.transfer(hub, samples)
                 with ui.tab_panel(found["Generate"]):
@@ -142,17 +222,26 @@ class Page:
                     views.Grid(hub)
                 with ui.tab_panel(found["Interpolate"]):
                     views.Interpolate(hub, samples)
+                with ui.tab_panel(found["Many"]):
+                    views.Several(hub, samples)
                 if "Truth" in found:
                     with ui.tab_panel(found["Truth"]):
                         views.Truths(hub)
 
     # -- taking it away -----------------------------------------------------------------------------------------------
 
+    async def copy_link(self) -> None:
+        """The address that shows the same."""
+        if not self._query and self.hub.session.sample.uploaded:
+            self.hub.warn("a picture of yours is in no link, nor is a row or an edit that is too long for an address")
+            return
+        self._copied(str(await ui.run_javascript("location.href")), "Link")
+
     async def copy_command(self) -> None:
         """The command that makes the same edit."""
         text = await self.hub.ask(self.hub.session.command)
         if text == "":
-            self.hub.warn("a generated sample has no name on the command line; copy the Python lines instead")
+            self.hub.warn("this sample or edit has no name on the command line; copy the Python lines instead")
         elif text is not None:
             self._copied(text, "Command")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,16 +17,18 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace import interventions
-from labelspace.errors import UserError
+from labelspace.blocks import Latents
+from labelspace.errors import UserError, unknown
 from labelspace.explorer import script
 from labelspace.explorer.steps import Drawn, MoveBlock, Sample, SetLabel, Step, TakeFrom, blocks_of, perform, short
-from labelspace.explorer.workbench import Workbench
-from labelspace.interventions import Intervention
+from labelspace.explorer.workbench import FAR, Read, Workbench
+from labelspace.interventions import Intervention, Labels
 from labelspace.reporting import pictures
 from labelspace.storage import files
 
 _MOST_DRAWN = 64
 _MOST_UNDO = 200
+CHANGED = " (changed)"  # behind the name of a sample with other cells
 
 
 @dataclass(frozen=True)
@@ -71,40 +75,126 @@ class Session:
     drawn: Drawn | None = None
 
     def __post_init__(self) -> None:
+        self.standing = ""  # how well the sample is reconstructed, in words
+        self.read_before: dict[str, Read] = {}  # what the model reads in the sample
+        self._read_start: dict[str, Read] | None = None  # and in what is shown of it before any edit, once that was asked for
         self._past: list[tuple[Applied, ...]] = []
         self._future: list[tuple[Applied, ...]] = []
-        self.choose(self.of_data(int(self.bench.gallery[0])))
+        self.choose(self.first())
 
     # -- samples ------------------------------------------------------------------------------------------------------
 
+    def first(self) -> Sample:
+        """The sample that a new tab begins with."""
+        return self.of_data(int(self.bench.gallery[0]))
+
     def of_data(self, row: int) -> Sample:
         """A sample of the run's data, by its row."""
-        data = self.bench.data
-        return Sample(self.bench.name(row), data.samples([row])[0], data.labels([row]), row=row)
+        return self.of_rows([row])[0]
 
-    def choose(self, sample: Sample) -> None:
-        """Begins anew with a sample.
+    def of_rows(self, rows: Sequence[int]) -> list[Sample]:
+        """Samples of the run's data, by their rows."""
+        x, (values, observed) = self.bench.data.samples(rows), self.bench.data.labels(rows)
+        return [
+            Sample(self.bench.name(row), x[i], (values[i : i + 1], observed[i : i + 1]), row=row) for i, row in enumerate(rows)
+        ]
+
+    def row_text(self) -> str:
+        """The sample that is shown, as rows are pasted: names of columns, and its cells."""
+        buffer = io.StringIO()
+        variables = self.bench.data.variables
+        cells = [
+            variables[i].format(value) if variables else "" if math.isnan(value) else f"{value:.6g}"
+            for i, value in enumerate(self.sample.x.tolist())
+        ]
+        csv.writer(buffer, lineterminator="\n").writerows([self.bench.features, cells])
+        return buffer.getvalue()
+
+    def with_cell(self, feature: str, text: str) -> Sample:
+        """The sample with one entry changed.
+
+        Args:
+            feature: which.
+            text: what a user wrote; empty for a missing one.
 
         Raises:
-            UserError: the model cannot encode it; the sample before it stays.
+            UserError: there is no such entry, or it cannot be that.
         """
-        base = perform(self.bench.model, sample, None, False, None)
-        self.sample, self.base, self._predicted = sample, base, self._labels_of(sample)
-        self.steps, self._past, self._future = (), [], []
+        if feature not in self.bench.features:
+            raise unknown("column", feature, self.bench.features)
+        place, text = self.bench.features.index(feature), text.strip()
+        classes, variables = self.bench.classes.get(feature), self.bench.data.variables
+        if not text:
+            value = math.nan
+        elif classes:
+            if text not in classes:
+                raise unknown(f"class of {feature!r}", text, classes)
+            value = float(classes.index(text))
+        else:
+            try:
+                value = float(text) - (variables[place].origin if variables else 0.0)
+            except ValueError:
+                raise UserError(f"{feature!r} is a number and cannot be {text!r}") from None
+        x = self.sample.x.clone()
+        x[place] = value
+        name = self.sample.name if self.sample.name.endswith(CHANGED) else f"{self.sample.name}{CHANGED}"
+        return self.typed(x, name, self.sample.labels)
 
-    def _labels_of(self, sample: Sample) -> Tensor | None:
-        """The labels that the model predicts, ``(1, labels)``; None where it predicts none."""
+    def typed(self, x: Tensor, name: str, labels: Labels | None = None) -> Sample:
+        """A row of the user's own.
+
+        Args:
+            x: its entries in the order of the model's, nan where missing.
+            name: what it is called on the page.
+            labels: those that came with it.
+
+        Raises:
+            UserError: the model takes no such rows.
+        """
+        model = self.bench.model
+        if tuple(x.shape) != tuple(model.shape) or x.ndim != 1:
+            raise UserError(f"a row of {list(x.shape)} was given; this model takes samples of shape {list(model.shape)}")
+        for value, feature in zip(x.tolist(), self.bench.features, strict=True):
+            classes = self.bench.classes.get(feature)
+            if math.isinf(value) or (classes and not (math.isnan(value) or value in range(len(classes)))):
+                raise UserError(f"{value:g} cannot be a value of {feature!r}")
+        model.likelihood.check(x[None])
+        model.note_far(x[None])
+        return Sample(name, x, labels)
+
+    def choose(self, sample: Sample, *, keep_steps: bool = False) -> None:
+        """Begins anew with a sample.
+
+        Args:
+            sample: the sample.
+            keep_steps: do what was done to the sample before to this one.
+
+        Raises:
+            UserError: the model cannot encode it, or cannot do the steps with it; the sample before it stays.
+        """
+        before = self.__dict__.copy()
         try:
-            return self.bench.model.predict(sample.x[None]).mode()
+            self.sample, self.base = sample, perform(self.bench.model, sample, None, False, None)
+            self.read_before, self._read_start, self.standing = self.bench.read(sample.x), None, self._standing()
+            self.steps = self._replayed([a.step for a in self.steps]) if keep_steps else ()
+            self._past, self._future = [], []
         except UserError:
-            return None
+            self.__dict__.update(before)
+            raise
+
+    def drawn_sample(self, how: Drawn) -> Sample:
+        """One of the samples that were, or can be, drawn in some way."""
+        if not 0 <= how.index < how.n <= _MOST_DRAWN:
+            raise UserError(f"the explorer draws 1 to {_MOST_DRAWN} samples at a time, got {how.n}")
+        drawn, i = how.run(self.bench.model), how.index
+        labels = (drawn.labels[0][i : i + 1], drawn.labels[1][i : i + 1])  # type: ignore[index]
+        return Sample(f"drawn {i + 1}", drawn.x[i], labels, drawn=how)
 
     def open_drawn(self, index: int) -> None:
         """Begins anew with one of the generated samples."""
-        drawn = self.generated()
-        labels = (drawn.labels[0][index : index + 1], drawn.labels[1][index : index + 1])  # type: ignore[index]
-        how = replace(self.drawn, index=index)  # type: ignore[type-var]
-        self.choose(Sample(f"drawn {index + 1}", drawn.x[index], labels, drawn=how))
+        if self.drawn is None:
+            raise UserError("nothing was drawn yet; choose labels and draw")
+        self.choose(self.drawn_sample(replace(self.drawn, index=index)))
 
     # -- edits --------------------------------------------------------------------------------------------------------
 
@@ -124,6 +214,45 @@ class Session:
     @property
     def reconstruction(self) -> Tensor:
         return self.base.x
+
+    def _standing(self) -> str:
+        """How well the model reconstructs the sample, beside the others."""
+        share = self.bench.distance(self.sample.x, self.sample.labels).reconstruction
+        return f"reconstructed {'worse' if share >= 0.5 else 'better'} than {max(share, 1 - share):.0%} of the data"
+
+    def reading(self, x: Tensor, codes: Latents[Tensor], now: Step | None = None) -> dict[str, Any]:
+        """What the model reads in an edit, as plain data.
+
+        Args:
+            x: the edited sample.
+            codes: its codes.
+            now: a step beyond those that were done.
+
+        Returns:
+            ``labels``: label name -> ``text``; ``changed``: whether it is another value than before any edit; ``asked``:
+            whether an edit was about it. ``codes``: how they lie beside training codes, in words; ``far``: whether that is a
+            warning.
+        """
+        steps = [*(a.step for a in self.steps), *([now] if now is not None else [])]
+        moved = {name for step in steps for name in blocks_of(self.bench.model, step)}
+        asked = {getattr(step, "label", None) for step in steps} | {b.label for b in self.bench.model.blocks if b.name in moved}
+        if self._read_start is None:
+            self._read_start = self.bench.read(self._shown(self.base))
+        rows = {}
+        for name, read in self.bench.read(x).items():
+            before = self._read_start.get(name, read)
+            changed = read.value != before.value
+            if not self.bench.model.schema[name].discrete:  # a number is never quite the same
+                changed = abs(read.value - before.value) > max(before.sure, read.sure)
+            rows[name] = {"text": read.about, "changed": changed, "asked": name in asked}
+        found = self.bench.farthest(codes)
+        if found is None:
+            return {"labels": rows, "codes": "", "far": False}
+        block, share = found
+        words = f"codes like training codes ({share:.0%} of the data are nearer)"
+        if share >= FAR:
+            words = f"{block} is farther from training codes than in {min(share, 0.99):.0%} of the data: extrapolated"
+        return {"labels": rows, "codes": words, "far": share >= FAR}
 
     def preview(self, step: Step) -> Intervention:
         """What a step would lead to; nothing changes."""
@@ -165,7 +294,7 @@ class Session:
 
     def set_keep_detail(self, keep: bool) -> None:
         """Turns details on or off for all steps."""
-        self.keep_detail = keep
+        self.keep_detail, self._read_start = keep, None
         done: dict[int, Applied] = {}  # what is in several states of the history was applied once, and is so again
         self.steps = self._again(self.steps, done)
         self._past = [self._again(state, done) for state in self._past]
@@ -248,7 +377,7 @@ class Session:
         if bool(observed[0, index]):
             given = own is not None and bool(own[1][0, index])
             return kind.format(float(values[0, index])), was_set or given
-        return (None if self._predicted is None else kind.format(float(self._predicted[0, index]))), False
+        return (self.read_before[label].value if label in self.read_before else None), False
 
     # -- what is made of it -------------------------------------------------------------------------------------------
 

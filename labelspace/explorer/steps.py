@@ -41,8 +41,8 @@ class Sample:
 
     @property
     def address(self) -> str | None:
-        """What commands call it; None for a generated one, which has no name outside of the page."""
-        if self.drawn is not None:
+        """What commands call it; None for a generated one and a row of the user's, which have no name outside of the page."""
+        if self.drawn is not None or (self.uploaded and self.x.ndim == 1):
             return None
         return f"./{self.name}" if self.uploaded else self.name  # a file may be called test:0 or --help
 
@@ -54,6 +54,11 @@ class Sample:
                 *self.drawn.lines(),
                 f"{x}, {labels} = drawn.x[{self.drawn.index}], (drawn.labels[0][{one}], drawn.labels[1][{one}])",
             ]
+        if self.row is None and self.x.ndim == 1:
+            known = "None"
+            if self.labels is not None:
+                known = f"({_tensor(self.labels[0])}, {_tensor(self.labels[1])})"
+            return [f"{x}, {labels} = {_tensor(self.x)}, {known}"]
         if self.row is None:
             return [f"{x}, {labels} = {literal(self.name)}, None"]
         split, _, index = self.name.partition(":")
@@ -205,10 +210,19 @@ def literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
+def _tensor(x: Tensor) -> str:
+    """A tensor as Python source, to the bit."""
+    numbers = repr(x.tolist()).replace("nan", 'float("nan")')
+    return f"torch.tensor({numbers})"
+
+
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def short(value: Any) -> str:
-    """A label's value as it is shown."""
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def short(value: Any, digits: int = 4) -> str:
+    """A label's value as it is shown; of a number some digits."""
+    if not isinstance(value, float):
+        return "unknown" if value is None else str(value)
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e9 else text

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace.data.dataset import as_float
-from labelspace.data.images import FORMATS, MODES, UNREADABLE, Framing, opened, read
-from labelspace.errors import UserError
+from labelspace.data.images import FORMATS, MODES, UNREADABLE, Framing, is_transparent, opened, read
+from labelspace.errors import UserError, note
 
 MOST_BYTES = 10_000_000
 MOST_PIXELS = 25_000_000
@@ -49,11 +49,18 @@ def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Frami
             warnings.simplefilter("ignore")  # about damaged fields that are not needed; the check of size below is stricter
             with opened(io.BytesIO(content)) as image:
                 width, height = image.size
-            if width * height > MOST_PIXELS:
-                raise UserError(
-                    f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
+                if width * height > MOST_PIXELS:
+                    raise UserError(
+                        f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
+                    )
+                through = shape[0] != 4 and is_transparent(image) and image.convert("RGBA").getextrema()[3][0] < 255
+            x = as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), framing)))
+            if through:
+                ground = "white" if framing.background == "white" else "black"
+                note(
+                    f"the picture has transparency, which this model has not: it is put on {ground}, as training pictures were"
                 )
-            return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), framing)))
+            return x
     except UserError:
         raise
     except Image.DecompressionBombError:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.explorer import frames
+from labelspace.explorer import frames, many
 from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import Gallery, Text
 from labelspace.explorer.samples import Samples
@@ -147,7 +147,7 @@ class Generate:
     async def open(self) -> None:
         """Goes on with one of the drawn samples."""
         if await self.hub.change(lambda: self.hub.session.open_drawn(self.chosen)):
-            self.samples.chosen()
+            self.hub.say(f"{self.hub.session.sample.name} chosen")
 
 
 class Grid:
@@ -242,6 +242,49 @@ class Interpolate:
             else:
                 table(self.hub.bench.features, x)
         self.hub.say(f"walk of {steps} steps drawn")
+
+
+class Several:
+    """The steps of the edit, done to all samples that the gallery has found."""
+
+    def __init__(self, hub: Hub, samples: Samples) -> None:
+        self.hub, self.samples = hub, samples
+        with ui.element("div").classes("view stack"):
+            self.about = Text("p").classes("hint")
+            with ui.element("div").classes("form"):
+                kinds = many.formats(hub.bench.is_image)
+                self.kind = ui.select(kinds, value=next(iter(kinds)), label="As")
+                self.kind.props("dense outlined options-dense").classes("kind")
+                self.go = ui.button("Edit them all", on_click=self.edit)
+            self.out = ui.element("div").classes("sheet")
+        hub.on_change.append(self.refresh)
+        hub.on_found.append(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Says what would be done."""
+        steps = ", ".join(a.step.about for a in self.hub.session.steps)
+        n = self.samples.n
+        self.about.set_text(
+            f"{steps}: done to all {n:,} samples of the gallery (its search narrows them), as a file to take away."
+            if steps
+            else f"Make an edit; its steps can then be done to all {n:,} samples of the gallery (its search narrows them)."
+        )
+        self.go.set_enabled(bool(steps) and n > 0)
+
+    async def edit(self) -> None:
+        """Edits them, hands over the file, and says what the model reads in them now."""
+        get, n, kind = self.samples.get, self.samples.n, str(self.kind.value)
+        done = await self.hub.ask(lambda: many.edit(self.hub.session, get, n, kind))
+        if done is None:
+            return
+        ui.download.content(done.content, done.name)
+        self.out.clear()
+        with self.out:
+            if done.read:
+                read = ", ".join(f"{name} {share:.0%}" for name, share in done.read.items())
+                Text("p", f"The model reads another value than before in this share of them: {read}.").classes("hint")
+        self.hub.say(f"{done.n:,} samples edited")
 
 
 class Truths:

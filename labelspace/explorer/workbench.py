@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace import maps
+from labelspace import maps, saving
 from labelspace.blocks import Latents, modes
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
-from labelspace.evaluation import probing
+from labelspace.evaluation import diagnosis, probing
 from labelspace.explorer.charts import Chart, chart
+from labelspace.explorer.steps import short
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
+from labelspace.storage import files
 from labelspace.training.fit import open_run
 
 _CLOUD = 1200  # samples whose codes are drawn on maps
 _ROWS = 10_000  # samples that scales are taken from
-_FAR = 0.99  # a picture is far from the data when it is farther than this share of them
+FAR = 0.99  # a picture is far from the data when it is farther than this share of them
+_BARS = 24  # of a histogram
+_QUICK = 0.012  # seconds for reading all labels, up to which that is done for every picture on the way
+_SAME = 1e-9  # a variance beside the mean square: below it all entries are the same
+_OF_USE = 0.05  # of the variance: reconstructions that explain less show nothing of a sample
+_CLEAN = 0.1  # of the way from chance to certainty: a leak below it is none
 _TERM = re.compile(r"^(?P<name>.+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*)$")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the model itself reads of a label in a sample.
+
+    Attributes:
+        value: as people write it.
+        sure: its probability; of a number its standard deviation.
+        about: both as text.
+    """
+
+    value: Any
+    sure: float
+    about: str
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What a block tells of labels that it should not.
+
+    Attributes:
+        word: "none", "little" or "strong".
+        about: which label, and how far.
+    """
+
+    word: str
+    about: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +72,7 @@ class Distance:
 
     Attributes:
         reconstruction: share of the data that the model reconstructs better.
-        code: share of the data whose codes lie nearer to the middle of all codes.
+        code: share of the data whose codes lie nearer to training codes, in the block where that is largest.
     """
 
     reconstruction: float
@@ -45,12 +81,12 @@ class Distance:
     @property
     def warning(self) -> str:
         """What a user should know, empty when the sample is like the data."""
-        if max(self.reconstruction, self.code) < _FAR:
+        if max(self.reconstruction, self.code) < FAR:
             return ""
         what = "reconstructs it worse" if self.reconstruction >= self.code else "encodes it farther out"
         share = min(0.99, max(self.reconstruction, self.code))
         return (
-            f"This picture is far from the data that the model was trained on (the model {what} than {share:.0%} of "
+            f"This sample is far from the data that the model was trained on (the model {what} than {share:.0%} of "
             "them): what edits of it show says little."
         )
 
@@ -78,7 +114,7 @@ class Workbench:
         chosen = np.concatenate([probing.chosen(data, split, _CLOUD) for split in reversed(SPLITS) if split in data.splits])
         self.cloud = np.sort(chosen[:_CLOUD])
         self.codes = probing.encoded(model, data, self.cloud)
-        self._errors, self._norms = self._spread()
+        self._errors, self.explained = self._spread()
 
     @classmethod
     def open(cls, home: str | Path, data: Any = None) -> Workbench:
@@ -111,7 +147,20 @@ class Workbench:
         """The scale of each entry of a vector: its least and largest value, in a part of the data where they are many."""
         x = self.data.x[:: max(1, -(-len(self.data) // _ROWS))]
         ends = np.stack([np.fmin.reduce(x, 0), np.fmax.reduce(x, 0)], 1).astype(float)
+        ends += np.array([v.origin for v in self.data.variables] or [0.0])[:, None]
         return dict(zip(self.features, np.nan_to_num(ends).tolist(), strict=True))
+
+    @functools.cache  # noqa: B019  a workbench lives as long as the program
+    def histogram(self, label: str) -> tuple[float, float, list[int]]:
+        """The least and the largest value that the training data have of a number, and how many lie in each part between."""
+        data, kind = self.data, self.data.schema[label]
+        rows, column = data.rows("train"), data.schema.index(label)
+        seen = data.values[rows, column][data.observed[rows, column]]
+        if not len(seen) or seen.min() == seen.max():
+            middle = float(seen[0]) if len(seen) else kind.mean  # type: ignore[attr-defined]
+            seen = np.array([middle - kind.scale, middle + kind.scale])  # type: ignore[attr-defined]
+        counts, ends = np.histogram(seen, _BARS)
+        return float(kind.format(float(ends[0]))), float(kind.format(float(ends[-1]))), counts.tolist()
 
     @property
     def classes(self) -> dict[str, list[str]]:
@@ -141,6 +190,23 @@ class Workbench:
         decoded = self.data.schema.decode(self.data.values[[row]], self.data.observed[[row]])
         return {name: entries[0] for name, entries in decoded.items()}
 
+    def decoded(self, labels: Labels | None) -> dict[str, object]:
+        """Label name -> what one sample's labels ``(1, labels)`` say, as a user writes it; None where missing."""
+        if labels is None:
+            return dict.fromkeys(self.model.schema.names)
+        decoded = self.model.schema.decode(*(part.cpu().numpy() for part in labels))
+        return {name: entries[0] for name, entries in decoded.items()}
+
+    @property
+    def example(self) -> str:
+        """A search that finds something."""
+        schema = self.data.schema
+        if not len(schema):
+            return "test"
+        label = schema.labels[0]
+        middle = label.format(label.mean) if not label.discrete else None  # type: ignore[attr-defined]
+        return f"{label.name}={label.values[-1]}" if label.discrete else f"{label.name}>{middle:.4g}"
+
     def search(self, text: str) -> np.ndarray:
         """Rows of the samples that a search text describes, held-back samples first.
 
@@ -160,8 +226,7 @@ class Workbench:
             elif ":" in term:
                 rows = rows[rows == self.row(term)]
             else:
-                example = f"{self.data.schema.names[0]}=1" if len(self.data.schema) else "test:0"
-                raise UserError(f"{term!r} is not a search; write {example}, or the name of a sample, such as test:0")
+                raise UserError(f"{term!r} is not a search; write {self.example}, or the name of a sample, such as test:0")
         return rows
 
     def _meets(self, rows: np.ndarray, name: str, sign: str, text: str) -> np.ndarray:
@@ -200,29 +265,141 @@ class Workbench:
         shown = self.block_map(name).block.label or colour
         return chart(self.model, self.data, self.block_map(name), shown)
 
-    # -- is it like the data? -----------------------------------------------------------------------------------------
-
-    def _spread(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted reconstruction errors and code norms of the cloud."""
-        found = [self._far(self.data.samples(part), self.data.labels(part)) for part in probing.chunks(self.cloud)]
-        errors, norms = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
-        return np.sort(errors), np.sort(norms)
+    # -- what the model reads -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _far(self, x: Tensor, labels: Labels | None) -> tuple[Tensor, Tensor]:
-        """Mean squared reconstruction error and standardised squared distance of the free codes to their middle."""
-        codes: Latents[Tensor] = modes(self.model.encode(x, *(labels or (None, None))))
-        error = (self.model.decode(codes).mean_like(x) - x).flatten(1).square().nanmean(1)
-        names = [block.name for block in (self.model.blocks.free or self.model.blocks)]
-        middle = torch.cat([self.codes[name] for name in names], 1)
-        code = torch.cat([codes[name] for name in names], 1)
-        scale = middle.std(0).clamp_min(1e-6)
-        return error, ((code - middle.mean(0)) / scale).square().mean(1)
+    def read(self, x: Tensor) -> dict[str, Read]:
+        """What the model reads of every label in one sample; empty where it reads none."""
+        try:
+            found = self.model.predict(x[None]).table()
+        except UserError:
+            return {}
+        out = {}
+        for label in self.model.schema:
+            read = {name: float(column[0]) for name, column in found[label.name].items()}
+            if label.discrete:
+                best = max(read, key=lambda name: read[name])
+                sure = f" ({min(read[best], 0.99):.0%})"
+                out[label.name] = Read(label.format(label.parse(best)), read[best], best + sure)
+            else:
+                out[label.name] = Read(read["mean"], read["sd"], f"{short(read['mean'])} ± {short(read['sd'], 2)}")
+        return out
 
+    @functools.cached_property
+    def reads_quickly(self) -> bool:
+        """Whether a label can be read while a handle is dragged. Models that have no head for it try every value."""
+        x = self.data.samples(self.cloud[:1])[0]
+        took = []
+        for _ in range(3):
+            start = time.perf_counter()
+            self.read(x)
+            took.append(time.perf_counter() - start)
+        return min(took) < _QUICK
+
+    # -- can a block be trusted? --------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _evaluation(self) -> dict[str, Any]:
+        """What ``labelspace evaluate`` measured of these weights; empty where it did not."""
+        try:
+            found = files.read_json(self.home / "evaluation.json")
+            return found if isinstance(found, dict) and found.get("model") == saving.fingerprint(self.home) else {}
+        except (UserError, OSError):
+            return {}
+
+    def leak(self, block: str) -> Leak | None:
+        """What a block tells that it should not; None where that was not measured."""
+        label = self.model.blocks.named(block).label
+        own = "free" if label is None else f"other.{label}"
+        try:
+            found = [(far, name) for name, place, far, _ in diagnosis.leaks(self._evaluation["leakage"]) if place == own]
+        except (KeyError, TypeError, AttributeError):  # not measured, or damaged
+            return None
+        if not found:
+            return None
+        far, name = max(found)
+        word = "none" if far <= _CLEAN else "little" if far <= diagnosis.READS else "strong"
+        return Leak(
+            word, f"A fresh probe reads {name} off this block, {max(0.0, far):.0%} of the way from chance to certainty."
+        )
+
+    @property
+    def report(self) -> Path | None:
+        """The run's report, where it has one."""
+        path = self.home / "report.html"
+        return path if path.is_file() and not path.is_symlink() else None
+
+    # -- is it like the data? -----------------------------------------------------------------------------------------
+
+    def _spread(self) -> tuple[np.ndarray, float]:
+        """Sorted reconstruction errors of the cloud, and the share of its variance that reconstructions explain."""
+        each: list[Tensor] = []
+        sums = torch.zeros(4, self.data.samples(self.cloud[:1])[0].numel(), dtype=torch.float64)
+        for part in probing.chunks(self.cloud):
+            x = self.data.samples(part)
+            errors = self._errors_of(x, self.data.labels(part))
+            each.append(errors.nanmean(1))
+            flat = x.flatten(1).double()
+            sums += torch.stack([(~flat.isnan()).sum(0), flat.nansum(0), flat.square().nansum(0), errors.double().nansum(0)])
+        n = sums[0].clamp_min(1)
+        varying, left = sums[2] / n - (sums[1] / n).square(), sums[3] / n
+        differs = varying > _SAME * (sums[2] / n)
+        varying, left = varying[differs], left[differs]
+        if not self.is_image:  # columns in units of their own count alike
+            varying, left = torch.ones_like(left), left / varying
+        return np.sort(torch.cat(each).numpy()), 1 - float(left.sum() / varying.sum()) if len(left) else 1.0
+
+    @torch.no_grad()
+    def _errors_of(self, x: Tensor, labels: Labels | None) -> Tensor:
+        """Squared reconstruction errors of the entries of samples, ``(n, entries)``."""
+        codes: Latents[Tensor] = modes(self.model.encode(x, *(labels or (None, None))))
+        return (self.model.decode(codes).mean_like(x) - x).flatten(1).square()
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of all reconstructions; empty where they are of use."""
+        if self.explained >= _OF_USE:
+            return ""
+        return (
+            f"Reconstructions explain {max(0.0, self.explained):.0%} of what differs between samples: this model shows next to "
+            "nothing of a sample, and edits of it say as little. Train it for longer, or see its report"
+        )
+
+    def _away(self, block: str, code: Tensor) -> Tensor:
+        """How far codes of a block lie from training codes; see :meth:`AggregatePosterior.distance`."""
+        label = self.model.blocks.named(block).label
+        span = (0.0, 0.0)
+        if label is not None and not self.model.schema[label].discrete:
+            span = tuple(self.model.label_range[:, self.model.schema.index(label)].tolist())
+        return self.model.aggregate.distance(block, code, span)
+
+    @functools.cached_property
+    def _aways(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Of blocks of which that is known, sorted distances of the cloud's codes to training codes; and, sorted, the largest
+        place among them that each sample of the cloud has in any block."""
+        found = {block.name: self._away(block.name, self.codes[block.name]).numpy() for block in self.model.blocks}
+        found = {name: away for name, away in found.items() if np.isfinite(away).all()}
+        known = {name: np.sort(away) for name, away in found.items()}
+        places = [np.searchsorted(known[name], away) / len(away) for name, away in found.items()]
+        return known, np.sort(np.max(places, 0)) if places else np.zeros(0)
+
+    def farthest(self, codes: Latents[Tensor]) -> tuple[str, float] | None:
+        """The block in which a sample's codes are least like training codes, and the share of samples whose codes are more like
+        them in every block; None where nothing is known of where training codes lie."""
+        known, worst = self._aways
+        found = []
+        for name, others in known.items():
+            away = float(self._away(name, codes[name])[0])
+            place = float(np.searchsorted(others, away)) / len(others)
+            found.append((place, away / max(float(others[-1]), 1e-12), name))  # past all others: by how far
+        if not found:
+            return None
+        place, _, name = max(found)
+        return name, float(np.searchsorted(worst, place, side="right" if place >= 1 else "left")) / len(worst)
+
+    @torch.no_grad()
     def distance(self, x: Tensor, labels: Labels | None = None) -> Distance:
         """How far one sample is from the data."""
-        error, norm = self._far(x[None], labels)
-        return Distance(
-            float(np.searchsorted(self._errors, float(error)) / len(self._errors)),
-            float(np.searchsorted(self._norms, float(norm)) / len(self._norms)),
-        )
+        share = float(np.searchsorted(self._errors, float(self._errors_of(x[None], labels).nanmean())) / len(self._errors))
+        found = self.farthest(modes(self.model.encode(x[None], *(labels or (None, None)))))
+        return Distance(share, found[1] if found else 0.0)

@@ -13,6 +13,7 @@ from labelspace.labels import Schema
 from labelspace.precision import as_double_on_cpu
 
 _NARROWEST = 1e-2  # standard deviation of the codes of a value
+_ON_LINE = 33  # points at which a number's line is looked at
 
 
 class AggregatePosterior(nn.Module):
@@ -129,6 +130,34 @@ class AggregatePosterior(nn.Module):
         line = self.get_buffer(f"line_{i}")
         mean = self._predictors(block, values.to(line.dtype), torch.ones_like(values, dtype=torch.bool)) @ line
         return DiagonalGaussian(mean, scale.expand_as(mean))
+
+    @torch.no_grad()
+    def distance(self, name: str, code: Tensor, span: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """How far codes ``(n, size)`` of a block lie from where training codes of it do, ``(n,)``: in standard deviations, of
+        the value that is nearest; nan where nothing was measured.
+
+        Args:
+            name: the block.
+            code: the codes.
+            span: of a block of a number, the smallest and the largest one.
+        """
+        i, block = self._found(name)
+        if block.label is None:
+            away = code - self.get_buffer(f"mean_{i}")
+            factor = self.get_buffer(f"factor_{i}")
+            if not bool(factor.isfinite().all()):
+                return torch.full_like(code[:, 0], torch.nan)
+            return torch.linalg.solve_triangular(factor, away.T, upper=False).square().mean(0).sqrt()
+        label = self.schema[block.label]
+        if label.discrete:
+            found = DiagonalGaussian(self.get_buffer(f"mean_{i}"), self.get_buffer(f"scale_{i}"))
+        else:
+            values = torch.zeros(_ON_LINE, len(self.schema), dtype=code.dtype)
+            values[:, self.schema.index(block.label)] = torch.linspace(*span, _ON_LINE, dtype=code.dtype)
+            found = self.under(name, values)
+        away = ((code[:, None] - found.mean) / found.scale).square().mean(-1).sqrt()  # (n, values)
+        nearest = away.nan_to_num(torch.inf).amin(1)
+        return torch.where(nearest.isinf(), torch.nan, nearest)
 
     @torch.no_grad()
     def draw(self, name: str, values: Tensor, prior: Tensor, generator: torch.Generator | None = None) -> Tensor:

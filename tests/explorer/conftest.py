@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +30,9 @@ from labelspace.models.networks import Network
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes an untrained run of a model and a data address, as training leaves it; points of an LSVAE's blocks are pairs."""
 
-    def make(model: str, address: str, **arguments) -> Path:
+    def make(model: str, address: str, labels: tuple[str, ...] | None = None, **arguments) -> Path:
         home = tmp_path_factory.mktemp("run")
-        data = ls.open(address)
+        data = ls.open(address, labels)
         arguments = {**({"subspace": 2} if model == "lsvae" else {}), **arguments}
         torch.manual_seed(0)
         ls.save(ls.build(model, data, **arguments), home)
@@ -52,6 +60,19 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> str:
     amount = rng.normal(4, 2, n)
     np.savez(file, x=x.astype(np.float32), on=on, kind=np.array(["red", "green", "blue"])[kind], amount=amount)
     return f"npz:{file}"
+
+
+@pytest.fixture(scope="session")
+def things(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a table with numbers and words, some cells missing; labels are kind and on."""
+    rng, file = np.random.default_rng(3), tmp_path_factory.mktemp("things") / "things.csv"
+    rows = ["amount,colour,size,kind,on"]
+    for i in range(120):
+        cells = [f"{rng.normal(5 + i % 3):.2f}", ["deep red", "pale blue"][i % 2], f"{rng.normal():.2f}"]
+        cells = ["" if rng.random() < 0.05 else cell for cell in cells]
+        rows.append(",".join([*cells, ["oak", "ash", "elm"][i % 3], str(i // 7 % 2)]))
+    file.write_text("\n".join(rows) + "\n")
+    return f"table:{file}"
 
 
 @pytest.fixture(scope="session")
@@ -108,3 +129,80 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise
     done.touch()
     return home / "run"
+
+
+# -- servers and browsers ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _served(run: Path, *arguments: str, port: int = 0) -> Iterator[str]:
+    command = [sys.executable, "-m", "labelspace.cli", "explore", str(run), "--no-browser", "--json", "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as problems:
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=problems, text=True)
+        late = threading.Timer(600, process.kill)
+        late.start()
+        try:
+            said = ""
+            assert process.stdout is not None
+            while not said.rstrip().endswith("}"):
+                line = process.stdout.readline()
+                if not line:
+                    problems.seek(0)
+                    raise ChildProcessError(problems.read())
+                said += line
+            late.cancel()
+            yield json.loads(said)["url"]
+        finally:
+            late.cancel()
+            process.terminate()
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+        problems.seek(0)
+        written = problems.read()
+        assert "Traceback" not in written, written
+
+
+@pytest.fixture(scope="session")
+def server() -> Callable[..., AbstractContextManager[str]]:
+    """Starts an explorer of a run as a program of its own, with more arguments of the command; it gives the address.
+
+    A server that ended, or said nothing for too long, is a ChildProcessError with what it wrote. What it writes until it is
+    ended holds no traceback.
+    """
+    return _served
+
+
+@pytest.fixture(scope="module")  # its event loop must be gone before other tests run theirs
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as program:
+        found = program.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens addresses in tabs of their own; errors on the page fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True, reduced_motion="reduce")
+    problems: list[str] = []
+
+    def make(url: str, **size: int) -> Any:
+        page = context.new_page()
+        if size:
+            page.set_viewport_size(size)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(url)
+        page.wait_for_selector(".map")
+        page.wait_for_function("window.did_handshake")
+        return page
+
+    yield make
+    context.close()
+    assert not problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any
 
@@ -38,6 +39,7 @@ def ask(
     kind: str = "http",
     body: tuple[bytes, ...] = (b"",),
     peer: str = "127.0.0.1",
+    method: str = "GET",
     **headers,
 ):
     """The first message that a request is answered with."""
@@ -53,6 +55,7 @@ def ask(
     given = {"host": "127.0.0.1:8080", **{name.replace("_", "-"): value for name, value in headers.items()}}
     scope = {
         "type": kind,
+        "method": method,
         "path": path,
         "client": (peer, 1),
         "query_string": query.encode(),
@@ -175,3 +178,78 @@ def test_what_proxies_say_counts_only_where_they_are_trusted() -> None:
 def test_proxies_that_cannot_be_are_refused(proxies: Proxies, token: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_address("127.0.0.1", token, proxies)
+
+
+def test_malformed_hosts_and_origins_are_refused() -> None:
+    for host in ("[::1", "[", "127.0.0.1:8080:9]", "\x00", "[evil", "user@[::1"):
+        assert ask(LOCAL, host=host)["status"] == 403
+        assert ask(LOCAL, origin=f"http://{host}")["status"] == 403
+    assert ask(OPEN, host="", origin="null", cookie="c=secret-token")["status"] == 403
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "\\/evil.example", "///evil.example/a", "/a b\r\nX: y"])
+def test_the_token_leads_to_no_other_server(path: str) -> None:
+    there = dict(ask(OPEN, path=path, query="token=secret-token")["headers"])[b"location"].decode()
+    assert there.startswith("/")
+    assert not there.startswith(("//", "/\\"))
+    assert not set(there) & set("\\ \r\n")
+
+
+def fetched(guard: Guard, site: str, mode: str = "cors", dest: str = "empty", method: str = "GET", kind: str = "http") -> bool:
+    """Whether a request is let in that a browser says is from some site."""
+    sent = ask(
+        guard,
+        kind=kind,
+        method=method,
+        sec_fetch_site=site,
+        sec_fetch_mode=mode,
+        sec_fetch_dest=dest,
+    )
+    return sent.get("status", sent["type"]) in (200, "websocket.accept")
+
+
+FRAMED = Guard(_inside, "", True, 1000, "c", framed=True)
+
+
+def test_other_sites_may_lead_a_user_here_and_nothing_else() -> None:
+    for guard in (LOCAL, FRAMED):
+        assert fetched(guard, "same-origin")
+        assert fetched(guard, "none", "navigate", "document")
+        assert fetched(guard, "cross-site", "navigate", "document")  # a link that was followed
+        for site in ("cross-site", "same-site"):
+            assert not fetched(guard, site)
+            assert not fetched(guard, site, "no-cors", "image")
+            assert not fetched(guard, site, "no-cors", "script")
+            assert not fetched(guard, site, "navigate", "document", method="POST")
+            assert not fetched(guard, site, "websocket", kind="websocket")
+    assert not fetched(LOCAL, "cross-site", "navigate", "iframe")
+    assert fetched(FRAMED, "cross-site", "navigate", "iframe")  # a notebook's cell
+
+
+def test_every_answer_says_what_browsers_may_do_with_it() -> None:
+    for guard, sent in ((LOCAL, ask(LOCAL)), (LOCAL, ask(LOCAL, host="evil.example")), (OPEN, ask(OPEN))):
+        headers = dict(sent["headers"])
+        assert headers[b"x-frame-options"] == b"DENY", guard
+        assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
+        assert b"default-src 'self'" in headers[b"content-security-policy"]
+        assert headers[b"x-content-type-options"] == b"nosniff"
+    framed = dict(ask(FRAMED)["headers"])
+    assert b"x-frame-options" not in framed
+    assert b"frame-ancestors 'self' http://localhost:*" in framed[b"content-security-policy"]
+    assert b"*" not in framed[b"content-security-policy"].replace(b":*", b"")
+
+
+def test_what_goes_wrong_is_one_line() -> None:
+    from labelspace.explorer.app import OneLine
+
+    try:
+        {}["nothing\nat all"]
+    except KeyError as error:
+        record = logging.LogRecord(
+            "nicegui", logging.ERROR, "x", 1, "failed %s", ("there",), (KeyError, error, error.__traceback__)
+        )
+    assert OneLine().filter(record)
+    said = logging.Formatter().format(record)
+    assert "KeyError" in said
+    assert "test_guard.py" in said
+    assert "\n" not in said

@@ -43,7 +43,15 @@ class LatentMap(Element, component="latent_map.js"):
 
     def __init__(self, on_move: Callable[[dict[str, Any]], Any]) -> None:
         super().__init__()
-        self.on("move", lambda event: on_move(event.args))
+
+        async def moved(event: GenericEventArguments) -> None:
+            match event.args:  # what a browser sends may be anything
+                case {"block": str(), "point": list(point), "final": bool(), "number": int()} if all(
+                    isinstance(v, int | float) and abs(v) < 1e30 for v in point
+                ):
+                    await on_move(event.args)
+
+        self.on("move", moved)
 
     def draw(self, chart: dict[str, Any], point: tuple[float, ...], home: tuple[float, ...], label: str) -> None:
         """Shows a block: its chart, where the edit is, and where the sample's own code is."""
@@ -81,11 +89,25 @@ class Bars(Element, component="bars.js"):
         rows: see :func:`labelspace.explorer.frames.rows`.
         ranges: feature name -> ends of its scale.
         classes: feature name -> names of its classes, of those that are classes.
+        on_change: called with a feature's name and the text that a user wrote in the sample's cell.
     """
 
-    def __init__(self, rows: list[dict[str, Any]], ranges: dict[str, list[float]], classes: dict[str, list[str]]) -> None:
+    def __init__(
+        self,
+        rows: list[dict[str, Any]],
+        ranges: dict[str, list[float]],
+        classes: dict[str, list[str]],
+        on_change: Callable[[str, str], Any],
+    ) -> None:
         super().__init__()
         self._props["rows"], self._props["ranges"], self._props["classes"] = rows, ranges, classes
+
+        async def changed(event: GenericEventArguments) -> None:
+            match event.args:  # what a browser sends may be anything
+                case {"name": str(name), "text": str(text)}:
+                    await on_change(name, text[:200])
+
+        self.on("cell", changed)
 
     def show(self, rows: list[dict[str, Any]], number: int = 0) -> None:
         """New rows; ``number`` as in :meth:`Pictures.show`."""
@@ -120,3 +142,90 @@ class Gallery(Element, component="gallery.js"):
         """Which one is chosen, and which is the donor."""
         self._props["selected"], self._props["second"] = selected, second
         self.update()
+
+
+class Readings(Element, component="readings.js"):
+    """Rows of labels with a :class:`Reading` each, and a line on the codes.
+
+    Args:
+        first: see :meth:`labelspace.explorer.session.Session.reading`.
+    """
+
+    def __init__(self, first: dict[str, Any]) -> None:
+        super().__init__()
+        self._props["first"] = first
+
+    def show(self, read: dict[str, Any], number: int = 0) -> None:
+        """New readings; ``number`` as in :meth:`Pictures.show`."""
+        self.run_method("show", read, number)
+
+
+class Reading(Element, component="reading.js"):
+    """What the model reads of one label; somewhere in :class:`Readings`."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self._props["label"], self._props["about"] = label, glossary.meaning("reads") or ""
+
+
+class Slide(Element, component="number.js"):
+    """A number as a slider with the data's histogram, and as a field.
+
+    Args:
+        label: for screen readers.
+        low, high: the data's range.
+        counts: of the histogram's bins.
+        value: None where it is not known.
+        on_set: called with the value, ``final`` (whether it was let go of) and ``number`` (of :meth:`Pictures.show`).
+        placeholder: what the empty field shows.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        low: float,
+        high: float,
+        counts: list[int],
+        value: float | None,
+        on_set: Callable[[float | None, bool, int], Any],
+        placeholder: str = "",
+    ) -> None:
+        super().__init__()
+        self._props.update(
+            {"label": label, "low": low, "high": high, "counts": counts, "value": value, "placeholder": placeholder}
+        )
+
+        async def was_set(event: GenericEventArguments) -> None:
+            match event.args:  # what a browser sends may be anything
+                case {"value": int() | float() | None as given, "final": bool(final), "number": int(number)}:
+                    await on_set(given, final, number)
+
+        self.on("set", was_set)
+
+    @property
+    def value(self) -> float | None:
+        """What it shows."""
+        return self._props["value"]
+
+    def show(self, value: float | None) -> None:
+        """Another value."""
+        if self._props["value"] != value:
+            self._props["value"] = value
+            self.update()
+
+
+class Upload(Element, component="upload.js"):
+    """A button that takes a file of the user's.
+
+    Args:
+        to: the address that it is sent to.
+        label: what the button says.
+        accept: kinds of files that the browser offers.
+        most: bytes.
+        on_refused: called with why the browser could not send it.
+    """
+
+    def __init__(self, to: str, label: str, accept: str, most: int, on_refused: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._props.update({"to": to, "label": label, "accept": accept, "most": most})
+        self.on("refused", lambda event: on_refused(str(event.args)[:300]))

@@ -3,13 +3,25 @@ export default {
   template: `
     <div class="bars" role="region" tabindex="0" aria-label="Values of the sample, its reconstruction and the edit">
       <table>
-        <thead><tr><th scope="col">Feature</th><th scope="col">Original</th><th scope="col">Reconstruction</th>
+        <thead><tr><th scope="col">Feature</th><th scope="col">Original</th><th scope="col" class="less">Reconstruction</th>
           <th scope="col">Edit</th><th scope="col" class="scale">
           <span class="key original">original</span><span class="key reconstruction">reconstruction</span>
           <span class="key edit">edit</span></th></tr></thead>
         <tbody><tr v-for="row in shown" :key="row.name">
-          <th scope="row">{{ row.name }}</th><td>{{ text(row, row.original) }}</td>
-          <td>{{ text(row, row.reconstruction) }}</td>
+          <th scope="row"><template v-for="part in row.name.split(/(?<=_)/)">{{ part }}<wbr /></template></th>
+          <td class="own">
+            <select v-if="writing === row.name && classes[row.name]" :aria-label="row.name" @change="write(row, $event.target.value)"
+              @blur="writing = null" @keydown.esc="writing = null" ref="field">
+              <option value="">missing</option>
+              <option v-for="name in classes[row.name]" :value="name" :selected="name === text(row, row.original)">{{ name }}</option>
+            </select>
+            <input v-else-if="writing === row.name" :aria-label="row.name" :value="row.original === null ? '' : text(row, row.original)"
+              inputmode="decimal" @change="write(row, $event.target.value)" @blur="writing = null" @keydown.esc="writing = null"
+              @keydown.enter="$event.target.blur()" ref="field" />
+            <button v-else type="button" class="cell" :aria-label="row.name + ' ' + text(row, row.original) + ', change'"
+              title="Change this cell" @click="open(row)">{{ text(row, row.original) }}</button>
+          </td>
+          <td class="less">{{ text(row, row.reconstruction) }}</td>
           <td class="edited" :data-feature="row.name">{{ text(row, row.edit) }}</td>
           <td class="scale" aria-hidden="true"><svg viewBox="0 0 240 18">
             <line class="rail" x1="4" x2="236" y1="9" y2="9" />
@@ -23,13 +35,25 @@ export default {
       </table>
     </div>`,
   props: { rows: Array, ranges: Object, classes: Object },
+  emits: ["cell"],
   data() {
-    return { shown: this.rows };
+    return { shown: this.rows, writing: null };
   },
   created() {
     this.newest = 0;
   },
   methods: {
+    async open(row) {
+      this.writing = row.name;
+      await this.$nextTick();
+      const field = [this.$refs.field].flat()[0];
+      field?.focus();
+      field?.select?.();
+    },
+    write(row, text) {
+      this.writing = null;
+      this.$emit("cell", { name: row.name, text });
+    },
     text(row, value) {
       if (value === null) return "missing";
       const names = this.classes[row.name];

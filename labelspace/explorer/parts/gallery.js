@@ -1,7 +1,7 @@
 // Samples to choose from: a list box whose options are pictures or lines of text; arrow keys go through it.
 export default {
   template: `
-    <div class="gallery" :class="{lines: !pictures}" role="listbox" :aria-label="label" ref="box" @keydown="press">
+    <div class="gallery" :class="{lines: !pictures}" :role="items.length ? 'listbox' : null" :aria-label="items.length ? label : null" ref="box" @keydown="press">
       <button v-for="(item, i) in items" :key="item.id" type="button" role="option" class="item" ref="options"
         :aria-selected="item.id === selected" :class="{selected: item.id === selected, second: item.id === second}"
         :tabindex="i === reachable ? 0 : -1" :title="item.name + (item.text ? ': ' + item.text : '')"

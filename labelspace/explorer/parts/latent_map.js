@@ -31,7 +31,7 @@ export default {
             :width="2 * Math.max(2, k * spot.radii[0] * scale)" :y="middle - 13" height="26" rx="4"
             :stroke="spot.colour" :fill="spot.colour" />
         </template>
-        <text class="name" :x="px(spot.mean)[0]" :y="flat ? middle - 20 : nameHeight(spot)" :fill="spot.colour">{{ spot.name }}</text>
+        <text class="name" :x="px(spot.mean)[0]" :y="flat ? middle - 20 : nameHeight(spot)" :style="{'--own': spot.colour}">{{ spot.name }}</text>
       </template>
       <template v-for="tick in chart.ticks">
         <circle class="tick" :cx="px([tick.at])[0]" :cy="middle" r="3.5" />

@@ -1,5 +1,5 @@
 // Pictures that are compared. New ones come by `show`, outside of the page's own updates, so that dragging is quick; an
-// event says when they are on the screen.
+// event says when they are on the screen. Enlarged, the edit lies over what was before, and a slider wipes it away.
 export default {
   template: `
     <div class="pictures">
@@ -7,10 +7,24 @@ export default {
         <div class="frame"><img :ref="item.key" :src="sources[item.key]" :alt="item.alt" :data-key="item.key" draggable="false" /></div>
         <figcaption>{{ item.title }}</figcaption>
       </figure>
+      <button type="button" class="enlarge" @click="$refs.large.showModal()">Enlarge: before and after</button>
+      <dialog class="large" ref="large" aria-label="Before and after" @click.self="$refs.large.close()">
+        <div class="stage">
+          <img :src="sources[before]" alt="Before" draggable="false" />
+          <img class="after" :src="sources.edit" alt="After" draggable="false" :style="{clipPath: 'inset(0 0 0 ' + at + '%)'}" />
+          <i :style="{left: at + '%'}" aria-hidden="true"></i>
+        </div>
+        <input type="range" min="0" max="100" v-model.number="at" aria-label="How much is as before, in percent" />
+        <div class="choices">
+          <label><input type="radio" value="original" v-model="before" /> original</label>
+          <label><input type="radio" value="reconstruction" v-model="before" /> reconstruction</label>
+          <button type="button" class="go-on" @click="$refs.large.close()">Close</button>
+        </div>
+      </dialog>
     </div>`,
   props: { items: Array },
   data() {
-    return { sources: Object.fromEntries(this.items.map((item) => [item.key, item.src])) };
+    return { sources: Object.fromEntries(this.items.map((item) => [item.key, item.src])), at: 50, before: "original" };
   },
   created() {
     this.newest = 0;
