@@ -374,7 +374,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("brier_of_frequencies", "Brier score of answering with the label's frequencies: the floor of it"),
         _E("calibration error", source="metrics.prediction:calibration_error", also=("calibration_error",)),
         _E("calibration_error_floor", "calibration error of the same answers if they were calibrated: what chance alone gives"),
-        _E("R^2", source="metrics.prediction:r_squared", also=("r_squared", "R²")),
+        _E("R^2", source="metrics.prediction:r_squared", also=("r_squared", "R²", "r2")),
         _E("absolute error", source="metrics.prediction:absolute_error", also=("absolute_error",)),
         _E("absolute_error_of_median", "absolute error of answering with the median: the floor of it"),
         _E("interval coverage", source="metrics.prediction:interval_coverage", also=("interval_coverage", "coverage_*")),
