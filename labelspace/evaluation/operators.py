@@ -18,8 +18,7 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import Point
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.manipulation import error_to_truth
-from labelspace.evaluation.units import units
+from labelspace.evaluation.units import errors_to_truths
 from labelspace.models.base import Model
 
 REACHES = (1.5, 2.0)
@@ -100,7 +99,7 @@ def best(
 ) -> Operator:
     """The operator that does best on some samples, which are others than those that it is measured on (:func:`worth`).
 
-    Points are tried first, then whether detail is kept. Equal ones: the first that is offered.
+    Equal ones: the first that is offered.
 
     Args:
         model: a trained model.
@@ -115,8 +114,7 @@ def best(
     def score(operator: Operator) -> float:
         return worth(data, judge, rows, label, wanted, operator.apply(model, data, rows, label, wanted))
 
-    chosen = max(offered(model, label, keep=keep[:1]), key=score)
-    return max((Operator(chosen.reach, chosen.style, kept) for kept in keep), key=score) if len(keep) > 1 else chosen
+    return max(offered(model, label, keep=keep), key=score)
 
 
 def worth(data: Dataset, judge: Judge, rows: np.ndarray, label: str, wanted: np.ndarray, edited: Tensor) -> float:
@@ -132,12 +130,5 @@ def worth(data: Dataset, judge: Judge, rows: np.ndarray, label: str, wanted: np.
     total += min((float((before[:, j] == after[:, j]).mean()) for j in others), default=1.0)
     if data.truth is None:
         return total
-    compared, own = units(data), data.samples(rows) if data.is_image else data.expected(rows)
-    made, nothing = compared(edited), compared(own)
-    errors = np.zeros((2, len(rows)))
-    for value in np.unique(wanted):
-        mine = np.flatnonzero(wanted == value)
-        truths = compared(data.counterfactuals(label, float(value), rows[mine])[0])
-        for k, x in enumerate((made, nothing)):
-            errors[k, mine] = error_to_truth(x[torch.from_numpy(mine)], truths)
-    return total - min(2.0, float(errors[0].sum() / max(errors[1].sum(), 1e-12)))
+    nothing, made = errors_to_truths(data, rows, label, wanted, [edited]).sum(1)
+    return total - min(2.0, float(made / max(nothing, 1e-12)))

@@ -45,11 +45,10 @@ from labelspace.errors import UserError
 from labelspace.evaluation import classifier, edits
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.manipulation import error_to_truth
 from labelspace.evaluation.operators import Operator, best
 from labelspace.evaluation.probing import chosen, chunks, posterior, reconstructed
 from labelspace.evaluation.readers import STEPS, Codes, explained, read, scores
-from labelspace.evaluation.units import units
+from labelspace.evaluation.units import errors_to_truths, units
 from labelspace.labels import Label, Schema, categorical, continuous
 from labelspace.metrics import precision_recall, real_halves
 from labelspace.models.base import Model
@@ -422,14 +421,12 @@ class _Trial:
         self.index = data.schema.index(label.name)
         self.wanted = card.wanted(label, rows)
         self.edited = operator.apply(card.model, data, rows, label.name, self.wanted)
-        self.truths: list[tuple[np.ndarray, Tensor]] = []  # rows' places, (m, styles, *shape)
         self.true = None  # (n, *shape), one true style each
         if data.truth is not None:
             true = torch.empty_like(self.edited)
             for value in np.unique(self.wanted):
                 mine = np.flatnonzero(self.wanted == value)
                 truths, _ = data.counterfactuals(label.name, float(value), rows[mine])
-                self.truths.append((mine, truths))
                 true[torch.from_numpy(mine)] = truths[np.arange(len(mine)), rng.integers(0, truths.shape[1], len(mine))]
             self.true = true
         read = card.judge.read
@@ -490,26 +487,20 @@ class _Trial:
         """Squared error to the nearest true style over that of doing nothing; beside it, per new value, and what the model's
         reconstruction of the truth reaches."""
         card = self.card
-        own = card.units(card._original(self.rows))
-        made = card.units(self.edited)
-        again = card.units(card._reconstructed(_known(self.true), self.rows, self.label, self.wanted))
-        sums = np.zeros((3, len(self.rows)))
-        for mine, truths in self.truths:
-            compared = card.units(truths)
-            for k, x in enumerate((made, own, again)):
-                sums[k, mine] = error_to_truth(x[torch.from_numpy(mine)], compared)
+        again = card._reconstructed(_known(self.true), self.rows, self.label, self.wanted)
+        sums = errors_to_truths(card.data, self.rows, self.label.name, self.wanted, [self.edited], [again])
         values = np.unique(self.wanted) if self.label.discrete else ()
         per_value = {
             str(self.label.format(float(v))): float(
-                sums[0, self.wanted == v].sum() / max(sums[1, self.wanted == v].sum(), 1e-12)
+                sums[1, self.wanted == v].sum() / max(sums[0, self.wanted == v].sum(), 1e-12)
             )
             for v in values
         }
-        total = sums.sum(1)
-        if not total[1] > 0:
+        nothing, made, reconstructed = sums.sum(1)
+        if not nothing > 0:
             return {}
-        beside = {"operator": self.operator.name, "to": per_value, "reconstructed truth": float(total[2] / total[1])}
-        return {self.label.name: Entry(float(total[0] / total[1]), 1.0, 0.0, len(self.rows), beside, True)}
+        beside = {"operator": self.operator.name, "to": per_value, "reconstructed truth": float(reconstructed / nothing)}
+        return {self.label.name: Entry(float(made / nothing), 1.0, 0.0, len(self.rows), beside, True)}
 
 
 def _known(x: Tensor | None) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from labelspace.data.dataset import Dataset
+from labelspace.evaluation.manipulation import error_to_truth
 from labelspace.likelihoods import Table, build_likelihood
 
 Units = Callable[[Tensor], Tensor]
@@ -26,3 +29,37 @@ def units(data: Dataset) -> Units:
         return likelihood.inputs(x.reshape(-1, x.shape[-1])).detach()[:, :known].reshape(*x.shape[:-1], -1)
 
     return compared
+
+
+def errors_to_truths(
+    data: Dataset, rows: np.ndarray, label: str, wanted: np.ndarray, edited: Sequence[Tensor], means: Sequence[Tensor] = ()
+) -> np.ndarray:
+    """Squared errors to the nearest true style of each sample with a label at another value: of doing nothing, of edits, and of
+    what is expected of them, ``(1 + edited + means, n)``.
+
+    A measured sample has noise of its own, and cells that are missing. What it truly would be has the same noise, and of the
+    missing cells nothing can be said: what is compared is how edits change the others. Pictures are drawn without noise.
+
+    Args:
+        data: generated data, whose truth is known.
+        rows: of the samples, ``(n,)``.
+        label: that is changed.
+        wanted: ``(n,)`` its new values.
+        edited: what edits make of the samples, each ``(n, *shape)``.
+        means: what is expected of them without noise, each ``(n, *shape)``.
+    """
+    compared, x, expected = units(data), data.samples(rows), data.expected(rows)
+    missing = x.isnan()
+    own = compared(expected)
+    noise = compared(torch.where(missing, expected, x)) - own
+    made = [own, *(compared(torch.where(missing, expected, one)) - noise for one in edited)]
+    made += [compared(torch.where(missing, expected, one)) for one in means]
+    out = np.zeros((len(made), len(rows)))
+    for value in np.unique(wanted):
+        mine = np.flatnonzero(wanted == value)
+        here = torch.from_numpy(mine)
+        truths = data.counterfactuals(label, float(value), rows[mine])[0]
+        truths = compared(torch.where(missing[here][:, None], expected[here][:, None], truths))
+        for k, one in enumerate(made):
+            out[k, mine] = error_to_truth(one[here], truths)
+    return out

@@ -44,8 +44,8 @@ def test_the_plain_operator_is_the_intervention_and_reach_goes_further(data: Dat
         assert torch.equal(plain[torch.from_numpy(mine)], done.x)
     far = Operator(reach=2.0).apply(model, data, rows, "side", wanted)
     x, labels = data.samples(rows[:1]), data.labels(rows[:1])
-    one_hot = np.eye(2)
-    moved = ls.interventions.move(model, x, {"y.side": 2 * one_hot[int(wanted[0])] - one_hot[int(1 - wanted[0])]}, labels)
+    value = float(2 * wanted[0] - (1 - wanted[0]))  # beside it in the block is whether the label is missing
+    moved = ls.interventions.move(model, x, {"y.side": [value, 0.0]}, labels)
     assert torch.allclose(far[0], moved.x[0], atol=1e-5), "the value itself, twice as far from the sample's own"
 
 

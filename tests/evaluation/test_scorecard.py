@@ -17,7 +17,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.splits import Split
 from labelspace.data.truth import Cause, Equations
 from labelspace.distributions import DiagonalGaussian, Point
-from labelspace.evaluation import judge, scorecard
+from labelspace.evaluation import judge, operators, scorecard
 from labelspace.evaluation.scorecard import Entry
 from labelspace.evaluation.units import units
 from labelspace.labels import LabelDistribution, Schema, binary
@@ -98,7 +98,9 @@ def test_a_model_that_knows_the_truth_has_all_there_is(perfect: dict) -> None:
     assert perfect["reconstruction"]["x"]["value"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_model_whose_edits_do_nothing_is_at_the_floor(data: Dataset) -> None:
+def test_a_model_whose_edits_do_nothing_is_at_the_floor(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert card(data, swaps=False)["read as set"]["on=1"]["beside"]["operator"].startswith("drawn point"), "which do something"
+    monkeypatch.setattr(operators, "STYLES", 0)
     found = card(data, swaps=False)
     for entry in found["read as set"].values():
         assert entry["value"] == entry["floor"]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -17,8 +18,9 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.experiments import grid, jobs, worker
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Conclusion, Recipe, Result, Scale
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table
 from labelspace.experiments.recipes import load
+from labelspace.experiments.verdicts import Claim, Group
 from labelspace.models.base import Model
 from labelspace.storage import files
 
@@ -50,8 +52,14 @@ class Tiny(Recipe):
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         raise NotImplementedError
 
-    def conclude(self, results: list[Result]) -> Conclusion:
-        return Conclusion([])
+    def groups(self, results: list[Result]) -> dict[str, Group]:
+        return {}
+
+    def claims(self, groups: Mapping[str, Group]) -> list[Claim]:
+        return []
+
+    def tables(self, results: list[Result]) -> list[Table]:
+        return []
 
 
 class Newer(Tiny):
