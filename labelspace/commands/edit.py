@@ -221,7 +221,7 @@ def _from_file(model: Model, text: str) -> Tensor | Path:
 
 def _finish(given: argparse.Namespace, done: Intervention, name: str, model: Model) -> None:
     record = done.record.to_dict()
-    is_image = done.x.ndim >= 3
+    is_image = len(model.shape) == 3
     if not given.out:
         given.out = f"{name}{'.png' if is_image else '.csv'}"
         outputs.check(given)
@@ -230,7 +230,9 @@ def _finish(given: argparse.Namespace, done: Intervention, name: str, model: Mod
     if own and getattr(given, "full_size", False) and Path(out).suffix.lower() != ".npz":
         written = pictures.write_picture(out, done.image(), record)
     else:
-        written = pictures.write(out, done.x, record, model.variables)
+        rows = not is_image and Path(out).suffix.lower() != ".npz"  # a grid of vectors is a table, a row each
+        x = done.x.reshape(-1, *model.shape) if rows else done.x
+        written = pictures.write(out, x, record, model.variables)
     if given.json:
         terminal.emit({"out": str(written), **record})
         return

@@ -64,12 +64,13 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
 def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
     """All arrays of a file, each as often as it is named, with their places."""
     import h5py
+    from h5py import h5o  # type: ignore[attr-defined]
 
     waiting: list[tuple[str, Any, tuple[int, ...]]] = [("", file, ())]
     seen = 0
     while waiting:
         place, group, above = waiting.pop()
-        address = h5py.h5o.get_info(group.id).addr
+        address = h5o.get_info(group.id).addr
         if address in above or len(above) > _DEEPEST:
             raise _links(path, place, "a group within itself")
         for key in group:

@@ -69,7 +69,8 @@ def _bound() -> None:
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (_OWN + 2 * bounds.most(),) * 2)
+        most = _OWN + 2 * bounds.most()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from labelspace.errors import UserError, reason
 
@@ -109,7 +109,7 @@ def _enough(size: int) -> str:
     return str(size)
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """A file opened for reading: only one with content of its own, for a pipe or a device may have no end.
 
     Raises:
@@ -146,7 +146,7 @@ def sized(path: Path, kind: Kind = PLAIN) -> None:
         _check_size(path, file, kind)
 
 
-def _check_size(path: Path, file: BinaryIO, kind: Kind) -> None:
+def _check_size(path: Path, file: BufferedReader, kind: Kind) -> None:
     check(path, kind.times * os.fstat(file.fileno()).st_size, kind.usual)
 
 

@@ -103,6 +103,13 @@ def test_what_begins_with_a_minus_and_a_digit_is_a_value(span: list[str], traine
     assert out.exists()
 
 
+def test_a_grid_of_vectors_is_a_table(trained: Path, tmp_path: Path, fails: Fails) -> None:
+    walk = ["traverse", str(trained), "test:0", "--label", "side", "--coordinates", "0,1", "--steps", "3", "--out"]
+    assert main([*walk, str(tmp_path / "walk.csv")]) == 0
+    assert len((tmp_path / "walk.csv").read_text().strip().splitlines()) in (9, 10)  # with a line of names, or without
+    fails([*walk, str(tmp_path / "walk.png")], "use one of .npz, .csv")
+
+
 def test_two_dashes_behind_an_equals_sign_are_a_value(fails: Fails, tmp_path: Path) -> None:
     fails(["train", "swiss-roll:n=60", "--group=--", "--out", str(tmp_path / "r")], "unknown group '--'")
 

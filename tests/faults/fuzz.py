@@ -123,8 +123,9 @@ def _child(function: Callable[[], int], home: Path, err: Path, facts: Path, plai
             os.close(opened)
         report = os.open(facts, os.O_WRONLY)
         before = _bytes("VmRSS")
-        resource.setrlimit(resource.RLIMIT_AS, (_bytes("VmSize") + MEMORY,) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN,) * 2)
+        most = _bytes("VmSize") + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN, WRITTEN))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -256,8 +257,8 @@ def make(home: Path) -> World:
     shutil.copytree(home / "pictures" / "a", home / "listed" / "files")
     (home / "listed" / "labels.csv").write_text("file,a\n" + "".join(f"files/{i}.png,{i % 2}\n" for i in range(n // 2)))
     counts = scipy.sparse.csr_matrix(rng.poisson(1, (n, 20)).astype(np.float32))
-    obs = pd.DataFrame({"t": pd.Categorical(list("xyz") * (n // 3))}, index=[f"c{i}" for i in range(n)])
-    cells = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(20)]))
+    obs = pd.DataFrame({"t": pd.Categorical(list("xyz") * (n // 3))}, index=pd.Index([f"c{i}" for i in range(n)]))
+    cells = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=pd.Index([f"g{i}" for i in range(20)])))
     cells.write_h5ad(home / "cells.h5ad")
     cells.X = counts.tocsc()
     cells.write_h5ad(home / "columns.h5ad")
@@ -306,8 +307,8 @@ LEFT_OUT = {"explore"}  # a server
 SLOW = {"demo", "bench", "reproduce", "compare"}  # always with something that is refused
 
 
-def words(world: World, r: random.Random) -> list[str]:
-    """Arguments of a command that its parser knows, some of them odd."""
+def words(world: World, r: random.Random, home: Path) -> list[str]:
+    """Arguments of a command that its parser knows, some odd. Runs are copies in ``home``: commands write into them."""
     from labelspace.cli import parser
 
     commands = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
@@ -325,7 +326,7 @@ def words(world: World, r: random.Random) -> list[str]:
             if action.nargs == 0:
                 out += flag
                 continue
-            value = r.choice(ODD) if r.random() < odd else _value(world, action, r)
+            value = r.choice(ODD) if r.random() < odd else _value(world, action, r, home)
             out += [f"{flag[0]}={value}"] if flag and flag[0].startswith("--") and r.random() < 0.5 else [*flag, value]
     if name == "train" and "--steps" not in out:
         out += ["--steps", "1", "--no-report"]
@@ -350,13 +351,17 @@ _POOL = {  # what arguments may be, by their names; @ is the world, ? a run, & a
 }  # fmt: skip
 
 
-def _value(world: World, action: argparse.Action, r: random.Random) -> str:
+def _value(world: World, action: argparse.Action, r: random.Random, home: Path) -> str:
     """Something that an argument may be."""
     if action.choices:
         return str(r.choice(list(action.choices)))
     chosen = r.choice(_POOL.get(action.dest, "0 1 2 5 0.5").split())
-    run = str(world / "runs" / r.choice(("roll", "photos", "rows", "cells")))
-    return address(world, r) if chosen == "&" else chosen.replace("@", str(world.home)).replace("?", run)
+    if chosen == "&":
+        return address(world, r)
+    run = r.choice(("roll", "photos", "rows", "cells"))
+    if "?" in chosen and not (home / run).exists():
+        shutil.copytree(world / "runs" / run, home / run)
+    return chosen.replace("@", str(world.home)).replace("?", str(home / run))
 
 
 def address(world: World, r: random.Random) -> str:
@@ -488,7 +493,7 @@ def one(name: str, world: World, home: Path, plain: bool) -> tuple[list[str], Ou
     """Makes one call by its name."""
     r = random.Random(name)
     parts = name.split(":")
-    arguments = words(world, r) if parts[1] == "call" else file_call(world, parts[2], r, home)
+    arguments = words(world, r, home) if parts[1] == "call" else file_call(world, parts[2], r, home)
     for place in (home, *home.rglob("*")):
         place.chmod(0o777 if place.is_dir() else 0o666)
     return arguments, call(command(arguments), home, plain)

@@ -103,9 +103,9 @@ def cells(tmp_path: Path) -> Path:
     import pandas as pd
 
     n = 30
-    obs = pd.DataFrame({"t": pd.Categorical(list("xyz") * (n // 3))}, index=[f"c{i}" for i in range(n)])
+    obs = pd.DataFrame({"t": pd.Categorical(list("xyz") * (n // 3))}, index=pd.Index([f"c{i}" for i in range(n)]))
     x = np.random.default_rng(0).poisson(1, (n, 5)).astype(np.float32)
-    made = anndata.AnnData(x, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(5)]))
+    made = anndata.AnnData(x, obs=obs, var=pd.DataFrame(index=pd.Index([f"g{i}" for i in range(5)])))
     made.write_h5ad(tmp_path / "cells.h5ad")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = x

@@ -183,7 +183,7 @@ def test_arrays_of_cells_that_are_nearly_empty(place: str, tmp_path: Path) -> No
     anndata, h5py = pytest.importorskip("anndata"), pytest.importorskip("h5py")
     import pandas as pd
 
-    obs = pd.DataFrame({"t": list("xyz") * 10}, index=[f"c{i}" for i in range(30)])
+    obs = pd.DataFrame({"t": list("xyz") * 10}, index=pd.Index([f"c{i}" for i in range(30)]))
     anndata.AnnData(np.ones((30, 4), np.float32), obs=obs).write_h5ad(tmp_path / "c.h5ad")
     with h5py.File(tmp_path / "c.h5ad", "r+") as file:
         file.create_dataset(place, (10**12,), "f8", chunks=(1000,))

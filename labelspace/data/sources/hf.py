@@ -125,7 +125,7 @@ def _load(path: str, config: str) -> Any:
             if home.is_dir():
                 checked.hub(home)
             if (home / "dataset_dict.json").exists() or (home / "state.json").exists():
-                loaded = datasets.load_from_disk(str(home))
+                loaded: Any = datasets.load_from_disk(str(home))
                 for part in loaded.values() if hasattr(loaded, "values") else [loaded]:
                     for table in (part.data, part._indices):
                         if table is not None:
@@ -298,10 +298,10 @@ def _homes(path: str) -> list[str]:
     """Directories that the images of a data set may be in: its own, or where those of the hub are kept."""
     if (home := paths.own(path)).is_dir():
         return [os.path.realpath(home)]
-    import datasets
+    from datasets import config
     from huggingface_hub import constants
 
-    return [os.path.realpath(home) for home in (datasets.config.HF_DATASETS_CACHE, constants.HF_HUB_CACHE)]
+    return [os.path.realpath(home) for home in (config.HF_DATASETS_CACHE, constants.HF_HUB_CACHE)]
 
 
 def _survey(frame: Frame, column: str, entries: Sequence[Callable[[], BinaryIO | Path]]) -> Survey:
