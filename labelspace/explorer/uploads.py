@@ -53,7 +53,9 @@ def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Frami
                     raise UserError(
                         f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
                     )
-                through = shape[0] != 4 and is_transparent(image) and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+                through = (
+                    shape[0] != 4 and is_transparent(image) and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+                )
             x = as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), framing)))
             if through:
                 ground = "white" if framing.background == "white" else "black"
