@@ -45,8 +45,8 @@ class BlocksPanel:
             with hub.readings:
                 for label in hub.bench.model.schema:
                     self._label_row(label)
-                for block in blocks.free:
-                    self._row(block.name, block.name, f"{block.size} coordinates of everything else", block.name)
+                for free in blocks.free:
+                    self._row(free.name, free.name, f"{free.size} coordinates of everything else", free.name)
             with ui.element("div").classes("map-box"):
                 with ui.element("div").classes("heading"):
                     self.title = Text("h3")

@@ -172,7 +172,7 @@ class Samples:
             Text(
                 "p",
                 "Cells with commas, semicolons or tabs between them; the first line may name the columns. Without one they are "
-                f"{', '.join(few)}{', ...' if len(bench.features) > len(few) else ''}. Empty cells are missing.",
+                f"{', '.join(few)}{' and so on' if len(bench.features) > len(few) else ''}. Empty cells are missing.",
             ).classes("hint")
             text = ui.textarea(label="Rows", value=self.hub.session.row_text()).props("outlined autofocus").classes("pasted")
 

@@ -11,13 +11,12 @@ IDLE = 3600.0  # seconds without a change, after which a tab rests
 
 
 class Tab(Protocol):
-    """What is kept of a tab.
+    """What is kept of a tab."""
 
-    Attributes:
-        used: when it was used last (:func:`time.monotonic`).
-    """
-
-    used: float
+    @property
+    def used(self) -> float:
+        """When it was used last (:func:`time.monotonic`)."""
+        ...
 
     def rest(self, why: str) -> None: ...
 

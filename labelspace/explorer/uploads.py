@@ -11,6 +11,7 @@ import threading
 import warnings
 from pathlib import PurePath
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -53,7 +54,9 @@ def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Frami
                     raise UserError(
                         f"the picture has {width} x {height} pixels; up to {MOST_PIXELS / 1e6:.0f} million can be uploaded"
                     )
-                through = shape[0] != 4 and is_transparent(image) and image.convert("RGBA").getextrema()[3][0] < 255
+                through = (
+                    shape[0] != 4 and is_transparent(image) and bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+                )
             x = as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (shape[1], shape[2]), framing)))
             if through:
                 ground = "white" if framing.background == "white" else "black"

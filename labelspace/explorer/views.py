@@ -266,9 +266,9 @@ class Several:
         steps = ", ".join(a.step.about for a in self.hub.session.steps)
         n = self.samples.n
         self.about.set_text(
-            f"{steps}: done to all {n:,} samples of the gallery (its search narrows them), as a file to take away."
+            f"{steps}: done to all that the gallery has found ({n:,}; its search narrows them), as a file to take away."
             if steps
-            else f"Make an edit; its steps can then be done to all {n:,} samples of the gallery (its search narrows them)."
+            else f"Make an edit; its steps can then be done to all that the gallery has found ({n:,}; its search narrows them)."
         )
         self.go.set_enabled(bool(steps) and n > 0)
 
@@ -284,7 +284,7 @@ class Several:
             if done.read:
                 read = ", ".join(f"{name} {share:.0%}" for name, share in done.read.items())
                 Text("p", f"The model reads another value than before in this share of them: {read}.").classes("hint")
-        self.hub.say(f"{done.n:,} samples edited")
+        self.hub.say(f"edited: {done.n:,}")
 
 
 class Truths:

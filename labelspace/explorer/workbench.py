@@ -190,7 +190,7 @@ class Workbench:
         decoded = self.data.schema.decode(self.data.values[[row]], self.data.observed[[row]])
         return {name: entries[0] for name, entries in decoded.items()}
 
-    def decoded(self, labels: Labels | None) -> dict[str, object]:
+    def decoded(self, labels: Labels | None) -> dict[str, Any]:
         """Label name -> what one sample's labels ``(1, labels)`` say, as a user writes it; None where missing."""
         if labels is None:
             return dict.fromkeys(self.model.schema.names)

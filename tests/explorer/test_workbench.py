@@ -1,0 +1,102 @@
+"""What all tabs share: how a sample stands among the data, what blocks leak, and a search that is proposed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labelspace import errors, saving
+from labelspace.blocks import Block, Blocks
+from labelspace.explorer.session import Session
+from labelspace.explorer.uploads import read_upload
+from labelspace.explorer.workbench import Workbench
+from labelspace.labels import Schema, binary, continuous
+from labelspace.models.aggregate import AggregatePosterior
+
+
+def test_the_search_that_is_proposed_finds_something(vectors: str, things: str, session_of: Callable[..., Session]) -> None:
+    for session in (session_of("lsvae", vectors), session_of("lsvae", things, labels=("kind", "on", "size"))):
+        assert len(session.bench.search(session.bench.example))
+
+
+def test_distances_to_training_codes_are_in_their_deviations() -> None:
+    schema = Schema([binary("on"), continuous("size", 10.0, 2.0)])
+    blocks = Blocks([Block("z", 2), Block("w.on", 2, "on"), Block("w.size", 1, "size")])
+    known = AggregatePosterior(blocks, schema)
+    assert known.distance("z", torch.zeros(3, 2)).isnan().all()  # nothing was measured yet
+    factor = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
+    known.get_buffer("mean_0").copy_(torch.tensor([1.0, -1.0]))
+    known.get_buffer("factor_0").copy_(factor)
+    away = torch.tensor([[0.0, 0.0], [3.0, 0.0], [1.0, 1.0]])
+    found = known.distance("z", torch.tensor([1.0, -1.0]) + away @ factor.T)
+    torch.testing.assert_close(found, away.square().mean(1).sqrt())
+    known.get_buffer("mean_1").copy_(torch.tensor([[0.0, 0.0], [10.0, 0.0]]))
+    known.get_buffer("scale_1").copy_(torch.tensor([[1.0, 1.0], [2.0, 2.0]]))
+    found = known.distance("w.on", torch.tensor([[1.0, 1.0], [10.0, 4.0]]))
+    torch.testing.assert_close(found, torch.tensor([1.0, 2**0.5]))  # to the value that is nearest
+    known.get_buffer("line_2").copy_(torch.tensor([[0.0], [1.0]]))
+    known.get_buffer("scale_2").copy_(torch.tensor([0.5]))
+    found = known.distance("w.size", torch.tensor([[-1.0], [0.25], [2.0]]), (8.0, 12.0))  # from -1 to 1 on the line
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 2.0]), atol=0.1, rtol=0)
+
+
+def test_the_leak_of_a_block_is_one_word(things: str, run_of: Callable[..., Path], tmp_path: Path) -> None:
+    home = tmp_path / "run"
+    shutil.copytree(run_of("lsvae", things, labels=("kind", "on")), home)
+
+    def leak(found: object, block: str):
+        (home / "evaluation.json").write_text(json.dumps(found))
+        return Workbench.open(home).leak(block)
+
+    def read(value: float) -> dict:
+        return {"mlp": {"balanced_accuracy": {"value": value, "low": value, "high": value, "n": 9}}}
+
+    measured = {"kind": {"chance": 0.0, "free": read(0.05)}, "on": {"chance": 0.5, "free": read(0.6), "other.kind": read(0.9)}}
+    found = {"model": saving.fingerprint(home), "leakage": measured}
+    free, kind = leak(found, "z"), leak(found, "w.kind")
+    assert free is not None
+    assert free.word == "little"
+    assert "reads on off this block, 20%" in free.about
+    assert kind is not None
+    assert kind.word == "strong"
+    assert leak(found, "w.on") is None  # no probe was trained on it
+    assert leak({**found, "model": "of other weights"}, "z") is None
+    for damaged in ([], {"model": found["model"]}, {**found, "leakage": {"on": {"free": 3}}}, {**found, "leakage": [1]}):
+        assert leak(damaged, "z") is None
+
+
+def test_transparency_that_is_lost_is_said() -> None:
+    pixels = np.full((16, 16, 4), 255, np.uint8)
+    for least, notes in ((255, 0), (10, 1)):
+        pixels[3, 3, 3] = least
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        with errors.hearing() as heard:
+            read_upload(buffer.getvalue(), (3, 16, 16))
+        assert len(heard) == notes
+        with errors.hearing() as heard:
+            read_upload(buffer.getvalue(), (4, 16, 16))
+        assert not heard
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_model_that_reconstructs_nothing_says_so(
+    share: float, pictures: str, session_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = session_of("lsvae", pictures).bench
+    x = bench.data.samples(bench.cloud)
+    middle = x.mean(0)
+    errors_ = lambda part, labels: ((1 - share) * (part - middle)).flatten(1).square()  # noqa: E731
+    monkeypatch.setattr(bench, "_errors_of", errors_)
+    _, explained = bench._spread()
+    assert explained == pytest.approx(share, abs=1e-3)
+    monkeypatch.setattr(bench, "explained", explained)
+    assert bool(bench.remark) == (share == 0.0)
