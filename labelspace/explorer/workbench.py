@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace import maps, saving
+from labelspace import maps
 from labelspace.blocks import Latents, modes
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
-from labelspace.evaluation import diagnosis, probing
+from labelspace.evaluation import diagnosis, kept, probing
 from labelspace.explorer.charts import Chart, chart
 from labelspace.explorer.steps import short
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
-from labelspace.storage import files
 from labelspace.training.fit import open_run
 
 _CLOUD = 1200  # samples whose codes are drawn on maps
@@ -302,8 +301,7 @@ class Workbench:
     def _evaluation(self) -> dict[str, Any]:
         """What ``labelspace evaluate`` measured of these weights; empty where it did not."""
         try:
-            found = files.read_json(self.home / "evaluation.json")
-            return found if isinstance(found, dict) and found.get("model") == saving.fingerprint(self.home) else {}
+            return kept.read(self.home)[0]
         except (UserError, OSError):
             return {}
 

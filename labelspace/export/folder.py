@@ -12,6 +12,7 @@ from labelspace import __version__, saving
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
+from labelspace.evaluation import kept
 from labelspace.evaluation.diagnosis import diagnose
 from labelspace.models import name_of
 from labelspace.models.base import Model
@@ -67,14 +68,14 @@ def card(home: Path, model: Model, name: str, license: str = "") -> str:
     run = Run(home)
     config = run.read_config() if (home / "config.yaml").exists() else None
     data, absent = _data(run) if config else (None, "")
-    measured = _measured(home)
+    measured, why = kept.read(home)
     parts = [
         f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n# {name}",
         f"{_about(model)}\n\nWritten by labelspace {__version__}.",
         f"## Use\n\n```python\n{_use(model, name)}```",
         "## Data\n\n" + _data_section(model, config, data, absent),
         "## Model\n\n" + _model_section(model, config),
-        "## Measured\n\n" + _measured_section(home, measured),
+        "## Measured\n\n" + _measured_section(home, measured, why),
         "## Limits\n\n" + _limits(model, run, measured),
     ]
     return "\n\n".join(parts) + "\n"
@@ -157,17 +158,10 @@ def _model_section(model: Model, config: dict[str, Any] | None) -> str:
     return out + (f"\n\nSettings:\n\n{listed}" if listed else "")
 
 
-def _measured(home: Path) -> dict[str, Any]:
-    """The run's evaluation, if it is of these weights."""
-    path = home / "evaluation.json"
-    found = files.read_json(path) if path.exists() else None
-    return found if isinstance(found, dict) and found.get("model") == saving.fingerprint(home) else {}
-
-
-def _measured_section(home: Path, found: dict[str, Any]) -> str:
+def _measured_section(home: Path, found: dict[str, Any], why: str) -> str:
     if not found:
-        other = " (the run's evaluation.json is of other weights)" if (home / "evaluation.json").exists() else ""
-        return f"Not measured{other}. `labelspace evaluate RUN` measures a run; this card then says what it found."
+        reason = f" (the run's {why})" if why else ""
+        return f"Not measured{reason}. `labelspace evaluate RUN` measures a run; this card then says what it found."
     day = datetime.fromtimestamp((home / "evaluation.json").stat().st_mtime, UTC).date().isoformat()
     out = [
         f"By `labelspace evaluate`, {day}, on {found['samples']:,} samples of the {found['split']} split of "

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelspace import saving
 from labelspace.data import frames, paths
 from labelspace.data.splits import Split
 from labelspace.data.store import Progress
 from labelspace.errors import UserError, option
-from labelspace.evaluation import whole
+from labelspace.evaluation import kept, whole
 from labelspace.evaluation.diagnosis import Finding, diagnose
 from labelspace.reporting import comparison, page, runs
 from labelspace.reporting.evaluation import figures, tables
@@ -120,7 +119,7 @@ def evaluate(
     found = whole.evaluate(model, opened, split=split, most=most, seed=seed, depth=depth, tell=tell)
     on_disk = home is not None and (home / "model.safetensors").exists()
     if home is not None and on_disk:
-        found["model"] = saving.fingerprint(home)  # a report takes these numbers only if the model is still the same
+        found = kept.marked(home, found)
     findings = diagnose(found, Run(home).metrics() if home is not None and on_disk else [])
     found["diagnosis"] = [finding.to_dict() for finding in findings]
     if home is not None and on_disk:
@@ -130,7 +129,7 @@ def evaluate(
         files.write(home / "evaluation.md", evaluation_page(found, findings, home.name, list(drawn)))
     found["seconds"]["all"] = round(time.monotonic() - began, 1)
     if home is not None and on_disk:
-        files.write_json(home / "evaluation.json", found)
+        kept.write(home, found)
     return Evaluation(found, tuple(findings), home)
 
 

@@ -16,7 +16,7 @@ from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.data.store import Progress
 from labelspace.errors import UserError
-from labelspace.evaluation import probing, whole
+from labelspace.evaluation import kept, probing, whole
 from labelspace.evaluation.diagnosis import Finding, diagnose
 from labelspace.models.base import Model
 from labelspace.storage import files
@@ -145,13 +145,12 @@ def _measure(found: Subject, depth: whole.Depth, tell: Callable[[str], None]) ->
     """Takes the run's evaluation if it is of this model; else measures some of it on few samples."""
     assert found.model is not None
     assert found.data is not None
-    path = found.home / "evaluation.json"
-    if path.exists():
-        kept = files.read_json(path)
-        if isinstance(kept, dict) and kept.get("model") == saving.fingerprint(found.home):
-            found.evaluation, found.measured = kept, "all"
-            return
-        found.absent["evaluation"] = "evaluation.json is of other weights than the model's, so its numbers are left out."
+    found.evaluation, why = kept.read(found.home)
+    if found.evaluation:
+        found.measured = "all"
+        return
+    if why:
+        found.absent["evaluation"] = f"{why}, so its numbers are left out."
     try:
         found.evaluation = whole.evaluate(
             found.model, found.data, most=MEASURED, depth=depth, tell=lambda part: tell(f"measuring: {part}")

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 import labelspace as ls
-from labelspace import saving
 from labelspace.cli import main
+from labelspace.evaluation import kept
 from labelspace.export import folder
 from labelspace.models.networks import Network
 from labelspace.storage import hub
@@ -67,7 +67,7 @@ def test_the_card_takes_the_numbers_of_these_weights_only(home: Path, tmp_path: 
         "split": "test",
         "samples": 40,
         "seed": 0,
-        "model": saving.fingerprint(home / "run"),
+        **kept.marked(home / "run", {}),
         "judge": {"on": score},
         "prediction": {},
         "seconds": {},

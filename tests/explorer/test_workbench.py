@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from labelspace import errors, saving
+from labelspace import errors
 from labelspace.blocks import Block, Blocks
+from labelspace.evaluation import kept
 from labelspace.explorer.session import Session
 from labelspace.explorer.uploads import read_upload
 from labelspace.explorer.workbench import Workbench
@@ -57,10 +58,11 @@ def test_the_leak_of_a_block_is_one_word(things: str, run_of: Callable[..., Path
         return Workbench.open(home).leak(block)
 
     def read(value: float) -> dict:
-        return {"mlp": {"balanced_accuracy": {"value": value, "low": value, "high": value, "n": 9}}}
+        score = {"balanced_accuracy": {"value": value, "low": value, "high": value, "n": 9}}
+        return {"draws": score, "means": score}
 
     measured = {"kind": {"chance": 0.0, "free": read(0.05)}, "on": {"chance": 0.5, "free": read(0.6), "other.kind": read(0.9)}}
-    found = {"model": saving.fingerprint(home), "leakage": measured}
+    found = kept.marked(home, {"leakage": measured})
     free, kind = leak(found, "z"), leak(found, "w.kind")
     assert free is not None
     assert free.word == "little"
@@ -69,7 +71,7 @@ def test_the_leak_of_a_block_is_one_word(things: str, run_of: Callable[..., Path
     assert kind.word == "strong"
     assert leak(found, "w.on") is None  # no probe was trained on it
     assert leak({**found, "model": "of other weights"}, "z") is None
-    for damaged in ([], {"model": found["model"]}, {**found, "leakage": {"on": {"free": 3}}}, {**found, "leakage": [1]}):
+    for damaged in ([], kept.marked(home, {}), {**found, "leakage": {"on": {"free": 3}}}, {**found, "leakage": [1]}):
         assert leak(damaged, "z") is None
 
 

@@ -12,8 +12,7 @@ import pytest
 import torch
 import yaml
 
-from labelspace import saving
-from labelspace.evaluation import whole
+from labelspace.evaluation import kept, whole
 from labelspace.models import MODELS
 from labelspace.reporting import figures, page, runs
 from labelspace.storage import files
@@ -104,7 +103,7 @@ def test_numbers_of_an_evaluation_are_taken_if_they_are_of_this_model(copied, pa
     assert subject.data is not None
     assert subject.measured == "quick"
     found = whole.evaluate(subject.model, subject.data)
-    files.write_json(home / "evaluation.json", {**found, "model": saving.fingerprint(home)})
+    files.write_json(home / "evaluation.json", kept.marked(home, found))
     told = runs.read(home)
     assert told.measured == "all"
     assert told.evaluation["samples"] == found["samples"]
@@ -112,12 +111,14 @@ def test_numbers_of_an_evaluation_are_taken_if_they_are_of_this_model(copied, pa
     assert "Edits" in shown.titles
     assert "Measured by labelspace evaluate on 24 samples" in shown.text
     assert any("Matrices of what setting" in (image["alt"] or "") for image in shown.all("img"))
-    files.write_json(home / "evaluation.json", {**found, "model": "0"})
+    files.write_json(home / "evaluation.json", {**kept.marked(home, found), "model": "0"})
     other = runs.read(home)
     assert other.measured == "quick"
     assert "of other weights" in other.absent["evaluation"]
-    files.write_json(home / "evaluation.json", found)  # of a version that did not say which model it measured
-    assert runs.read(home).measured == "quick"
+    files.write_json(home / "evaluation.json", {**kept.marked(home, found), "format": 1})
+    former = runs.read(home)
+    assert former.measured == "quick"
+    assert "of another version" in former.absent["evaluation"]
 
 
 @pytest.mark.usefixtures("undrawn")
