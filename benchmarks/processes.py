@@ -24,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import labelspace as ls
+from labelspace import cores
 from labelspace.data.batches import Batch
 from labelspace.labels import Schema, binary
 from labelspace.models import model_class
@@ -204,7 +205,7 @@ def main() -> None:
             "model": given.model,
             "rounds": given.rounds,
             "seed": _SEED,
-            "cores": os.cpu_count(),
+            "cores": cores.usable(),
             "load": f"load {os.getloadavg()[1]:.1f} over five minutes",
             "torch": torch.__version__,
             "runs": runs,

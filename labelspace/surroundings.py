@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from labelspace import cores
+
 STREAMS = ("standard input", "standard output", "standard error")
 _NAMES = ("stdin", "stdout", "stderr")
 
@@ -48,6 +50,7 @@ def prepare() -> None:
             setattr(sys, name, encoded)
             setattr(sys, f"__{name}__", encoded)
     _place_matplotlib()
+    cores.settle_threads()
 
 
 def _open(number: int, name: str) -> None:

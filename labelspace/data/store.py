@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from labelspace import cores
 from labelspace.errors import UserError, option, reason
 from labelspace.storage import cache, files, locks
 
@@ -132,7 +133,7 @@ def build(
             with locks.locked(file, lambda: progress and progress(sum(map(len, _done(_work_of(home)))), len(rows))) as lock:
                 if not home.exists():  # else another process has built it meanwhile
                     job = {"drawer": drawer, "arguments": arguments}
-                    drawn = _build(home, rows, shape, job, lock, workers or asked or os.cpu_count() or 1, progress)
+                    drawn = _build(home, rows, shape, job, lock, workers or asked or cores.usable(), progress)
         except OSError as error:
             raise UserError(f"the store {home} could not be written: {reason(error)}") from None
     if not (home / "store.json").exists():

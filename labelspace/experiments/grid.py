@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from labelspace import cores
 from labelspace.data import sources
 from labelspace.errors import UserError
 from labelspace.evaluation import judge
@@ -39,7 +40,7 @@ _POLL = 0.5  # seconds
 def side_by_side() -> int:
     """Runs at a time: one a core and at most four, because runs of one thread each finish sooner than one run of several
     threads; one where there is a GPU."""
-    return 1 if torch.cuda.is_available() else max(1, min(4, os.cpu_count() or 1))
+    return 1 if torch.cuda.is_available() else min(4, cores.usable())
 
 
 def run(
@@ -232,7 +233,7 @@ def _prepare(recipe: Recipe, planned: list[jobs.Job], tell: Callable[[str], None
 
 
 def _start(name: str, scale: Scale, address: str, i: int, home: Path, workers: int) -> subprocess.Popen:
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = str(max(1, cores.usable() // workers))
     task = {
         "recipe": name,
         "scale": scale,

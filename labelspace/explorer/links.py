@@ -40,11 +40,12 @@ def query(session: Session, page: Mapping[str, str]) -> str | None:
     steps = [_step(session, applied.step, applied.result) for applied in session.steps]
     if None in steps:  # a donor that no address can hold
         return None
+    usual = session.bench.model.likelihood.keeps_detail
     found = {
         "sample": _text(sample),
         **({"donor": _text(donor)} if donor is not None else {}),
         **({"steps": json.dumps(steps, ensure_ascii=False, separators=(",", ":"))} if steps else {}),
-        **({"detail": "1"} if session.keep_detail else {}),
+        **({} if session.keep_detail == usual else {"detail": str(int(session.keep_detail))}),
         **page,
     }
     out = urlencode(found, quote_via=quote, safe=":,[]()@!*")
@@ -58,7 +59,7 @@ def restore(session: Session, given: Mapping[str, str]) -> None:
         UserError: it describes none; the tab is in the last state that could be reached.
     """
     session.reset()
-    session.set_keep_detail(given.get("detail") == "1")
+    session.set_keep_detail(given["detail"] == "1" if "detail" in given else session.bench.model.likelihood.keeps_detail)
     session.choose(_sample(session, given["sample"]) if given.get("sample") else session.first())
     if given.get("donor"):
         session.donor = _sample(session, given["donor"])

@@ -62,7 +62,7 @@ class Session:
         bench: the run, shared with other tabs.
         sample: what is edited.
         steps: what was done to it, in order.
-        keep_detail: whether results keep what the model could not reconstruct.
+        keep_detail: whether results keep what the model could not reconstruct; as edits do for such data, until it is said.
         donor: where transfers and interpolations come from, None before one is chosen.
         drawn: how the samples of the generator's page were drawn, None before any were.
     """
@@ -70,7 +70,7 @@ class Session:
     bench: Workbench
     sample: Sample = field(init=False)
     steps: tuple[Applied, ...] = ()
-    keep_detail: bool = False
+    keep_detail: bool = field(init=False)
     donor: Sample | None = None
     drawn: Drawn | None = None
 
@@ -80,6 +80,7 @@ class Session:
         self._read_start: dict[str, Read] | None = None  # and in what is shown of it before any edit, once that was asked for
         self._past: list[tuple[Applied, ...]] = []
         self._future: list[tuple[Applied, ...]] = []
+        self.keep_detail = self.bench.model.likelihood.keeps_detail
         self.choose(self.first())
 
     # -- samples ------------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from a fixed seed here. Another seed moves the length of a digit by about 1%, th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
+from labelspace import cores
 from labelspace.errors import UserError, unknown
 
 FORMAT = 1  # raised when measures change, for those who keep them
@@ -108,7 +108,7 @@ def measure(
         raise UserError(f"bound_fraction must be at least 0 and below 1, got {bound_fraction}")
     if not scale >= 2 or scale % 1 != 0:
         raise UserError(f"scale must be a whole number of at least 2, got {scale}")
-    workers = min(4, os.cpu_count() or 1) if workers is None else workers
+    workers = min(4, cores.usable()) if workers is None else workers
     if workers < 1:
         raise UserError(f"workers must be at least 1, got {workers}")
     starts = range(0, len(images), _CHUNK)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from labelspace import interventions
+from labelspace import cores, interventions
 from labelspace.blocks import modes
 from labelspace.data import sources, store
 from labelspace.data.batches import Batches
@@ -123,4 +123,4 @@ def stores(n: int, tell: Callable[[str], None]) -> dict[str, Any]:
                 drawn, seconds = sum(b.drawn for b in built), sum(b.seconds for b in built)
                 found[what] = {"images": drawn, "seconds": seconds, "rate": drawn / seconds}
                 tell(f"(g) {what}: {drawn / seconds:,.0f} images/s")
-    return {"title": "building a store", "unit": "images/s", "processes": os.cpu_count(), "stores": found}
+    return {"title": "building a store", "unit": "images/s", "processes": cores.usable(), "stores": found}

@@ -32,6 +32,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from labelspace import cores
 from labelspace.data import paths
 from labelspace.errors import UserError, option, reason
 from labelspace.models import legacy
@@ -115,7 +116,7 @@ class Run:
                 "date": datetime.now(UTC).isoformat(" ", "minutes"),
                 "python": sys.version.split()[0],
                 "platform": platform.platform(),
-                "cores": os.cpu_count(),
+                "cores": cores.usable(),
                 "threads": torch.get_num_threads(),
                 "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
                 **facts,
