@@ -276,6 +276,8 @@ def test_rows_of_a_table_keep_their_details_and_have_missing_cells_filled(
     x[:, 0][rng.random(90) < 0.5] = np.nan
     np.savez(file, x=x, columns=np.array(["continuous", "count"]), on=rng.integers(0, 2, 90))
     session = session_of("lsvae", f"npz:{file}", latent=2)
+    assert session.keep_detail, "as edits of rows do"
+    session.set_keep_detail(False)
     session.apply(SetLabel("on", 1))
     plain, missing = session.x, session.sample.x.isnan()
     session.set_keep_detail(True)
