@@ -440,7 +440,7 @@ def _spelt(values: Any, decimal: str) -> tuple[str, str, bool] | None:
     if unit and not pc.all(pc.match_substring(values, unit)).as_py():
         return None
     bare = _bare(values, unit)
-    if not pc.all(pc.match_substring_regex(bare, r"\d")).as_py():
+    if not pc.all(pc.match_substring_regex(bare, r"^[+-]?[.,]?\d")).as_py():
         return None
     fits = {mark: bool(pc.all(pc.match_substring_regex(bare, pattern)).as_py()) for mark, pattern in _GROUPED.items()}
     marks = [mark for mark in (".", ",") if fits[mark] and decimal in ("", mark)]

@@ -24,6 +24,7 @@ from labelspace.explorer.charts import Chart, chart
 from labelspace.explorer.steps import short
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
+from labelspace.precision import as_double_on_cpu
 from labelspace.training.fit import open_run
 
 _CLOUD = 1200  # samples whose codes are drawn on maps
@@ -337,8 +338,8 @@ class Workbench:
             x = self.data.samples(part)
             errors = self._errors_of(x, self.data.labels(part))
             each.append(errors.nanmean(1))
-            flat = x.flatten(1).double()
-            sums += torch.stack([(~flat.isnan()).sum(0), flat.nansum(0), flat.square().nansum(0), errors.double().nansum(0)])
+            flat, errors = as_double_on_cpu(x.flatten(1)), as_double_on_cpu(errors)
+            sums += torch.stack([(~flat.isnan()).sum(0), flat.nansum(0), flat.square().nansum(0), errors.nansum(0)])
         n = sums[0].clamp_min(1)
         varying, left = sums[2] / n - (sums[1] / n).square(), sums[3] / n
         differs = varying > _SAME * (sums[2] / n)

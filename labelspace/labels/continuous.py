@@ -15,7 +15,7 @@ from labelspace.errors import UserError
 from labelspace.labels.label import Label
 from labelspace.precision import as_double_on_cpu
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST, _EPSILON = float(np.finfo(np.float32).max), float(np.finfo(np.float32).eps)
 _LEAST_LOG_SCALE = -4.0  # of a distribution, in the label's own standard deviations
 
 
@@ -142,7 +142,7 @@ def origin_of(numbers: np.ndarray) -> float:
     if not len(known):
         return 0.0
     centre, spread = float(np.mean(known)), float(np.std(known))
-    if not spread or abs(centre) * np.finfo(np.float32).eps <= 1e-4 * spread:
+    if not spread or abs(centre) * _EPSILON <= 1e-4 * spread:
         return 0.0
     unit = 1.0 if 1e-3 <= spread < 1 else 10.0 ** np.floor(np.log10(spread))  # whole numbers stay whole
     return float(np.round(centre / unit) * unit)

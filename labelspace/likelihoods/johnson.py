@@ -14,6 +14,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from labelspace.precision import as_double_on_cpu
+
+_FEWEST = 20  # different values: fewer have no tails
 _POINTS = 200  # quantiles of a column that are looked at, beside its ends
 _NORMAL = 0.01  # a column is close to normal where normal quantiles explain all but this share of it
 _GAIN = 0.5  # of what keeps a column from being normal, the share that may be left where it is bent
@@ -51,7 +54,7 @@ class JohnsonSU(nn.Module):
 
     def measure(self, x: Tensor) -> None:
         """Finds the coordinates of columns ``(n, d)``, NaN where a cell is missing."""
-        for j, column in enumerate(x.detach().cpu().double().numpy().T):
+        for j, column in enumerate(as_double_on_cpu(x.detach()).numpy().T):
             found = fit(column[~np.isnan(column)])
             self.location[j], self.width[j] = found or (0.0, math.inf)
         v, missing = self.straight(x), x.isnan()
@@ -88,7 +91,7 @@ def fit(x: np.ndarray) -> tuple[float, float] | None:
     Closest is where v's quantiles have the largest correlation with those of a normal distribution (Shapiro and Francia 1972).
     Unlike a likelihood this is not fooled by values that many samples share.
     """
-    if not len(x):
+    if len(np.unique(x)) < _FEWEST:
         return None
     points, shares = _quantiles(np.sort(x))
     low, middle, high = np.quantile(points, [0.1, 0.5, 0.9])

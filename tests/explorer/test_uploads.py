@@ -70,7 +70,7 @@ def test_transparent_grey_and_turned_pictures() -> None:
         (encoded("PNG")[:300], "damaged"),
         (encoded("JPEG")[:400], "damaged"),
         (b"\x89PNG\r\n\x1a\n" + b"\xff" * 200, "(damaged|not a picture)"),
-        (bomb(60_000, 60_000), "too many pixels"),
+        (bomb(60_000, 60_000), "60,000 x 60,000 pixels"),
         (bomb(6_000, 6_000), "6000 x 6000"),
         (bomb(100, 100), "damaged"),
         (b"\0" * (MOST_BYTES + 1), "MB"),
