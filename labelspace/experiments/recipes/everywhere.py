@@ -8,6 +8,7 @@ figure on one kind of data: the worst label of the worst seed. It *holds* where 
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -171,11 +172,12 @@ def beside(address: str) -> list[str]:
 
 def domain_of(job: Job) -> str:
     """What a job's kind of data is called: its name here, or that of its source."""
-    for scale in _SEEDS:
-        for name, domain in DOMAINS.items():
-            if (domain.at(scale), domain.labels) == (job.address, job.labels):
-                return name
-    return job.address.partition(":")[0]
+    return _names().get((job.address, job.labels), job.address.partition(":")[0])
+
+
+@functools.cache
+def _names() -> dict[tuple[str, tuple[str, ...] | None], str]:
+    return {(domain.at(scale), domain.labels): name for scale in _SEEDS for name, domain in DOMAINS.items()}
 
 
 # -- the map ----------------------------------------------------------------------------------------------------------
