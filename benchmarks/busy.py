@@ -1,6 +1,6 @@
 """What busy neighbours cost: training beside programs that take every core, by how threads wait for each other.
 
-    python benchmarks/busy.py [--rounds 3] [--neighbours 8] [--threads 2] [--out FILE.json]
+    python benchmarks/busy.py [--rounds 3] [--neighbours 8] [--threads 2] [--limit 100] [--out FILE.json]
 
 Every round trains an ``lsvae`` on pictures of noise, in a process of its own, once each way of waiting, on a quiet machine and
 beside neighbours that compute without end. A fair share of ``c`` cores beside ``n`` neighbours is ``c / (n / c + 1)`` of them.
@@ -17,8 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from labelspace.speed import timing
 
 _WAYS: dict[str, dict[str, str]] = {
     "spin (OpenMP's own)": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": ""},
@@ -47,11 +45,15 @@ def train() -> None:
     print(rate)
 
 
-def rate(way: str, threads: int) -> float:
-    """Of a process of its own."""
+def rate(way: str, threads: int, limit: float) -> float:
+    """Samples a second of a process of its own; 0 where it did not end within a limit, in seconds."""
     changed = {"OMP_NUM_THREADS": str(threads), **_WAYS[way]}
     environment = {name: value for name, value in {**os.environ, **changed}.items() if value}
-    done = subprocess.run([sys.executable, __file__, "--train"], env=environment, check=True, capture_output=True, text=True)
+    command = [sys.executable, __file__, "--train"]
+    try:
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return 0.0
     return float(done.stdout.split()[-1])
 
 
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--neighbours", type=int, default=8)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--limit", type=float, default=100.0, help="seconds of one training")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -79,15 +82,14 @@ def main() -> None:
         train()
         return
 
-    def say(text: str) -> None:
-        print(text, flush=True)
-
-    found = {}
+    found: dict[str, dict[str, list[float]]] = {}
     for name, n in {"quiet": 0, f"{given.neighbours} neighbours": given.neighbours}.items():
-        say(name)
+        found[name] = {way: [] for way in _WAYS}
         with neighbours(n):
-            ways = {way: lambda way=way: rate(way, given.threads) for way in _WAYS}
-            found[name] = timing.summary(timing.interleaved(ways, given.rounds, say), "spin (OpenMP's own)")
+            for _ in range(given.rounds):
+                for way, rates in found[name].items():
+                    rates.append(rate(way, given.threads, given.limit))
+                    print(f"{name}, {way}: {rates[-1]:.0f} samples/s", flush=True)
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n")
 
