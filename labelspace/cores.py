@@ -45,10 +45,8 @@ def _shares(groups: Path, own: Path) -> Iterator[float]:
             place = home / name.lstrip("/")
             for group in [place, *place.parents]:
                 yield from _share(group)
-                if group == home:
+                if group == home:  # in a container the group's own name is not seen, only what is in it
                     break
-            # in a container the group's own name is not seen, only what is in it
-            yield from _share(home)
 
 
 def _share(group: Path) -> Iterator[float]:

@@ -19,8 +19,8 @@ from labelspace.errors import UserError
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.manipulation import error_to_truth, errors_to_styles, hit_rate, side_effects
-from labelspace.evaluation.units import units
+from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
+from labelspace.evaluation.units import errors_to_truths, units
 from labelspace.metrics import Score, mean
 from labelspace.models.base import Model
 
@@ -56,29 +56,22 @@ def measure_label(model: Model, data: Dataset, judge: Judge, rows: np.ndarray, l
             "judge": hit_rate(judge, edited, label, wanted).to_dict(),
             "kept": {name: score.to_dict() for name, score in effects.kept.items()},
             "log_odds": {name: score.to_dict() for name, score in effects.log_odds.items()},
-            "error": errors(data, rows, label, x, edited, wanted, progress),
+            "error": errors(data, rows, label, edited, wanted, progress),
         }
     return out
 
 
 def errors(
-    data: Dataset, rows: np.ndarray, label: str, x: Tensor, edited: Tensor, wanted: Tensor, progress=None
+    data: Dataset, rows: np.ndarray, label: str, edited: Tensor, wanted: Tensor, progress=None
 ) -> dict[str, dict[str, Any]]:
     """Error of flipped samples to their nearest truth, beside that of doing nothing: "all", "adding" and "removing".
 
-    Of vectors it is the error in :func:`~labelspace.evaluation.units.units`, to what is expected without noise of measurement.
+    See :func:`~labelspace.evaluation.units.errors_to_truths`.
     """
-    made, nothing, compared = {}, {}, units(data)
-    x = compared(x if data.is_image else data.expected(rows))
-    for value in (0, 1):
-        mine = wanted == value
-        truths = compared(data.counterfactuals(label, value, rows[mine.numpy()], progress)[0])
-        made[value], nothing[value] = error_to_truth(compared(edited[mine]), truths), error_to_truth(x[mine], truths)
-    return {
-        "all": _error(np.concatenate(list(made.values())), np.concatenate(list(nothing.values()))),
-        "adding": _error(made[1], nothing[1]),
-        "removing": _error(made[0], nothing[0]),
-    }
+    new = wanted.numpy()
+    nothing, made = errors_to_truths(data, rows, label, new, [edited], progress=progress)
+    parts = {"all": np.ones(len(new), bool), "adding": new == 1, "removing": new == 0}
+    return {name: _error(made[part], nothing[part]) for name, part in parts.items()}
 
 
 def _error(errors: np.ndarray, nothing: np.ndarray) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def _styles(
         return out
     known = rows[:TRUTH]
     x = data.expected(known)
-    out["error"] = edits.errors(data, known, label, x, edited[:TRUTH], wanted[:TRUTH])
+    out["error"] = edits.errors(data, known, label, edited[:TRUTH], wanted[:TRUTH])
     on = wanted[:TRUTH] == 1
     if bool(on.any()):
         truths, _ = data.counterfactuals(label, 1, known[on.numpy()])

@@ -6,7 +6,6 @@ cells are grey, and on the plane they stand at the mean.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -119,9 +118,7 @@ def every_label(model: Model, data: Dataset, values: Mapping[str, Mapping[str, A
                 continue  # all samples have it already
             x = data.samples(rows)
             edited = interventions.set(model, x, {name: given[value]}, data.labels(rows)).x
-            with np.errstate(invalid="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # a column that is missing in all of them stays grey
-                lines.append(np.nanmean(plane.changes(x, edited), 0))
+            lines.append(torch.from_numpy(plane.changes(x, edited)).nanmean(0).numpy())  # grey where all of them miss a column
             titles.append(f"{name} = {value}")
     if not lines:
         raise UserError("no test sample has a label")
