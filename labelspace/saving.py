@@ -25,7 +25,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import bounds, files, hub, tensorfiles
 
-FORMAT = 8
+FORMAT = 9
 
 
 def configuration(model: Model) -> dict[str, Any]:

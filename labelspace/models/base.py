@@ -225,8 +225,8 @@ class Model(nn.Module):
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.framing = Framing()  # how pictures were read; saved, so that later ones are read alike
         self.started_from = ""  # the directory of a model whose tensors this one took before training
-        # Time, set by whoever trains the model: for schedules in epochs, and as a fraction of all training.
-        self.epoch, self.progress = 0.0, 1.0
+        # Time, set by whoever trains the model: for schedules in epochs, as a fraction of all training, and in batches.
+        self.epoch, self.progress, self.batches = 0.0, 1.0, 0
 
     @classmethod
     def accept(cls, schema: Schema) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from labelspace.errors import UserError
@@ -36,9 +37,24 @@ def renamed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
 
 
 def completed(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a model of any format, with what was not measured then as the model has it."""
+    """Tensors of a model of any format, with what was not measured then as the model has it, and without what is no more."""
     added = {name for names in _ADDED.values() for name in names}
-    return {**{name: tensor for name, tensor in model.state_dict().items() if name in added}, **found}
+    return {**{name: tensor for name, tensor in model.state_dict().items() if name in added}, **_without_erasure(found)}
+
+
+def _without_erasure(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Before format 9, the means of an LSVAE's z were projected: m - (m - c) P'. The layer that makes them now does both."""
+    kept = {name: tensor for name, tensor in found.items() if not name.startswith("erasure.")}
+    if (projection := found.get("erasure.projection")) is not None:
+        try:
+            weight, bias = (found[f"head.linear.{name}"].clone() for name in ("weight", "bias"))
+            means, keep = slice(len(projection)), torch.eye(len(projection)) - projection
+            weight[means] = keep @ weight[means]
+            bias[means] = keep @ bias[means] + projection @ found["erasure.center"]
+        except (KeyError, RuntimeError, TypeError):
+            raise UserError("its erasure does not fit its encoder; the file is damaged") from None
+        kept |= {"head.linear.weight": weight, "head.linear.bias": bias}
+    return kept
 
 
 def tensors(found: Mapping[str, Tensor], former: Mapping[str, str]) -> dict[str, Tensor]:

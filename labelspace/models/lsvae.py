@@ -5,7 +5,7 @@ another. Not for: predicting labels (a head does it, nothing more), or labels th
 
     p(z) = N(0, I)      p(w_i | y_i): label i off, N(0, 0.1^2 I); label i on, N(3, I); a number, N(3 y_i, 0.3^2 I)
     p(x | z, w)         likelihood of decoder(z, w)
-    q(z | x)            N(E(m(x)), s(x)^2), E the erasure of what a linear classifier reads of the labels in m
+    q(z | x)            N(m(x), s(x)^2)
     q(w_i | x, y)       p(w_i | y_i) where label i is off: an empty block, it knows nothing of x. Else N(m_p + s_p t, (s_p r)^2)
                         with m_p, s_p of p(w_i | y_i), |t| < 2.2 and r at least 0.08
     q(y | z)            the adversary            q_i(y_j | w_i, y_i), j != i: one adversary per block, for the other labels
@@ -31,8 +31,8 @@ ones too.
   could not be taken out.
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
   that it was given, and its z and the z that it was made from move towards each other.
-* z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; erasure and
-  consistency start when it has opened.
+* z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; consistency starts
+  when it has opened.
 
 Blocks: ``z``, free; ``w.<label>``, eight coordinates for a binary or continuous label, eight for each class of a categorical
 one, fewer for short vectors. Spare ones cost nothing: they stay at their prior.
@@ -59,7 +59,6 @@ from labelspace.models.parts import (
     BlockAdversaries,
     Completions,
     DualAscent,
-    Erasure,
     Independence,
     SubspacePrior,
     Temperatures,
@@ -79,9 +78,7 @@ _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y)
 # When phases start, in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
 _Z_OPENS = (0.14, 0.24)
-_ERASURE_STARTS = 0.2
 _CONSISTENCY_STARTS = 0.25
-_TRIED_EXACT, _WORSE = 2000, 1.25  # training samples on which the exact erasure is tried, and how much error it may add
 
 
 class LSVAE(Model):
@@ -122,7 +119,6 @@ class LSVAE(Model):
         *Model.measured,
         "typical.",
         "temperatures.",
-        "erasure.",
         "independence.weight.",
         "block_leak_weight.",
     )
@@ -168,7 +164,6 @@ class LSVAE(Model):
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.temperatures = Temperatures(labels)
         self.independence = Independence(latent, schema, start=leak)
-        self.erasure = Erasure(latent, schema.width)
         self.block_adversaries = BlockAdversaries(blocks[1:], schema)
         self.block_leak_weight = DualAscent(labels * (labels - 1), allowed=0.04, start=2.0, most=1500.0)
         self.register_buffer("block_of", _block_of(schema, subspace), persistent=False)
@@ -178,13 +173,11 @@ class LSVAE(Model):
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
         defaults = super().defaults(shape, labels)
         if len(shape) == 1:
-            defaults["latent"] += labels  # erasing a label takes a direction of z; small codes have none to spare
             defaults["subspace"] = max(2, min(8, shape[0] - 1))
         return defaults
 
     def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
         super().prepare(x, values, observed)
-        self.erasure.samples.fill_(len(x))
         if self.empty == "auto":
             self.w_prior.turn(richer_when_off(self.likelihood.inputs(x), values, observed, self.schema))
 
@@ -211,10 +204,7 @@ class LSVAE(Model):
     def _encode(self, x: Tensor, values: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
         """q(z | x), and q(w | x, y) with all blocks side by side."""
         x, y = self.likelihood.inputs(x), self.schema.features(values)
-        return self._erased(self.head(self.trunk(x))), self._q_w(self.w_trunk(x), y, self.w_prior(y))
-
-    def _erased(self, z: DiagonalGaussian) -> DiagonalGaussian:
-        return DiagonalGaussian(self.erasure(z.mean), z.scale)
+        return self.head(self.trunk(x)), self._q_w(self.w_trunk(x), y, self.w_prior(y))
 
     def _q_w(self, features: Tensor, y: Tensor, p_w: DiagonalGaussian) -> DiagonalGaussian:
         """q(w | x, y), all blocks side by side, from features of x, of labels, and p(w | y)."""
@@ -253,9 +243,7 @@ class LSVAE(Model):
                 values = torch.where(batch.observed, batch.values, answer.sample(generator))
         x = self.likelihood.inputs(batch.x)
         q_z, features, y = self.head(self.trunk(x)), self.w_trunk(x), self.schema.features(values)
-        if self.training:
-            self._see(batch, q_z.mean.detach(), q_z.scale.detach())
-        q_z, p_w = self._erased(q_z), self.w_prior(y)
+        p_w = self.w_prior(y)
         q_w = self._q_w(features, y, p_w)
         z, w = q_z.sample(generator), q_w.sample(generator)
         weights = class_weights(self.label_marginal(1), values)
@@ -311,18 +299,10 @@ class LSVAE(Model):
         objectives = {"adversary": adversary, "label_head": label_head, "model": model}
         return Losses(objectives, self.weights(), seen=batch.observed.any(0))
 
-    def _see(self, batch: Batch, z: Tensor, scale: Tensor) -> None:
-        """What the erasure knows of z before it moves on by a training batch."""
-        self.erasure.starts = self.time >= _ERASURE_STARTS
-        y = self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features
-        self.erasure.update(
-            z, y, self.schema.repeat_over_features(batch.observed.float()).mean(0).clamp_min(1e-6), scale.square().mean(0)
-        )
-
     @property
     def time(self) -> float:
         """What phases go by, see above."""
-        return max(self.erasure.count / 1000, self.progress)
+        return max(self.batches / 1000, self.progress)
 
     def _opening(self) -> float:
         """How far z is open: labels find their own blocks before z can carry them."""
@@ -358,7 +338,7 @@ class LSVAE(Model):
     @property
     def ready(self) -> bool:
         """Whether all blocks are open and all terms in force."""
-        return self.time >= max(_Z_OPENS[1], _ERASURE_STARTS, _CONSISTENCY_STARTS)
+        return self.time >= max(_Z_OPENS[1], _CONSISTENCY_STARTS)
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative ELBO, and what adversaries say beyond twice what they may, which is no noise, at the weights' start."""
@@ -383,8 +363,7 @@ class LSVAE(Model):
 
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Makes the erasure exact where that costs little, and finds the typical point of every label value."""
-        self._make_exact(batches)
+        """Finds the typical point of every label value."""
         super().calibrate(batches)
         self.typical.measure(self, batches)
 
@@ -395,33 +374,6 @@ class LSVAE(Model):
         answers = torch.cat([self._head(self.likelihood.inputs(batch.x)).parameters for batch in batches])
         values, observed = (torch.cat([getattr(batch, what) for batch in batches]) for what in ("values", "observed"))
         self.temperatures.fit(self.schema.distribution(answers), values, observed)
-
-    def _make_exact(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Erases by the statistics of all training codes, unless the error of reconstructions grows by a quarter.
-
-        Running statistics leave to a linear probe what a few thousand codes do not show. But where a code is nearly flat, a
-        small change of the projection moves codes far from those that the decoder was trained on.
-        """
-        z, noise, labels, shares, some = [], [], [], [], []
-        for batch in batches():
-            q_z = self.head(self.trunk(self.likelihood.inputs(batch.x)))
-            z.append(q_z.mean)
-            noise.append(q_z.scale.square())
-            labels.append(self.schema.features(batch.values, batch.observed, self.label_features) - self.label_features)
-            shares.append(self.schema.repeat_over_features(batch.observed.float()))
-            some += [batch] if sum(map(len, some)) < _TRIED_EXACT else []
-
-        def error() -> Tensor:
-            squares = []
-            for batch in some:
-                codes = modes(self.encode(batch.x, batch.values, batch.observed))
-                squares.append(((self.decode(codes).mean_like(batch.x) - batch.x) ** 2).flatten())
-            return torch.cat(squares).nanmean()
-
-        before, running = error(), {name: tensor.clone() for name, tensor in self.erasure.state_dict().items()}
-        self.erasure.fix(torch.cat(z), torch.cat(labels), torch.cat(shares).mean(0).clamp_min(1e-6), torch.cat(noise).mean(0))
-        if not bool(error() <= _WORSE * before):
-            self.erasure.load_state_dict(running)
 
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """The typical point of a discrete label's value, once measured; else what all models do."""

@@ -169,7 +169,7 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
     # Where the last step was: validation, too, needs it, and may be the first thing to be done.
     if "schedule" in plain:  # absent in checkpoints of older versions
         state.schedule.restore(plain["schedule"])
-    model.epoch, model.progress = (done - 1) / steps, state.schedule.progress(done - 1)
+    model.epoch, model.progress, model.batches = (done - 1) / steps, state.schedule.progress(done - 1), done - 1
 
 
 def _restore_guard(state: State, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import labelspace as ls
 from labelspace import saving
 from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset
-from labelspace.errors import UserError
+from labelspace.errors import Unverified, UserError
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.lsvae import LSVAE
 from labelspace.models.networks import Network
-from labelspace.models.parts import Erasure
 from labelspace.storage import files
 
 
@@ -157,28 +158,25 @@ def test_the_weight_of_a_leak_ends_where_codes_would_run_from_the_adversary() ->
         assert float(m.independence.weight.value) <= most
 
 
-@pytest.mark.parametrize(("harm", "kept"), [(0.0, True), (1.0, False)])
-def test_exact_erasure_is_kept_where_reconstructions_stay_as_good(
-    harm: float, kept: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_model_s_erasure_becomes_part_of_the_layer_that_it_followed(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = ls.open("swiss-roll:n=600")
-    m = ls.build("lsvae", data)
-    ls.fit(m, data, epochs=2)
-    x = data.samples(data.rows("test"))
-    before = m.encode(x)["z"].mean
-
-    def fix(self: Erasure, *_: torch.Tensor) -> None:
-        self.center.fill_(1e-4)  # harmless
-        self.projection = torch.full_like(self.projection, 500 * harm)
-
-    monkeypatch.setattr(Erasure, "fix", fix)
-    assert isinstance(m, LSVAE)
-    erasure = m.erasure
-    batches = list(Batches(data, "train", 128, shuffle=False))
-    m.calibrate(lambda: batches)
-    assert bool((erasure.center == torch.tensor(1e-4)).all()) == kept
-    assert torch.equal(m.encode(x)["z"].mean, before) or kept
+    m = LSVAE((3,), Schema([binary("a")]), latent=2, network=Network(width=8, depth=1))
+    x, y = torch.randn(5, 3), torch.ones(5, 1)
+    before = m.encode(x, y)["z"].mean
+    saving.save(m, tmp_path / "m")
+    projection, center = torch.randn(2, 2), torch.randn(2)
+    tensors = load_file(tmp_path / "m/model.safetensors")
+    older = {"erasure.projection": projection, "erasure.center": center, "erasure.updates": torch.zeros(())}
+    older = tensors | older
+    save_file(older, tmp_path / "m/model.safetensors")
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    (tmp_path / "m/config.json").write_text(json.dumps(config | {"format": 8}))
+    with pytest.warns(Unverified):
+        loaded = ls.load(tmp_path / "m")
+    torch.testing.assert_close(loaded.encode(x, y)["z"].mean, before - (before - center) @ projection.T)
+    save_file(older | {"erasure.center": torch.randn(3)}, tmp_path / "m/model.safetensors")
+    with pytest.raises(UserError, match="damaged"), pytest.warns(Unverified):
+        ls.load(tmp_path / "m")
 
 
 @pytest.mark.slow

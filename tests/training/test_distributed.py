@@ -158,7 +158,6 @@ def test_without_noise_two_processes_are_one_with_the_whole_batch(
 
 def test_what_a_model_counts_is_counted_once_a_batch(home: Path) -> None:
     first, _ = left(home, "lsvae-0.0-7")
-    assert float(of(first, "state")["erasure.updates"]) == 6.0
     assert of(first, "state")["independence.weight.updates"].tolist() == [6.0, 6.0, 6.0]
 
 

@@ -8,7 +8,6 @@
 ``adversary``          what an adversary reads off a code, and what that costs the model; one per label's block
 ``dual_ascent``        a weight per constraint that grows while the constraint is violated
 ``independence``       an adversary of a free code, with a weight per label by dual ascent
-``erasure``            a code without what a linear classifier reads of the labels, in closed form
 ``consistency``        a model's own counterfactuals must be encoded as what they were made from
 ``typical_points``     where in its block a label has a value: a point for edits
 ``attribute_vectors``  directions along which labels change, where no block is a label's own
@@ -34,7 +33,6 @@ from labelspace.models.parts.attribute_vectors import AttributeVectors
 from labelspace.models.parts.consistency import counterfactual_consistency
 from labelspace.models.parts.discriminator import Discriminator, SpectralFeatures, hinge, needs_numbers
 from labelspace.models.parts.dual_ascent import DualAscent
-from labelspace.models.parts.erasure import Erasure
 from labelspace.models.parts.independence import Balance, Independence, Terms, is_dual, share_of_open
 from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, log_evidence_bound
 from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
@@ -55,7 +53,6 @@ __all__ = [
     "DensityRatio",
     "Discriminator",
     "DualAscent",
-    "Erasure",
     "Independence",
     "LabelClassifiers",
     "LabelPrior",
