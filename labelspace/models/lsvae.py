@@ -47,7 +47,7 @@ from typing import Any, ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from labelspace.blocks import Block, Blocks, Latents, modes
+from labelspace.blocks import Block, Blocks, Latents
 from labelspace.data.batches import Batch
 from labelspace.distributions import DiagonalGaussian
 from labelspace.errors import UserError, unknown

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import labelspace as ls
 from labelspace import saving
-from labelspace.data.batches import Batch, Batches
+from labelspace.data.batches import Batch
 from labelspace.data.dataset import Dataset
 from labelspace.errors import Unverified, UserError
 from labelspace.labels import Schema, binary, categorical, continuous
