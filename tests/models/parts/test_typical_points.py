@@ -64,7 +64,7 @@ def test_a_point_that_changes_less_but_is_not_read_as_the_value_is_not_taken() -
 
 def test_the_worst_points_are_left_out_after_a_few_samples() -> None:
     _, model = measured([(1.0, float(k)) for k in range(20)])
-    assert model.decoded < 0.5 * 20 * typical_points._ROUNDS[-1][0]
+    assert model.decoded < 0.5 * typical_points._CANDIDATES * typical_points._ROUNDS[-1][0]
 
 
 @pytest.mark.parametrize("name", ["lsvae", "csvae", "contrastive"])
