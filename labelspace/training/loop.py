@@ -227,7 +227,7 @@ class Loop:
         seen, where = _count(record.pieces, "sample"), f"in epoch {self.batches.epoch + 1}"
         gone = f", and training goes back {_count(back, 'step')}" if back else ""
         self._tell(f"memory ran out {where}: networks see {seen} at once from here on{gone}")
-        return None
+        return self._step(batch, step)
 
     def _take_apart(self, size: int) -> None:
         """Networks see so many samples at once from here on; 0 is the whole batch."""

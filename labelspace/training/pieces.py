@@ -68,10 +68,13 @@ class _Pieces:
 def in_pieces(model: nn.Module, size: int) -> Iterator[None]:
     """Inside, the model's networks see at most so many samples at once; 0 is all."""
     networks = [child for child in model.children() if isinstance(child, nn.Sequential)] if size else []
+    own = [vars(network).get("forward") for network in networks]
     for network in networks:
         network.forward = _Pieces(network, size)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        for network in networks:
+        for network, forward in zip(networks, own, strict=True):
             del network.forward
+            if forward is not None:
+                network.forward = forward
