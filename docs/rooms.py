@@ -18,8 +18,8 @@ BY_NAME = {"cli": {"commands": ["cli"]}}  # commands are imported by their names
 DOORS = ("__init__", "__main__")  # what users import and call: they may reach into every room
 # Lowest first: a room imports only rooms that are named before it.
 ORDER = [
-    "errors", "cores", "precision", "plugins", "distributions", "blocks", "labels", "likelihoods", "storage", "surroundings",
-    "variables", "data", "metrics", "models", "terminal", "interventions", "maps", "saving",
+    "errors", "cores", "precision", "optimizers", "plugins", "distributions", "blocks", "labels", "likelihoods", "storage",
+    "surroundings", "variables", "data", "metrics", "models", "terminal", "interventions", "maps", "saving",
     "training", "config", "glossary", "evaluation", "reporting", "results", "export", "explorer", "sklearn",
     "experiments", "speed", "commands", "cli",
 ]  # fmt: skip

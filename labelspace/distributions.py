@@ -30,7 +30,7 @@ class DiagonalGaussian:
     def standard(cls, n: int, size: int, like: Tensor | None = None) -> DiagonalGaussian:
         """N(0, I) for ``n`` samples of ``size`` coordinates, on the device of ``like``."""
         device = None if like is None else like.device
-        return cls(torch.zeros(n, size, device=device), torch.ones(n, size, device=device))
+        return Standard(torch.zeros(n, size, device=device), torch.ones(n, size, device=device))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One reparameterised draw, ``(n, d)``."""
@@ -49,6 +49,8 @@ class DiagonalGaussian:
         """KL(self || other) in nats of each coordinate, ``(n, d)``."""
         if isinstance(other, Degenerate):
             return Degenerate(self.mean, self.scale).kl_per_dimension(other)
+        if isinstance(other, Standard):
+            return 0.5 * (self.scale**2 + self.mean**2 - 1) - torch.log(self.scale)
         ratio = self.scale / other.scale
         return 0.5 * (ratio**2 + ((self.mean - other.mean) / other.scale) ** 2 - 1) - torch.log(ratio)
 
@@ -65,6 +67,10 @@ class DiagonalGaussian:
 
     def detach(self) -> DiagonalGaussian:
         return type(self)(self.mean.detach(), self.scale.detach())
+
+
+class Standard(DiagonalGaussian):
+    """N(0, I): :meth:`DiagonalGaussian.standard` makes it. What is known of it saves computing it."""
 
 
 class Degenerate(DiagonalGaussian):

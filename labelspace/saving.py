@@ -38,8 +38,13 @@ def configuration(model: Model) -> dict[str, Any]:
     return {"format": FORMAT, "model": name_of(model), **origin, **framing, "arguments": json.loads(json.dumps(plain))}
 
 
-def save(model: Model, directory: str | Path) -> Path:
+def save(model: Model, directory: str | Path, weights: dict[str, torch.Tensor] | None = None) -> Path:
     """Writes a model into a directory (each file whole or not at all) and returns the directory.
+
+    Args:
+        model: the model.
+        directory: where.
+        weights: its tensors, where they are not those that it has now.
 
     >>> import tempfile
     >>> home = save(model, tempfile.mkdtemp() + "/saved")
@@ -47,7 +52,7 @@ def save(model: Model, directory: str | Path) -> Path:
     True
     """
     home, config = paths.own(directory), configuration(model)
-    tensorfiles.write(home / "model.safetensors", model.state_dict())
+    tensorfiles.write(home / "model.safetensors", model.state_dict() if weights is None else weights)
     files.write(home / "schema.json", model.schema.to_json() + "\n")
     if model.variables:
         files.write(home / "variables.json", variables.to_json(model.variables) + "\n")

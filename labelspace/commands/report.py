@@ -33,8 +33,8 @@ def report(given: argparse.Namespace) -> None:
 
 
 def after_training(home: str, model: Model | None, data: Dataset, note: str = "") -> Path:
-    """Writes the page of a run that has just been trained; returns where."""
-    subject = runs.read(Path(home), model=model, data=data, note=note)
+    """Writes the brief page of a run that has just been trained; returns where."""
+    subject = runs.read(Path(home), model=model, data=data, note=note, depth="brief")
     out = Path(home) / "report.html"
-    files.write(out, page.write(subject)[0])
+    files.write(out, page.write(subject, brief=True)[0])
     return out

@@ -35,6 +35,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def known(self) -> Tensor | None:
+        """``observed``, or None where all labels are."""
+        return None if self.complete else self.observed
+
     def to(self, device: torch.device) -> Batch:
         move = device.type != "cpu"
         moved = (t.to(device, non_blocking=True) for t in (self.x, self.values, self.observed))

@@ -15,6 +15,7 @@ from labelspace.labels import LabelDistribution
 from labelspace.likelihoods import build_likelihood
 from labelspace.models.networks import Network, encoder
 from labelspace.models.parts import cross_entropy
+from labelspace.optimizers import Adam
 
 
 class Classifier(nn.Module):
@@ -49,14 +50,14 @@ def train(data: Dataset, network: Network, *, steps: int = 2000, batch_size: int
         torch.manual_seed(seed)
         model = Classifier(data, network).train()
     labelled = Batches(_only_labelled(data), "train", batch_size, seed=seed, prefetch=0)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2)
+    optimizer = Adam(model.parameters(), 1e-3, weight_decay=1e-2)
     best, kept, step = float("inf"), copy.deepcopy(model.state_dict()), 0
     rows = _only_labelled(data).rows("val")
     held, (values, observed) = data.samples(rows), data.labels(rows)
     while step < steps:
         for batch in labelled:
             loss = cross_entropy(model.predict(batch.x), batch.values, batch.observed).sum()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             step += 1

@@ -21,12 +21,13 @@ from labelspace.labels import LabelDistribution, Schema
 from labelspace.likelihoods import build_likelihood
 from labelspace.metrics import Score, balanced_rate
 from labelspace.models.networks import mlp
+from labelspace.optimizers import Adam
 from labelspace.storage import cache, tensorfiles
 
 FORMAT = 3
 SURE = 0.97
 """A judge that reads fewer true counterfactuals than this (balanced) is no judge of edits."""
-_STEPS, _BATCH = 600, 128  # of training, about
+_STEPS, _BATCH, _RATE = 600, 128, 2e-3  # of training, about
 _MEASURED = 1000  # of images, which may be more than memory holds, some are enough to learn their scale from
 
 
@@ -177,8 +178,7 @@ def _train(
     weights: dict[tuple[int, ...], float] | None,
 ) -> None:
     steps = epochs * len(batches)
-    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=1e-2, fused=True)
-    pace = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / (steps + 1))
+    optimizer = Adam(judge.parameters(), _RATE, weight_decay=1e-2)
     step = 0
     for _ in range(epochs):
         for batch in batches:
@@ -195,10 +195,10 @@ def _train(
             loss = -torch.where(batch.observed, log_prob, 0.0).sum() / batch.observed.sum().clamp_min(1)
             if not bool(torch.isfinite(loss)):
                 raise UserError("the judge's loss is not finite; are there NaN or huge entries in the data?")
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
+            optimizer.param_groups[0]["lr"] = _RATE * (1 - step / (steps + 1))
             optimizer.step()
-            pace.step()
             step += 1
             if progress:
                 progress(step, steps)

@@ -18,6 +18,7 @@ from labelspace.labels import LabelDistribution, Schema, frequencies
 from labelspace.metrics import Score, balanced_rate, reader_scores, statistic
 from labelspace.models.networks import mlp
 from labelspace.models.parts import class_weights, cross_entropy
+from labelspace.optimizers import Adam
 
 STEPS = 1200
 _BATCH, _WIDTH = 128, 128
@@ -100,13 +101,13 @@ def read_scores(
     kept_back, fit = order[:back], order[back:]
     watched, best, kept = train.rows(kept_back), float("inf"), reader.state_dict()
     parts = zip((reader.line, reader.network), _RATES, (0.0, _DECAY), strict=True)
-    optimizer = torch.optim.AdamW([{"params": [*m.parameters()], "lr": r, "weight_decay": d} for m, r, d in parts])
+    optimizer = Adam([{"params": [*m.parameters()], "lr": r, "weight_decay": d} for m, r, d in parts])
     since, steps = 0, min(steps, max(_LOOK, _PASSES * len(fit) // _BATCH))
     for step in range(1, steps + 1):
         chosen = fit[torch.randint(len(fit), (_BATCH,), generator=generator)]
         with torch.enable_grad():
             part = loss(train.rows(chosen), weights[chosen])
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             part.backward()
         optimizer.step()
         if back and (step % _LOOK == 0 or step == steps):

@@ -45,11 +45,14 @@ from labelspace.precision import as_double_on_cpu
 
 Tell = Callable[[str], None]
 
-Depth = Literal["quick", "edits", "all"]
+Depth = Literal["brief", "quick", "edits", "all"]
 
-# What is measured at every depth: what takes seconds on a thousand samples; what edits do as well, which needs a judge; all.
-_QUICK = ("prediction", "leakage", "blocks", "likelihood")
+# What is measured at every depth: what a model says by itself; what probes read of its codes, which takes seconds on a thousand
+# samples; what edits do as well, which needs a judge; all.
+_BRIEF = ("prediction", "blocks", "likelihood")
+_QUICK = (*_BRIEF, "leakage")
 _PARTS: dict[Depth, tuple[str, ...]] = {
+    "brief": _BRIEF,
     "quick": _QUICK,
     "edits": (*_QUICK, "judge", "manipulation"),
     "all": (*_QUICK, "judge", "manipulation", "disentanglement", "generation"),
@@ -78,8 +81,8 @@ def evaluate(
         split: which samples.
         most: at most so many of them.
         seed: of the judge, of draws, halves and resampling.
-        depth: "quick" is only what takes seconds: predictions, leakage, blocks and reconstructions; "edits" adds what edits do
-            to every label.
+        depth: "brief" is predictions, blocks and reconstructions; "quick" adds leakage, which takes seconds; "edits" what edits
+            do to every label.
         tell: told which part is measured.
 
     Returns:

@@ -72,10 +72,10 @@ class Binary(Label):
         return torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], -1)
 
     def log_prob(self, logits: Tensor, values: Tensor) -> Tensor:
-        return F.logsigmoid((2 * values - 1) * logits[..., 0])
+        return F.logsigmoid((2 * values - 1) * logits.squeeze(-1))
 
     def kl(self, logits: Tensor, other: Tensor) -> Tensor:
-        own, other = logits[..., 0], other[..., 0]
+        own, other = logits.squeeze(-1), other.squeeze(-1)
         return torch.sigmoid(own) * (own - other) + F.softplus(other) - F.softplus(own)
 
     def from_log_table(self, log_p: Tensor) -> Tensor:

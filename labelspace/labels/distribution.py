@@ -37,7 +37,7 @@ class LabelDistribution:
     def _of_all(self, what: Callable[..., Tensor], *more: Sequence[Tensor]) -> Tensor:
         """``what(a group's label, its parameters, ...)`` of all groups, ``(..., labels of the group)`` each, label by label."""
         rows = zip(self.schema.representatives, self._grouped(), *more, strict=True)
-        return self.schema.join_groups([what(*row)[..., None] for row in rows], self._raw)
+        return self.schema.join_columns([what(*row) for row in rows], self._raw)
 
     @property
     def parameters(self) -> Tensor:
@@ -83,8 +83,8 @@ class LabelDistribution:
 
     def log_prob(self, values: Tensor) -> Tensor:
         """Log-probability (nats; density of the standardised value for continuous labels) of ``(..., labels)`` values."""
-        own = self.schema.split_groups(self.schema.standardised(values), [1] * len(self.schema))
-        return self._of_all(lambda label, part, v: label.log_prob(part, v[..., 0]), own)
+        own = self.schema.split_columns(self.schema.standardised(values))
+        return self._of_all(lambda label, part, v: label.log_prob(part, v), own)
 
     def log_prob_of(self, i: int, values: Tensor) -> Tensor:
         """Log-probability of one label's values, by its position; any dimensions that fit those of the parameters."""

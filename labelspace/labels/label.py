@@ -131,7 +131,8 @@ class Label:
     def log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
         """Log-probability (nats) of values, of any dimensions that fit those of the parameters."""
         table = self.log_table(parameters)
-        return table.gather(-1, values.long().expand(table.shape[:-1])[..., None])[..., 0]
+        shape = torch.broadcast_shapes(values.shape, table.shape[:-1])
+        return table.expand(*shape, -1).gather(-1, values.long().expand(shape)[..., None])[..., 0]
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Nats, ``(...)``."""

@@ -150,9 +150,8 @@ class Schema:
         Raises:
             UserError: something is missing and no prior was given.
         """
-        own = self.split_groups(self.standardised(values), [1] * len(self))
-        rows = zip(self.representatives, own, strict=True)
-        features = self.join_groups([label.to_features(part[..., 0]) for label, part in rows], values)
+        rows = zip(self.representatives, self.split_columns(self.standardised(values)), strict=True)
+        features = self.join_groups([label.to_features(part) for label, part in rows], values)
         if observed is None or (prior is None and bool(observed.all())):
             return features
         if prior is None:
@@ -163,6 +162,8 @@ class Schema:
 
     def repeat_over_features(self, per_label: Tensor) -> Tensor:
         """Repeats a column per label over that label's feature columns: ``(..., labels) -> (..., width)``."""
+        if all(label.features == 1 for label in self.labels):
+            return per_label
         rows = zip(self.representatives, self.split_groups(per_label, [1] * len(self)), strict=True)
         return self.join_groups([part.expand(*part.shape[:-1], label.features) for label, part in rows], per_label)
 
@@ -195,6 +196,8 @@ class Schema:
 
     def split_groups(self, side_by_side: Tensor, widths: Sequence[int]) -> list[Tensor]:
         """Of columns label by label, so many each, those of each group: ``(..., labels of the group, width)``."""
+        if len(self.groups) == 1:  # small models spend their time on calls: none that is not needed
+            return [side_by_side.unflatten(-1, (len(self), widths[0]))]
         starts = [sum(widths[:i]) for i in range(len(widths) + 1)]
         parts = []
         for group in self.groups:
@@ -216,6 +219,16 @@ class Schema:
             return flat[0] if len(flat) == 1 else torch.cat(flat, -1)
         single = dict(zip(places, (column for part in parts for column in part.unbind(-2)), strict=True))
         return torch.cat([single[i] for i in range(len(places))], -1)
+
+    def split_columns(self, per_label: Tensor) -> list[Tensor]:
+        """Of a column per label those of each group: ``(..., labels of the group)``."""
+        if len(self.groups) == 1:
+            return [per_label]
+        return [part[..., 0] for part in self.split_groups(per_label, [1] * len(self))]
+
+    def join_columns(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
+        """The inverse of :meth:`split_columns`; without labels no columns, of the shape of ``like``."""
+        return parts[0] if len(parts) == 1 else self.join_groups([part[..., None] for part in parts], like)
 
     def prior_features(self, frequencies: Sequence[Sequence[float]]) -> Tensor:
         """The mean of :meth:`features` under label frequencies (see :func:`frequencies`), shape ``(width,)``."""

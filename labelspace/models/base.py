@@ -100,7 +100,10 @@ class Losses:
 
 
 def _weighted(term: Tensor, weight: float | Tensor) -> Tensor:
-    if not (isinstance(weight, float) and weight == 1.0):  # small models spend their time on calls
+    if isinstance(weight, Tensor) and weight.shape == term.shape and term.ndim:  # small models spend their time on calls
+        return term.dot(weight)
+    term = term.sum() if term.ndim and not isinstance(weight, Tensor) else term
+    if not (isinstance(weight, float) and weight == 1.0):
         term = term * weight
     return term.sum() if term.ndim else term
 

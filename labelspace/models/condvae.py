@@ -204,7 +204,7 @@ class CondVAEInfo(CondVAE):
         adversary = self.adversary
 
         def read(z: Tensor) -> Tensor:
-            return cross_entropy(self.schema.distribution(adversary(z).float()), batch.values, batch.observed)
+            return cross_entropy(self.schema.distribution(adversary(z).float()), batch.values, batch.known)
 
         def model() -> dict[str, Tensor]:
             with frozen(adversary):

@@ -170,7 +170,7 @@ class ContrastiveVAE(Model):
 
         def label_head() -> dict[str, Tensor]:
             answer = self._answer(features.detach())
-            return {"label_head": cross_entropy(answer, batch.values, batch.observed)}
+            return {"label_head": cross_entropy(answer, batch.values, batch.known)}
 
         def density_ratio() -> dict[str, Tensor]:
             assert self.density_ratio is not None

@@ -202,7 +202,7 @@ class CSVAE(Model):
         prior, codes = self._latents(self.free_prior(values), self.w_prior(y)), sample(posterior, generator)
 
         def read(parameters: Tensor) -> Tensor:
-            return cross_entropy(self.schema.distribution(parameters.float()), batch.values, batch.observed)
+            return cross_entropy(self.schema.distribution(parameters.float()), batch.values, batch.known)
 
         def label_head() -> dict[str, Tensor]:
             return {"label_head": read(self.label_head(features.detach()))}

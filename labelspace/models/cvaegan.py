@@ -113,7 +113,7 @@ class CVAEGAN(CondVAE):
             return {"discriminator": F.softplus(-real).mean() + F.softplus(made).mean()}
 
         def classifier() -> dict[str, Tensor]:
-            return {"classifier": cross_entropy(self.label_distribution(batch.x), batch.values, batch.observed)}
+            return {"classifier": cross_entropy(self.label_distribution(batch.x), batch.values, batch.known)}
 
         def model() -> dict[str, Tensor]:
             return self._model(batch, posterior, codes, drawn)

@@ -141,7 +141,7 @@ class DIVA(Model):
                 "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
                 "kl_z": posterior["z"].kl(self.free_prior(batch.x)).mean(),
                 "kl_y": ungroup(kl_y, self.classifiers.groups),
-                "classification": cross_entropy(self.classifiers.answer(codes), batch.values, batch.observed),
+                "classification": cross_entropy(self.classifiers.answer(codes), batch.values, batch.known),
             }
 
         return Losses({"model": model}, self.weights())

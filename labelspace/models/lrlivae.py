@@ -252,7 +252,7 @@ class LrLiVAE(Model):
             # KL(wanted || answer): the cross entropy with the wanted answer, up to its entropy
             return {"leak": wanted.kl_to(answer).mean(0)}
 
-        return leak, lambda: {"adversary": cross_entropy(read(z_u.detach()), batch.values, batch.observed)}
+        return leak, lambda: {"adversary": cross_entropy(read(z_u.detach()), batch.values, batch.known)}
 
     def _model(self, batch: Batch, posterior: Latents[DiagonalGaussian], codes: Latents[Tensor]) -> dict[str, Tensor]:
         standard = self.free_prior(batch.x)
@@ -265,7 +265,7 @@ class LrLiVAE(Model):
         return {
             "reconstruction": -self.decode(codes).log_prob(batch.x).mean(),
             "kl_u": posterior["z_u"].kl(standard).mean(),
-            "gm": cross_entropy(self.classify(codes), batch.values, batch.observed),
+            "gm": cross_entropy(self.classify(codes), batch.values, batch.known),
             "gaussian": torch.stack(gaussian),
             "pull": torch.stack(pull),
         }

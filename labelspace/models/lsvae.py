@@ -210,7 +210,7 @@ class LSVAE(Model):
         """q(w | x, y), all blocks side by side, from features of x, of labels, and p(w | y)."""
         shift, spread = self.w_head(torch.cat([features, y.to(features.dtype)], 1)).float().chunk(2, dim=-1)
         used = self.w_prior.used(y)
-        mean = p_w.mean + torch.where(used, p_w.scale * (_NEAR * torch.tanh(shift / _NEAR)), 0.0)
+        mean = p_w.mean + used * p_w.scale * _NEAR * torch.tanh(shift / _NEAR)
         return DiagonalGaussian(mean, p_w.scale * torch.where(used, 0.08 + nn.functional.softplus(spread - 1), 1.0))
 
     def label_distribution(self, x: Tensor) -> LabelDistribution:
@@ -247,19 +247,20 @@ class LSVAE(Model):
         q_w = self._q_w(features, y, p_w)
         z, w = q_z.sample(generator), q_w.sample(generator)
         weights = class_weights(self.label_marginal(1), values)
+        chance = self.independence.chance(batch, weights)
 
         def label_head() -> dict[str, Tensor]:
-            return {"label_head": cross_entropy(self._head(x), batch.values, batch.observed)}
+            return {"label_head": cross_entropy(self._head(x), batch.values, batch.known)}
 
         def adversary() -> dict[str, Tensor]:
             def read(answer: LabelDistribution) -> Tensor:
-                return cross_entropy(answer, batch.values, batch.observed, weights)
+                return cross_entropy(answer, batch.values, batch.known, weights)
 
             points = [between_mean_and_draw(part.detach(), generator) for part in (q_z, q_w)]
             answers, given = self.block_adversaries(points[1], y)
             pairs = self.block_adversaries.pairs
             return {
-                **self.independence.read_losses(points[0], batch, weights),
+                **self.independence.read_losses(points[0], batch, weights, chance),
                 "block_adversary": pairs(read(answers)),
                 "block_adversary_chance": pairs(read(given)),
             }

@@ -136,7 +136,7 @@ class M2(Model):
             "kl_z": (weight * posterior["z"].kl(standard)).sum() / n,
             # E_q(y)[-log p(y)] - H(q(y)) for what is missing, -log p(y) for what is known
             "kl_y": torch.where(batch.observed, -prior.log_prob(batch.values), answer.kl_to(prior)).mean(0),
-            "classification": cross_entropy(answer, batch.values, batch.observed),
+            "classification": cross_entropy(answer, batch.values, batch.known),
         }
 
     def term_names(self) -> dict[str, tuple[str, ...]]:

@@ -169,6 +169,6 @@ def _measurements(subjects: Sequence[Subject], measured: Measured) -> Section:
         Section(f"table-{i + 1}", title, _side_by_side(columns, "what", title))
         for i, (title, columns) in enumerate(measured.items())
     ]
-    few = [subject.name for subject in subjects if subject.measured in ("quick", "edits")]
+    few = [subject.name for subject in subjects if subject.measured in ("brief", "quick", "edits")]
     note = f"Of {', '.join(few)} only some is measured; labelspace evaluate RUN measures all." if few else None
     return Section("measurements", "Measurements", paragraph(note, kind="note") if note else None, parts)

@@ -16,12 +16,17 @@ from labelspace.reporting.views import View
 _MOST = 10  # entries of a term that have a curve of their own
 
 
-def of_one(subject: Subject) -> list[View]:
-    """Every term in training and validation, the score, weights that change, and terms by their entries."""
+def of_one(subject: Subject, brief: bool = False) -> list[View]:
+    """Every term in training and validation, the score, weights that change, and terms by their entries.
+
+    Args:
+        subject: the run.
+        brief: only the score and the terms that the model minimises, as a whole.
+    """
     rows = subject.metrics
     epochs = [row["epoch"] for row in rows]
     panels = []
-    for term in terms([subject]):
+    for term in terms([subject], brief):
         found = {part: _column(rows, part, term) for part in ("val", "train")}
         curves = {
             name: values
@@ -48,6 +53,8 @@ def of_one(subject: Subject) -> list[View]:
             f"Dotted line: epoch {subject.best_epoch}, whose weights were kept.",
         )
     ]
+    if brief:
+        return out
     entries = [panel for term in terms([subject]) if (panel := _by_entry(subject, term, epochs))]
     if entries:
         said = "The same terms label by label (validation; training where nothing is held back)."
@@ -106,12 +113,17 @@ def _alt(panel: Lines) -> str:
     return f"Curves of {panel.title} by epoch: {'; '.join(said)}."
 
 
-def terms(subjects: Sequence[Subject]) -> list[str]:
-    """Names of all terms, in the order in which they come; entries of a term (``term.entry``) are none."""
+def terms(subjects: Sequence[Subject], brief: bool = False) -> list[str]:
+    """Names of all terms, in the order in which they come; entries of a term (``term.entry``) are none.
+
+    With ``brief`` without those that only readers of codes minimise.
+    """
     parts = [row[part] for subject in subjects for row in subject.metrics for part in ("train", "val")]
     names = dict.fromkeys(name for part in parts for name in part)
     # A block's own term may have a dot in its name too, and so may a label: an entry is what has its term beside it.
-    return [name for name in names if not any(name[:i] in names for i, letter in enumerate(name) if letter == ".")]
+    read = {name for subject in subjects for row in subject.metrics for name in row.get("readers", ())} if brief else set()
+    whole = [name for name in names if not any(name[:i] in names for i, letter in enumerate(name) if letter == ".")]
+    return [name for name in whole if name not in read]
 
 
 def _kept(subject: Subject, term: str) -> np.ndarray:

@@ -180,7 +180,7 @@ def report(
     homes = [_home(one) for one in (run, *others)]
     if len({home.resolve() for home in homes}) < len(homes):
         raise UserError("the same run is given twice; a comparison needs different runs")
-    subjects = [runs.read(home, quick=quick, data=data, progress=progress, tell=tell) for home in homes]
+    subjects = [runs.read(home, depth="quick" if quick else "edits", data=data, progress=progress, tell=tell) for home in homes]
     runs.distinct(subjects)
     path = paths.own(out) if out else homes[0] / "report.html" if len(homes) == 1 else Path("report.html")
     text, sections = page.write(subjects[0], tell) if len(subjects) == 1 else comparison.write(subjects, tell)

@@ -27,20 +27,28 @@ from labelspace.reporting.runs import MEASURED, Subject
 from labelspace.reporting.views import Shown, View
 
 _MOST_CLASSES = 12  # of a label whose confusions are shown
+_SHOWN = 1000  # samples that reconstructions and maps are of, at most
 _LEAKAGE = "What probes read from the codes"
 Tell = Callable[[str], None]
 
 
-def write(subject: Subject, tell: Tell = lambda _: None) -> tuple[str, list[str]]:
-    """The page of a run, and the names of its sections."""
-    glance, pictures = _pictures(subject, tell)
+def write(subject: Subject, tell: Tell = lambda _: None, *, brief: bool = False) -> tuple[str, list[str]]:
+    """The page of a run, and the names of its sections.
+
+    Args:
+        subject: the run.
+        tell: told what is being drawn.
+        brief: without what takes as long as to train a small model: edits label by label, latent maps, curves of readers.
+    """
+    glance = _at_a_glance(subject, tell)
     sections = [
-        Section("verdict", "In short", [alarms(subject), items(words.verdict(subject))]),
+        Section(
+            "verdict", "In short", [alarms(subject), items(words.verdict(subject)), words.rest(subject) if brief else None]
+        ),
         *glance,
         Section("diagnosis", "Diagnosis", words.diagnosis(subject)),
-        *_measurements(subject),
-        *pictures,
-        _curves(subject),
+        *([] if brief else [*_measurements(subject), *_pictures(subject, tell)]),
+        _curves(subject, brief),
         _overview(subject),
         Section("settings", "Settings", _settings(subject)),
     ]
@@ -87,11 +95,11 @@ def _overview(subject: Subject) -> Section:
     return Section("overview", "What was trained on what", [about, words.labels(subject)])
 
 
-def _curves(subject: Subject) -> Section:
+def _curves(subject: Subject, brief: bool) -> Section:
     if not subject.metrics:
         return Section("curves", "Curves", paragraph("No epoch was finished, so there are no curves."))
-    section = together(curves.of_one(subject), "curves", "Curves")
-    return replace(section, content=[in_words(curves.terms([subject])), section.content])
+    section = together(curves.of_one(subject, brief), "curves", "Curves")
+    return replace(section, content=[in_words(curves.terms([subject], brief)), section.content])
 
 
 def in_words(terms: Sequence[str]) -> Html:
@@ -106,19 +114,26 @@ def measured(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
     return table([explained(name) for name in header], cells, title, titled=True)
 
 
-def _pictures(subject: Subject, tell: Tell) -> tuple[list[Section], list[Section]]:
-    """What the model does with the data: at a glance, and label by label and block by block."""
+def _at_a_glance(subject: Subject, tell: Tell) -> list[Section]:
+    """What the model does with the data, in three pictures."""
     model, data = subject.model, subject.data
     if model is None or data is None:
         why = " ".join(subject.absent[part] for part in ("model", "data") if part in subject.absent)
-        return [Section("pictures", "Reconstructions and edits", paragraph(f"There is nothing to show. {why}"))], []
-    rows = subject.rows(1000)
+        return [Section("pictures", "Reconstructions and edits", paragraph(f"There is nothing to show. {why}"))]
     tell("reconstructions and samples")
-    run, out = {subject.name: (model, data)}, []
+    run, rows = {subject.name: (model, data)}, subject.rows(_SHOWN)
     glance = [together(views.reconstructions(run, rows), "reconstructions", "Reconstructions")]
     if data.schema.names:
         glance.append(Section("edits", "Every label set to another value", plain([views.every_label(model, data)], 3)))
     glance.append(together([views.generated(run)], "samples", "New samples"))
+    return glance
+
+
+def _pictures(subject: Subject, tell: Tell) -> list[Section]:
+    """What the model does with the data, label by label and block by block."""
+    model, data, out = subject.model, subject.data, []
+    if model is None or data is None:
+        return []
     names, more = views.first(data.schema.names)
     parts = []
     for i, name in enumerate(names):
@@ -129,8 +144,8 @@ def _pictures(subject: Subject, tell: Tell) -> tuple[list[Section], list[Section
     else:
         out.append(Section("labels", "Edits, label by label", paragraph("The data have no labels to edit.")))
     tell("maps of the latent blocks")
-    out.append(together(views.latent_maps(model, data, rows), "maps", "Latent maps"))
-    return glance, out
+    out.append(together(views.latent_maps(model, data, subject.rows(_SHOWN)), "maps", "Latent maps"))
+    return out
 
 
 def _measurements(subject: Subject) -> list[Section]:

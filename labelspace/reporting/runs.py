@@ -100,7 +100,7 @@ def read(
     model: Model | None = None,
     data: Any = None,
     note: str = "",
-    quick: bool = True,
+    depth: whole.Depth = "quick",
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Subject:
@@ -110,7 +110,7 @@ def read(
         home: the run directory.
         model, data: its best model and its data, where they are at hand; else they are read.
         note: what else is to be said about how training ended.
-        quick: measure what takes seconds only; else what edits do to every label too, for which a judge may have to be trained.
+        depth: how much is measured where the run has no evaluation; see :func:`labelspace.evaluation.whole.evaluate`.
         progress: told how far reading the data is.
         tell: told what is being done.
 
@@ -137,7 +137,7 @@ def read(
             found.absent["data"] = "The data have changed since: their shape or their labels are not the model's any more."
             found.data = None
         else:
-            _measure(found, "quick" if quick else "edits", tell)
+            _measure(found, depth, tell)
     return found
 
 

@@ -218,11 +218,21 @@ def measured(subject: Subject) -> list[Content]:
     split = f"{found['samples']:,} samples of the {found['split']} split of {shown_address(found['data'])}"
     if subject.measured == "all":
         return [f"Measured by labelspace evaluate on {split}."]
-    edits = "" if "manipulation" in found else "whether edits change what they should and nothing else, "
+    left = "" if "leakage" in found else "what codes tell of labels, "
+    left += "" if "manipulation" in found else "whether edits change what they should and nothing else, "
     return [
-        f"Measured on {split}. Not measured: {edits}disentanglement, and how new samples compare with real ones. ",
+        f"Measured on {split}. Not measured: {left}disentanglement, and how new samples compare with real ones. ",
         *more,
     ]
+
+
+def rest(subject: Subject) -> Html:
+    """What a brief page leaves out, and how to get it."""
+    name = shlex.quote(subject.home.resolve().name)
+    return paragraph(
+        "This is the brief page that training writes. What probes read of codes, edits label by label, maps and all curves: ",
+        tag("code", f"labelspace report {name}"), ".", kind="note",
+    )  # fmt: skip
 
 
 def sentences(found: dict[str, Any]) -> list[str]:

@@ -16,6 +16,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _rows(key: str, each: dict[str, Any], multiply: dict[str, float]) -> Iterator[tuple[str, ...]]:
     title = f"({key}) {each['title']}"
+    if "calls_per_step" in each:
+        title += f"; {each['calls_per_step']:,} calls a step"
     if "contestants" in each:
         for who, measured in each["contestants"].items():
             rate = measured["rate"]["median"]

@@ -15,7 +15,7 @@ from labelspace.models import build, model_class
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
-from labelspace.speed import floor, loops, peers, timing
+from labelspace.speed import calls, floor, loops, peers, timing
 from labelspace.training.engine import multiplies_bfloat16, precision_for
 from labelspace.training.fit import fit, resolve
 from labelspace.training.options import Options
@@ -84,6 +84,7 @@ class Training:
             "batch_size": self.batch_size,
             "steps": self.steps,
             "bfloat16": precision_for(Options(), data.is_image) == "bf16-mixed",  # what "auto" means here
+            "calls_per_step": calls.per_step(self.new(data), data, Options(epochs=1, batch_size=self.batch_size)),
         }
 
         def say(text: str) -> None:

@@ -108,7 +108,7 @@ def write(run: Run, state: State, reason: str, place: dict[str, int] | None = No
     run.write_checkpoint(tensors, plain)
 
 
-def restore(fabric: Fabric, run: Run, state: State, options: Options, tell: Callable[[str], object]) -> str:
+def restore(fabric: Fabric | engine.Alone, run: Run, state: State, options: Options, tell: Callable[[str], object]) -> str:
     """Takes up the last checkpoint of a run on all processes, if there is one, and drops the metrics behind it.
 
     Args:

@@ -12,9 +12,9 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,34 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STREAM = {"train": 1, "val": 2}  # of noise, see seed
+
+
+class Alone:
+    """A single process on one device: what Lightning's ``Fabric`` does for it, without importing it.
+
+    That takes longer than to import PyTorch, for it imports PyTorch's compiler.
+
+    Args:
+        device: where it computes.
+        precision: "32-true" or "bf16-mixed".
+    """
+
+    world_size, global_rank, is_global_zero = 1, 0, True
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        self.device, self.precision = device, precision
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Inside, what is computed has the precision."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16-mixed" else nullcontext()
+
+    def to_device(self, module: nn.Module) -> nn.Module:
+        """The module on the device."""
+        return module.to(self.device)
+
+    def broadcast(self, found: T) -> T:
+        """What the first process has."""
+        return found
 
 
 class ReportedError(UserError):
@@ -70,7 +98,7 @@ def muon_dtype(options: Options, device: torch.device) -> torch.dtype:
     return getattr(torch, options.muon_precision)
 
 
-def launch(options: Options, images: bool, command: Sequence[str] | None = None) -> Fabric:
+def launch(options: Options, images: bool, command: Sequence[str] | None = None) -> Fabric | Alone:
     """Devices and precision for training on images or vectors, with all processes under way.
 
     Called again in the same process it joins the processes that are there.
@@ -83,13 +111,17 @@ def launch(options: Options, images: bool, command: Sequence[str] | None = None)
     Raises:
         UserError: such devices are not there, or other processes than were asked for.
     """
-    from lightning_fabric import Fabric  # takes seconds, and whoever only uses a model does not need it
-    from lightning_fabric.strategies.ddp import DDPStrategy
-
     precision = precision_for(options, images)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what is to be said
     devices, nodes = launcher.wanted(options)
     several = devices * nodes > 1
+    device = None if several else _one_device(options.accelerator)
+    if device is not None:
+        _speed_up(device, precision)
+        return Alone(device, precision)
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what is to be said
     # Plain processes: Fabric's wrapper of modules is not used, see average_gradients.
     strategy = DDPStrategy(timeout=timedelta(minutes=options.timeout)) if several else "auto"
     try:
@@ -107,9 +139,21 @@ def launch(options: Options, images: bool, command: Sequence[str] | None = None)
     with _talking():
         fabric.launch()
     launcher.joined()
-    if fabric.device.type == "cuda" and precision == "bf16-mixed":
-        torch.set_float32_matmul_precision("high")  # what autocast leaves in float32 may use TF32 then, too
+    _speed_up(fabric.device, precision)
     return fabric
+
+
+def _one_device(accelerator: str) -> torch.device | None:
+    """The device that a single process computes on; None where Lightning knows better whether there is one."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    plain = accelerator == "auto" and not torch.backends.mps.is_available()
+    return torch.device("cpu") if accelerator == "cpu" or plain else None
+
+
+def _speed_up(device: torch.device, precision: str) -> None:
+    if device.type == "cuda" and precision == "bf16-mixed":
+        torch.set_float32_matmul_precision("high")  # what autocast leaves in float32 may use TF32 then, too
 
 
 # Parameters of mallopt, and what they are set to: how much is kept, from what size on memory is mapped, and what is fetched.
@@ -169,7 +213,7 @@ def _talking() -> Iterator[None]:
         raise LostError(launcher.lost(launcher.ended(wait=2.0) or f"processes cannot reach each other ({why})")) from error
 
 
-def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
+def on_first(fabric: Fabric | Alone, work: Callable[[], T]) -> T:
     """What ``work`` returns on the first process, on all of them; nobody goes on before it has ended.
 
     Raises:
@@ -192,7 +236,7 @@ def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-def same_weights(fabric: Fabric, model: nn.Module) -> None:
+def same_weights(fabric: Fabric | Alone, model: nn.Module) -> None:
     """Gives all processes the first one's parameters and buffers."""
     if fabric.world_size == 1:
         return
@@ -207,7 +251,7 @@ def same_weights(fabric: Fabric, model: nn.Module) -> None:
         _unflatten(flat, tensors)
 
 
-def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter], share: float | Tensor = 1.0) -> None:
+def average_gradients(fabric: Fabric | Alone, parameters: Iterable[nn.Parameter], share: float | Tensor = 1.0) -> None:
     """Averages gradients over processes, in one message.
 
     A model's objectives are functions of one shared forward pass that several backward passes go through, which torch's
@@ -248,7 +292,7 @@ class BufferSync:
         model: on its device.
     """
 
-    def __init__(self, fabric: Fabric, model: Model) -> None:
+    def __init__(self, fabric: Fabric | Alone, model: Model) -> None:
         self.fabric, self.model = fabric, model
         self._before = torch.zeros(0)
 
@@ -287,7 +331,7 @@ class BufferSync:
             losses.seen = averaged[-1] > 0
 
 
-def average_terms(fabric: Fabric, sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+def average_terms(fabric: Fabric | Alone, sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     """Terms per sample, from sums over this process's samples and their number."""
     if fabric.world_size == 1:
         return {name: s / count for name, s in sums.items()}
@@ -299,7 +343,7 @@ def average_terms(fabric: Fabric, sums: dict[str, Tensor], count: int) -> dict[s
     return dict(zip(sums, averaged, strict=True))
 
 
-def from_all(fabric: Fabric, names: list[str]) -> list[str]:
+def from_all(fabric: Fabric | Alone, names: list[str]) -> list[str]:
     """The names that any process has, those of the first first."""
     if fabric.world_size == 1:
         return names

@@ -9,16 +9,15 @@ that is not finite is undone at once; where that does not help several times in 
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from labelspace.models.base import Model
+from labelspace.optimizers import Optimizer
 
 _KNOWN, _MEMORY = 20, 100  # steps until the range is known, and that it looks back over
 _FAR, _DEVIATIONS = math.log(20.0), 6.0  # above the running mean of log norms, in nats and in standard deviations
@@ -28,7 +27,7 @@ _RECOVERY = 100  # good steps in which a learning rate doubles again
 _ATTEMPTS = 5  # failures without a newer state to go back to that end training
 
 Verdict = Literal["step", "skip", "undo", "fail"]
-Optimizers = Mapping[str, list[torch.optim.Optimizer]]
+Optimizers = Mapping[str, list[Optimizer]]
 
 
 @dataclass
@@ -63,6 +62,7 @@ class Record:
         level: an undone jump came again: the next far steps are the new level.
         since: good steps since the kept state was taken.
         skipped, undone: steps in all of the run.
+        pieces: samples that networks see at once since memory ran out; 0 where it did not.
     """
 
     ranges: dict[str, Range] = field(default_factory=dict)
@@ -73,6 +73,7 @@ class Record:
     since: int = 0
     skipped: int = 0
     undone: int = 0
+    pieces: int = 0
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -147,11 +148,16 @@ class Guard:
             return
         record.undone += record.since + 1
         record.level |= record.streak >= _STREAK
-        record.streak = record.since = 0
+        record.streak = 0
+        self.go_back()
+
+    def go_back(self) -> None:
+        """To the kept state."""
+        self.record.since = 0
         self.model.load_state_dict(self._weights)
         for name, built in self.optimizers.items():
             for optimizer, state in zip(built, self._states[name], strict=True):
-                optimizer.load_state_dict(copy.deepcopy(state))
+                optimizer.load_state_dict(state)
 
     def keep(self) -> None:
         """Keeps this state, which an undone step goes back to; not in the middle of trouble."""
@@ -159,7 +165,7 @@ class Guard:
             return
         self._weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self._states = {
-            name: [copy.deepcopy(optimizer.state_dict()) for optimizer in built] for name, built in self.optimizers.items()
+            name: [_copied(optimizer.state_dict()) for optimizer in built] for name, built in self.optimizers.items()
         }
         self.record.since = self.record.failures = 0
         self.record.level = False
@@ -185,3 +191,9 @@ class Guard:
         self.record = Record() if plain is None else Record.of(plain)
         if kept is not None:
             self._weights, self._states = kept
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimiser's state that no step changes."""
+    known = {i: {name: tensor.clone() for name, tensor in tensors.items()} for i, tensors in state["state"].items()}
+    return {"state": known, "param_groups": state["param_groups"]}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import html
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from labelspace import saving
 from labelspace.data import frames
-from labelspace.data.batches import Batches
+from labelspace.data.batches import Batch, Batches
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import Split
 from labelspace.errors import DivergedError, InterruptedTraining, UserError, lacks_memory, option
-from labelspace.models.base import Model
+from labelspace.models.base import Losses, Model
 from labelspace.storage import tensorfiles
 from labelspace.training import checkpoint, engine, launcher
 from labelspace.training.options import Options
+from labelspace.training.pieces import in_pieces
 from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 from labelspace.training.schedule import Schedule
@@ -32,6 +33,8 @@ from labelspace.training.step import Stepper, Trouble
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from narwhals.typing import IntoDataFrame
+
+_WRITING = 0.05  # of the time goes to checkpoints at the ends of epochs, at most
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +102,7 @@ class Loop:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Fabric | engine.Alone,
         model: Model,
         data: Dataset,
         options: Options,
@@ -134,10 +137,12 @@ class Loop:
         self.state = checkpoint.State(
             self.model, self.stepper.optimizers, self.stepper.guard, self.schedule, self.batches, noise
         )
-        self.best_weights: dict[str, Tensor] | None = None
+        self.best_weights: dict[str, Tensor] | None = None  # of the best epoch, where no file has them yet
+        self.written, self.writing = -math.inf, 0.0  # when a checkpoint was written last, and how long that took
         self.rates: list[float] = []
         self.seconds = 0.0
         self.first_failure = ""
+        self.pieces = ExitStack()  # networks see pieces of batches while it is open
         self.notice = Notice()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
@@ -154,12 +159,16 @@ class Loop:
         try:
             with self.notice, engine.held_memory(self.fabric.device):
                 self.notice.waits = True
-                with engine.compiled(self.model, self.options.compile):
+                with engine.compiled(self.model, self.options.compile), self.pieces:
+                    self._take_apart(self.stepper.guard.record.pieces or self.options.micro_batch)
                     while not reason:
                         self._train_epoch()
                         reason = self._end_epoch()
-                        self._checkpoint(reason)
-                        self._stop_if_asked(self.batches.state_dict(), written=True)
+                        # Whoever has many epochs a second would write more than train.
+                        due = time.monotonic() - self.written >= self.writing / _WRITING
+                        if write := bool(reason or due or self.notice.received):
+                            self._checkpoint(reason)
+                        self._stop_if_asked(self.batches.state_dict(), written=write)
                 self.notice.waits = False  # all that is left can be done again from the checkpoint
                 self._finish()
         except BaseException as error:
@@ -183,7 +192,7 @@ class Loop:
             batch = batch.to(self.fabric.device)
             step, size = epoch * self.steps + position - 1, self.batches.size
             engine.renew(self.state.generator, self.options.seed, engine.STREAM["train"], self.fabric.global_rank, step)
-            losses = self.stepper.step(batch, self.state.generator, step, self.batches.own / size)
+            losses = self._step(batch, step)
             if losses is not None:
                 self.state.auxiliary = self.stepper.auxiliary_terms(losses)
                 self._add(losses.terms, size)
@@ -198,6 +207,32 @@ class Loop:
                 saved = now
         self.seconds = time.monotonic() - began
         self.rates.append(seen / max(self.seconds, 1e-9))
+
+    def _step(self, batch: Batch, step: int) -> Losses | None:
+        """A step; None where it was not taken. Where memory runs out, networks see smaller pieces of a batch from there on."""
+        size, record = self.batches.size, self.stepper.guard.record
+        pieces = record.pieces or self.options.micro_batch or self.options.batch_size
+        try:
+            return self.stepper.step(batch, self.state.generator, step, self.batches.own / size)
+        except (RuntimeError, MemoryError) as error:
+            # Several processes would have to agree. And what does not fit in pieces of one sample is not what networks keep.
+            if not lacks_memory(error) or pieces == 1 or self.fabric.world_size > 1:
+                raise
+        record.pieces = -(-min(pieces, size) // 2)
+        back = record.since
+        self.stepper.guard.go_back()  # some players may have stepped
+        self._take_apart(record.pieces)
+        if self.fabric.device.type == "cuda":
+            torch.cuda.empty_cache()
+        seen, where = _count(record.pieces, "sample"), f"in epoch {self.batches.epoch + 1}"
+        gone = f", and training goes back {_count(back, 'step')}" if back else ""
+        self._tell(f"memory ran out {where}: networks see {seen} at once from here on{gone}")
+        return self._step(batch, step)
+
+    def _take_apart(self, size: int) -> None:
+        """Networks see so many samples at once from here on; 0 is the whole batch."""
+        self.pieces.close()
+        self.pieces.enter_context(in_pieces(self.model, size))
 
     def _stop_if_asked(self, place: dict[str, int], written: bool = False) -> None:
         """Ends training in order after a signal, with a checkpoint of where it is: ``place`` is the state of the batches.
@@ -332,10 +367,8 @@ class Loop:
         if best:
             state.best_stage = stage
             state.best_score, state.best_epoch = (state.best_score if score is None else score), epoch
-            if self.run is None:
-                self.best_weights = copy.deepcopy(self.model.state_dict())
-            elif self.fabric.is_global_zero:
-                saving.save(self.model, self.run.home)
+            if self.run is None or self.fabric.is_global_zero:
+                self.best_weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         if sound:
             self._choose_apart(val)
         names = self.model.term_names()
@@ -408,6 +441,7 @@ class Loop:
         """Loads the best weights, lets the model measure what edits need, and writes it for good."""
         run = self.run
         if run is not None:
+            self._write_best()
             best, _ = engine.on_first(self.fabric, lambda: tensorfiles.read(run.home / "model.safetensors"))
             self.model.load_state_dict(best)
         elif self.best_weights is not None:
@@ -439,7 +473,17 @@ class Loop:
         """Writes a checkpoint; arguments as of :func:`checkpoint.write`."""
         if self.run is None or not self.fabric.is_global_zero or self._bad_weight():
             return  # the next step of weights that are not finite is undone
+        began = time.monotonic()
+        self._write_best()  # first: what the checkpoint says to be the best model must be there
         checkpoint.write(self.run, self.state, reason, place)
+        self.written = time.monotonic()
+        self.writing = self.written - began
+
+    def _write_best(self) -> None:
+        """Writes the weights of the best epoch, where no file has them yet."""
+        if self.run is not None and self.fabric.is_global_zero and self.best_weights is not None:
+            saving.save(self.model, self.run.home, self.best_weights)
+            self.best_weights = None
 
 
 def _count(n: int, what: str) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from labelspace.optimizers import Adagrad, Adam, Optimizer
+
 # Coefficients of the quintic Newton-Schulz iteration that brings all singular values near one in five steps
 # (K. Jordan et al., "Muon", 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _SMALL, _LARGE = 2**12, 2**20  # entries: below it gains nothing, above it costs more than the rest of the step
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Momentum whose update is orthogonalised: all directions of a weight matrix move at the same pace.
 
     Convolution kernels are treated as matrices (outputs x everything else), which ``torch.optim.Muon`` does not take.
@@ -29,16 +31,16 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, dtype: torch.dtype = torch.float32
     ) -> None:
-        super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
+        super().__init__(list(parameters), lr=lr, momentum=momentum)
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                state = self.state[parameter]
+                state = self.state.setdefault(parameter, {})
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
@@ -74,9 +76,9 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int
     return (x if wide else x.T).to(matrix.dtype)
 
 
-def auxiliary(parameters: list[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+def auxiliary(parameters: list[nn.Parameter], rate: float) -> list[Optimizer]:
     """The optimiser of an auxiliary player: little momentum, because what it reads moves."""
-    return [torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.99), fused=True)]
+    return [Adam(parameters, lr=rate, betas=(0.5, 0.99))]
 
 
 def build(
@@ -85,17 +87,17 @@ def build(
     muon_learning_rate: float,
     kind: str = "adam",
     dtype: torch.dtype = torch.float32,
-) -> list[torch.optim.Optimizer]:
+) -> list[Optimizer]:
     """The optimisers of one player's parameters; ``kind`` is "adam" or "adagrad", ``dtype`` that of Muon's products."""
     matrices = [p for p in parameters if p.ndim >= 2 and _SMALL <= p.numel() <= _LARGE and muon_learning_rate > 0]
     taken = {id(p) for p in matrices}
     others = [p for p in parameters if id(p) not in taken]
-    optimizers: list[torch.optim.Optimizer] = []
+    optimizers: list[Optimizer] = []
     if others and kind == "adagrad":
         # Its steps do not depend on the scale of the loss: a sum over the batch and a mean train alike.
-        optimizers.append(torch.optim.Adagrad(others, lr=learning_rate, fused=True))
+        optimizers.append(Adagrad(others, lr=learning_rate))
     elif others:
-        optimizers.append(torch.optim.Adam(others, lr=learning_rate, betas=(0.9, 0.99), fused=True))
+        optimizers.append(Adam(others, lr=learning_rate, betas=(0.9, 0.99)))
     if matrices:
         optimizers.append(Muon(matrices, lr=muon_learning_rate, dtype=dtype))
     return optimizers

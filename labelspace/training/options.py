@@ -20,6 +20,8 @@ class Options:
         steps: the most steps, 0 for any number; training ends with the epoch in which they are reached.
         minutes: the most minutes that training may take, 0 for any number; it ends with an epoch.
         batch_size: samples a step, over all devices.
+        micro_batch: samples that networks see at once: the same step in less memory, for which they go forward twice; 0 is the
+            whole batch. Where memory runs out, it is halved by itself.
         learning_rate: peak learning rate of the optimiser.
         auxiliary_learning_rate: constant learning rate of players that only read codes: adversaries and label heads.
         optimizer: "adam", or "adagrad" for results that were published with it; players that read codes keep Adam.
@@ -46,6 +48,7 @@ class Options:
     steps: int = 0
     minutes: float = 0.0
     batch_size: int = 128
+    micro_batch: int = 0
     learning_rate: float = 1e-3
     auxiliary_learning_rate: float = 1e-3
     optimizer: Literal["adam", "adagrad"] = "adam"
@@ -68,7 +71,8 @@ class Options:
     checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        least = {"epochs": 0, "steps": 0, "minutes": 0, "batch_size": 1, "warmup": 0, "patience": 0, "devices": 1, "nodes": 1}
+        least = {"epochs": 0, "steps": 0, "minutes": 0, "micro_batch": 0, "warmup": 0, "patience": 0}
+        least |= {"batch_size": 1, "devices": 1, "nodes": 1}
         for name, low in least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")

@@ -85,7 +85,7 @@ class Stepper:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Fabric | engine.Alone,
         model: Model,
         options: Options,
         schedule: Schedule,
@@ -104,7 +104,7 @@ class Stepper:
             )
             for turn in self.turns
         }
-        self._parameters = {turn.name: turn.parameters for turn in self.turns}
+        self._parameters = {turn.name: [p for p in turn.parameters if p.requires_grad] for turn in self.turns}
         self.guard = Guard(model, self.optimizers)
 
     def step(self, batch: Batch, generator: torch.Generator, step: int, share: float = 1.0) -> Losses | None:
@@ -121,11 +121,9 @@ class Stepper:
         for turn in self.turns:
             parameters = self._parameters[turn.name]
             for names in turn.steps():
-                for parameter in parameters:
-                    parameter.grad = None
                 with self.fabric.autocast():
                     objective = sum((losses.objective(name) for name in names[1:]), losses.objective(names[0]))
-                self.fabric.backward(objective)
+                _differentiate(objective, parameters)
                 # Where an objective is not finite on one process, no gradient may be on any: they must not part here.
                 felt = share * (1 + 0 * objective.detach()) if self.fabric.world_size > 1 else share
                 engine.average_gradients(self.fabric, parameters, felt)
@@ -165,6 +163,21 @@ class Stepper:
     def auxiliary_terms(self, losses: Losses) -> list[str]:
         """Terms that only other players than the model minimise: it does not feel them."""
         return [name for name, player in losses.owners.items() if player != "model"]
+
+
+def _differentiate(objective: Tensor, parameters: list[nn.Parameter]) -> None:
+    """Gives parameters their gradients; those that the objective does not depend on have None.
+
+    Nobody else's are computed, and nothing is accumulated. Each gradient is laid out in memory as its parameter is, which fused
+    optimisers expect, and is a tensor of its own, which can be scaled where it is.
+    """
+    taken: set[int] = set()
+    for parameter, gradient in zip(parameters, torch.autograd.grad(objective, parameters, allow_unused=True), strict=True):
+        if gradient is not None:
+            if gradient.stride() != parameter.stride() or gradient.data_ptr() in taken:
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            taken.add(gradient.data_ptr())
+        parameter.grad = gradient
 
 
 def _turns(players: dict[str, Player]) -> list[_Turn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import torch
 
 import labelspace as ls
 from labelspace.data.dataset import Dataset
+from labelspace.training import loop
 from labelspace.training.fit import Fitted
 
 OPTIONS = {"epochs": 3, "batch_size": 64}
@@ -29,6 +31,12 @@ def _interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after every epoch, however short it is."""
+    monkeypatch.setattr(loop, "_WRITING", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ import labelspace as ls
 from labelspace.data.dataset import Dataset
 from labelspace.errors import DivergedError, UserError
 from labelspace.models.base import Model
-from labelspace.storage import files
+from labelspace.storage import files, tensorfiles
+from labelspace.training import loop
 from labelspace.training.options import Options
 from labelspace.training.run import Run
 
@@ -163,12 +164,31 @@ def test_disk_full_keeps_the_previous_checkpoint(tmp_path, monkeypatch) -> None:
         write(path, content, kept)
 
     monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(loop, "_WRITING", math.inf)  # after every epoch
     with pytest.raises(UserError, match="No space left"):
         ls.fit(new(data), data, epochs=3, out=run)
     monkeypatch.undo()
     found = Run(run).read_checkpoint()
     assert found is not None
     assert found[1]["batches"] == {"epoch": 1, "position": 0}
+
+
+def test_short_epochs_write_now_and_then_and_end_with_the_best_all_the_same(tmp_path, monkeypatch) -> None:
+    data, written = roll(), []
+    write = files.write
+    monkeypatch.setattr(files, "write", lambda path, *rest: (written.append(path.name), write(path, *rest))[1])
+    monkeypatch.setattr(loop, "_WRITING", 1e-9)  # the first and the last
+    now_and_then = ls.fit(new(data), data, epochs=6, out=tmp_path / "few")
+    assert written.count("last.safetensors") == 2
+    monkeypatch.setattr(loop, "_WRITING", math.inf)
+    always = ls.fit(new(data), data, epochs=6, out=tmp_path / "all")
+    assert written.count("last.safetensors") == 2 + 6
+    assert now_and_then.best_epoch == always.best_epoch
+    a, b = (tensorfiles.read(tmp_path / name / "model.safetensors")[0] for name in ("few", "all"))
+    assert all(torch.equal(tensor.nan_to_num(), b[name].nan_to_num()) for name, tensor in a.items())
+    (few, plain), (every, _) = (Run(tmp_path / name).read_checkpoint() for name in ("few", "all"))  # type: ignore[misc]
+    assert plain["rows"] == 6
+    assert all(torch.equal(tensor.nan_to_num(), every[name].nan_to_num()) for name, tensor in few.items())
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch) -> None:

@@ -35,16 +35,18 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor, weights: Tensor | None = None) -> Tensor:
+def cross_entropy(answer: LabelDistribution, values: Tensor, observed: Tensor | None, weights: Tensor | None = None) -> Tensor:
     """Cross entropy of an answer in nats, averaged over the samples that have each label, ``(..., labels)``.
 
     Args:
         answer: of ``(..., n)`` samples.
-        values, observed: ``(n, labels)``.
+        values, observed: ``(n, labels)``; None where all are observed.
         weights: ``(n, labels)`` of samples, of mean 1 (:func:`class_weights`); by default all weigh alike.
     """
     nats = -answer.log_prob(values)
     nats = nats if weights is None else nats * weights
+    if observed is None:
+        return nats.mean(-2)
     return torch.where(observed, nats, 0.0).sum(-2) / observed.sum(0).clamp_min(1)
 
 
@@ -56,10 +58,11 @@ def class_weights(marginal: LabelDistribution, values: Tensor) -> Tensor:
         values: ``(n, labels)``.
     """
     sizes = [len(label.values) for label in marginal.schema]
-    discrete = torch.tensor([size > 0 for size in sizes], device=values.device)
-    share = values.new_tensor([max(1, size) for size in sizes])
-    p = marginal.expand(len(values)).log_prob(values[:, None])[:, 0].exp().clamp_min(_RARE)
-    return torch.where(discrete, 1 / (share * p), 1.0)
+    p = marginal.log_prob(values).exp().clamp_min(_RARE)
+    weights = 1 / (values.new_tensor([max(1, size) for size in sizes]) * p)
+    if all(sizes):
+        return weights
+    return torch.where(torch.tensor([size > 0 for size in sizes], device=values.device), weights, 1.0)
 
 
 def divergence(answer: LabelDistribution, marginal: LabelDistribution) -> Tensor:

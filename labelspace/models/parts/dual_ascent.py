@@ -63,7 +63,7 @@ class DualAscent(nn.Module):
             seen: ``(constraints,)`` bool; only these move.
         """
         self.updates += seen
-        self.average.copy_(torch.where(seen, self.average.mul(decay).add(found, alpha=1 - decay), self.average))
+        torch.where(seen, self.average.mul(decay).add_(found, alpha=1 - decay), self.average, out=self.average)
         violation = self.measured - self.allowed
         moved = self.value * torch.exp(self.rate * (violation / self.unit).clamp(-2, 2))
         moved = torch.where(seen, moved.clamp_min(0.1), self.value)
@@ -71,11 +71,12 @@ class DualAscent(nn.Module):
         over = (violation <= 0) | (violation > _CHANGED * self.tried_at) | (violation < self.tried_at / _CHANGED)
         ended = moved >= _TRIED * self.tried_from
         in_vain = ended & (violation > _BETTER * self.tried_at)
-        self.ceiling.copy_(torch.where(in_vain, self.tried_from, torch.where(over, self.most, self.ceiling)))
+        self.ceiling.masked_fill_(over, self.most)
+        torch.where(in_vain, self.tried_from, self.ceiling, out=self.ceiling)
         begins = over | (ended & ~in_vain)
-        self.value.copy_(torch.minimum(moved, self.ceiling))
-        self.tried_from.copy_(torch.where(begins, self.value, self.tried_from))
-        self.tried_at.copy_(torch.where(begins, violation.clamp_min(1e-3), self.tried_at))
+        torch.minimum(moved, self.ceiling, out=self.value)
+        torch.where(begins, self.value, self.tried_from, out=self.tried_from)
+        torch.where(begins, violation.clamp_min(1e-3), self.tried_at, out=self.tried_at)
 
     def excess(self, found: Tensor) -> Tensor:
         """What is measured beyond twice what is allowed, at the first weight: a scalar that noise does not move.

@@ -90,23 +90,24 @@ class Independence(nn.Module):
         """The answer of one who knows nothing and for whom all classes weigh alike, for ``n`` samples."""
         return self.schema.distribution(self.entropies.new_zeros(n, self.schema.parameters))
 
-    def read_losses(self, code: Tensor, batch: Batch, weights: Tensor) -> dict[str, Tensor]:
+    def read_losses(self, code: Tensor, batch: Batch, weights: Tensor, chance: Tensor) -> dict[str, Tensor]:
         """The adversary's terms: ``adversary``, and ``adversary_chance``, which has no gradient, ``(labels,)`` in nats.
 
         Args:
             code: ``(n, size)``, detached.
             batch: the samples.
             weights: of samples under which classes are alike (:func:`~labelspace.models.parts.class_weights`).
+            chance: of the batch, see :meth:`chance`.
         """
+        return {"adversary": cross_entropy(self.read(code), batch.values, batch.known, weights), "adversary_chance": chance}
 
-        def nats(answer: LabelDistribution) -> Tensor:
-            return cross_entropy(answer, batch.values, batch.observed, weights)
-
-        return {"adversary": nats(self.read(code)), "adversary_chance": nats(self.nothing(len(code)))}
+    def chance(self, batch: Batch, weights: Tensor) -> Tensor:
+        """The cross entropy of one who knows nothing, ``(labels,)`` in nats, the same however often the adversary steps."""
+        return cross_entropy(self.nothing(len(batch)), batch.values, batch.known, weights)
 
     def leak(self, code: Tensor, weights: Tensor) -> Tensor:
         """The model's term against what codes tell, ``(labels,)`` in nats; the adversary is to be frozen."""
-        return (weights * self.nothing(len(code)).kl_to(self.read(code))).mean(0)
+        return (weights * self.nothing(1).kl_to(self.read(code))).mean(0)
 
     def game(
         self, batch: Batch, q: DiagonalGaussian, draw: Tensor, marginal: LabelDistribution, generator: torch.Generator
@@ -120,9 +121,10 @@ class Independence(nn.Module):
             generator: of the points between mean and draw that the adversary reads.
         """
         weights = torch.where(batch.observed, class_weights(marginal, batch.values), 1.0)
+        chance = self.chance(batch, weights)
 
         def adversary() -> dict[str, Tensor]:
-            return self.read_losses(between_mean_and_draw(q.detach(), generator), batch, weights)
+            return self.read_losses(between_mean_and_draw(q.detach(), generator), batch, weights, chance)
 
         def model() -> dict[str, Tensor]:
             with frozen(self):

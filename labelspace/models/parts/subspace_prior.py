@@ -33,6 +33,7 @@ class SubspacePrior(nn.Module):
 
     turned: Tensor
     discrete: Tensor
+    column: Tensor
 
     def __init__(
         self, schema: Schema, subspace: int, *, flip: bool = False, learned: bool = False, found: bool = False
@@ -43,6 +44,9 @@ class SubspacePrior(nn.Module):
         discrete = [label.discrete for label in schema for _ in range(label.features)]
         self.register_buffer("turned", torch.tensor(turned, dtype=torch.bool), persistent=found)
         self.register_buffer("discrete", torch.tensor(discrete, dtype=torch.bool), persistent=False)
+        columns = torch.arange(schema.width).repeat_interleave(subspace)
+        self.register_buffer("column", columns, persistent=False)  # of features, that each coordinate belongs to
+        self.numbers = not all(discrete)
         self.network = nn.Linear(schema.width, 2 * subspace * schema.width) if learned else None
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
@@ -51,16 +55,20 @@ class SubspacePrior(nn.Module):
             mean, raw = self.network(features).float().chunk(2, dim=-1)
             return DiagonalGaussian(mean, nn.functional.softplus(raw) + 1e-3)
         on = self._on(features)
-        scale = torch.where(self.discrete, OFF_SCALE + (ON_SCALE - OFF_SCALE) * on, CONTINUOUS_SCALE)
-        return DiagonalGaussian(*(part.repeat_interleave(self.subspace, -1) for part in (ON_MEAN * on, scale)))
+        scale = OFF_SCALE + (ON_SCALE - OFF_SCALE) * on
+        if self.numbers:
+            scale = torch.where(self.discrete.index_select(0, self.column), scale, CONTINUOUS_SCALE)
+        return DiagonalGaussian(ON_MEAN * on, scale)
 
     def used(self, features: Tensor) -> Tensor:
         """Whether each coordinate has a label or class that is on, ``(n, width)`` bool; those of numbers always have."""
-        return (~self.discrete | (self._on(features) > 0.5)).repeat_interleave(self.subspace, -1)
+        used = self._on(features) > 0.5
+        return used | ~self.discrete.index_select(0, self.column) if self.numbers else used
 
     def turn(self, labels: Tensor) -> None:
         """Turns binary labels round where ``labels (labels,)`` bool says so."""
         self.turned.copy_(self.schema.repeat_over_features(labels))
 
     def _on(self, features: Tensor) -> Tensor:
-        return torch.where(self.turned, 1 - features, features)
+        """Of each coordinate how far its label or class is on, ``(n, width)``."""
+        return torch.where(self.turned, 1 - features, features).index_select(-1, self.column)
