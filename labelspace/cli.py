@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -68,8 +67,13 @@ def _seed(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    """A number of things, which are listed somewhere; who counts them says what is too few."""
+    """A number of things that take memory; who makes them says what is too few, and what too many."""
     return _below(text, 10**9)
+
+
+def _rounds(text: str) -> int:
+    """How often something is done; who does it says what is too few."""
+    return _below(text, 10_001)
 
 
 def _below(text: str, most: int, low: int | None = None) -> int:
@@ -168,7 +172,12 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--accelerator", metavar="NAME", help="cpu, cuda, ... (default: the best that is there)")
     c.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files")
     c.add_argument(
-        "--logger", action="append", default=[], metavar="NAME", help="also tell a tracker: tensorboard, wandb or mlflow"
+        "--logger",
+        action="append",
+        default=[],
+        choices=["tensorboard", "wandb", "mlflow"],
+        metavar="NAME",
+        help="also tell a tracker: tensorboard, wandb or mlflow",
     )
     c.add_argument("--no-report", action="store_true", help="do not write report.html into the run")
 
@@ -217,7 +226,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("sample", metavar="IMAGE", help=sample)
     c.add_argument("--hole", required=True, metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of the model's images")
     c.add_argument(
-        "--rounds", type=_count, default=1, help="passes; after the first the filled picture is encoded (default: 1)"
+        "--rounds", type=_rounds, default=1, help="passes; after the first the filled picture is encoded (default: 1)"
     )
     data(c)
     c.add_argument("--out", type=expanduser, help="file to write (image)")
@@ -298,7 +307,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--models", default="all", help="names separated by commas; 'classifier' is a plain one (default: all)")
     c.add_argument("--labels", help="labels to use, separated by commas (default: all; of faces Eyeglasses, Beard, Smiling)")
     c.add_argument("--supervision", type=float, default=1.0, metavar="FRACTION", help="hide all other samples' labels")
-    c.add_argument("--seeds", type=_count, default=1, help="runs of each model, seeds from 0 (default: 1)")
+    c.add_argument("--seeds", type=_rounds, default=1, help="runs of each model, seeds from 0 (default: 1)")
     c.add_argument("--epochs", type=int, help="passes (default: until the validation score has settled)")
     c.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every model that has it")
     c.add_argument("--no-edits", action="store_true", help="compare predictions only")
@@ -312,7 +321,7 @@ def parser() -> argparse.ArgumentParser:
     c = add("bench", "measure how fast training and use are here, beside hand-written loops and pythae", "bench:bench")
     c.add_argument("--only", metavar="a,b", help="workloads, separated by commas (default: all, a to h; docs/performance.md)")
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
-    c.add_argument("--rounds", type=_count, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
+    c.add_argument("--rounds", type=_rounds, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
     c.add_argument(
         "--out", type=expanduser, help="directory of bench.json and bench.md; with --only, others measured there alike are kept"
     )
@@ -351,7 +360,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="IPS",
         help="proxies whose X-Forwarded headers count (* is all)",
     )
-    c.add_argument("--tabs", type=_count, default=64, help="most tabs that are kept; the one not used for longest rests (64)")
+    c.add_argument("--tabs", type=_rounds, default=64, help="most tabs that are kept; the one not used for longest rests (64)")
     c.add_argument("--frames", action="store_true", help="let notebooks of this machine show it in a frame")
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
@@ -427,15 +436,17 @@ def _early(given: argparse.Namespace) -> None:
 
     What cannot be read here is left to those who read it.
     """
+    from labelspace.storage import files
+
     home = getattr(given, "run_directory", None)
     if home is None or home.startswith("hf:"):
         return
     if not Path(home).is_dir():
         raise errors.UserError(f"no such directory: {home}")
     try:
-        rows = json.loads((Path(home) / "schema.json").read_text(encoding="utf-8"))["labels"]
-        names = [str(row["name"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+        files.contained(Path(home), ("schema.json",))
+        names = [str(row["name"]) for row in files.read_json(Path(home) / "schema.json")["labels"]]
+    except (errors.UserError, KeyError, TypeError):
         return
     asked = [text.partition("=")[0].strip() for text in getattr(given, "set", None) or () if "=" in text]
     label = getattr(given, "label", None)

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from labelspace.errors import UserError
+
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_FEW, _TIMES = 16, 4  # processes that are never too many, and as many for each core
 
 
 def usable(groups: Path = _GROUPS, own: Path = _OWN) -> int:
@@ -25,6 +28,17 @@ def usable(groups: Path = _GROUPS, own: Path = _OWN) -> int:
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([bound, *(math.ceil(share) for share in _shares(groups, own))]))
+
+
+def check(processes: int, what: str) -> None:
+    """Raises UserError where many more processes are asked for than there are cores for: each takes memory, too.
+
+    Args:
+        processes: how many.
+        what: the option that asks for them.
+    """
+    if processes > (most := max(_FEW, _TIMES * usable())):
+        raise UserError(f"{what} {processes:,} are more processes than there are cores for; expected at most {most}")
 
 
 def settle_threads() -> None:

@@ -9,8 +9,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,6 +23,7 @@ from labelspace.data.images import Framing
 from labelspace.errors import Unverified, UserError, note
 from labelspace.labels import Schema
 from labelspace.models import MODELS, legacy, model_class, name_of, origin_of
+from labelspace.models import base as models_base
 from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import bounds, files, hub, tensorfiles
@@ -72,25 +75,45 @@ def fingerprint(directory: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Bounded(TorchDispatchMode):
-    """Refuses to make more numbers than a model with weights of a known size can need: a file may ask for any size."""
+class _Watching(TorchDispatchMode):
+    """Is asked about every tensor before it is made."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Nothing is compiled here, and to say so would import torch's compiler, which takes longer than torch."""
         return False
 
+    def asked(self, shape: tuple[int, ...]) -> None:
+        """Raises UserError where a tensor of this shape is too large."""
+        raise NotImplementedError
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func.overloadpacket.__name__ in ("empty", "zeros", "ones", "full", "rand", "randn", "empty_strided", "new_empty"):
+            self.asked(tuple(next((arg for arg in args if isinstance(arg, list | tuple)), ())))
+        return func(*args, **(kwargs or {}))
+
+
+class _Bounded(_Watching):
+    """Refuses to make more numbers than a model with weights of a known size can need: a file may ask for any size."""
+
     def __init__(self, most: int) -> None:
         super().__init__()
         self.left = most
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        if func.overloadpacket.__name__ in ("empty", "zeros", "ones", "full", "rand", "randn", "empty_strided", "new_empty"):
-            size = next((arg for arg in args if isinstance(arg, list | tuple)), ())
-            self.left -= math.prod(size)
-            if self.left < 0:
-                raise UserError(f"tensors as large as {tuple(size)} are asked for, which the weights do not have")
-        return func(*args, **(kwargs or {}))
+    def asked(self, shape: tuple[int, ...]) -> None:
+        self.left -= math.prod(shape)
+        if self.left < 0:
+            raise UserError(f"tensors as large as {shape} are asked for, which the weights do not have")
+
+
+_TRAINED = 16  # bytes of a weight in training: itself, its gradient, and two moments
+
+
+class Trainable(_Watching):
+    """Inside, a tensor that is too large to be trained is refused before it takes memory."""
+
+    def asked(self, shape: tuple[int, ...]) -> None:
+        bounds.check(f"training weights of shape {shape}", _TRAINED * math.prod(shape), how="trained")
 
 
 def _construct_for(
@@ -124,13 +147,43 @@ def construct(config: dict[str, Any], schema: Schema, path: Path, models: Collec
     if not isinstance(name, str) or not (origin or name in MODELS):
         raise UserError(f"{path} is of model {name!r}, which this version does not have")
     given = next((cls for cls in models if origin and origin.rpartition(":")[2] == cls.__qualname__), None)
+    cls = given or model_class(name, origin)
     try:
-        return (given or model_class(name, origin))(schema=schema, **revive(arguments))  # type: ignore[call-arg]
+        revived = revive(arguments)
+        _check_types(cls, revived, path)
+        return cls(schema=schema, **revived)  # type: ignore[call-arg]
     except UserError:
         raise
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} does not fit model {name!r}: {said}") from None
+
+
+def _check_types(cls: type[Model], arguments: dict[str, Any], path: Path) -> None:
+    """Raises UserError where an argument is of another type than its annotation: it may be taken for a value all the same."""
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if "__init__" in vars(base):
+            with suppress(NameError, TypeError, AttributeError):  # annotations that are known to type checkers only
+                hints |= get_type_hints(vars(base)["__init__"], localns=vars(models_base))
+    for name, value in arguments.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise UserError(f"{path} does not fit model {cls.__name__!r}: {name} is {str(value)[:60]!r}, of another type")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of plain data may be of a type; of a type that is not plain data's it may."""
+    origin = get_origin(hint)
+    if origin is Union or origin is UnionType:
+        return any(_fits(value, one) for one in get_args(hint))
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in get_args(hint))
+    if origin is not None:  # a list of something
+        within = get_args(hint)[:1]
+        return isinstance(value, list | tuple) and all(_fits(one, kind) for one in value for kind in within)
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)
 
 
 def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:
@@ -184,7 +237,7 @@ def warm_start(model: Model, directory: str | Path) -> WarmStart:
         UserError: the directory holds no model, or nothing of it fits.
     """
     home = paths.own(directory)
-    files.contained(home, hub.root(home))
+    files.contained(home, hub.FILES, hub.root(home))
     if bounds.absent(home / "model.safetensors"):
         raise UserError(f"{home} holds no model to start from (no model.safetensors)")
     theirs = _tensors(home, files.read_json(home / "config.json"))
@@ -227,7 +280,7 @@ def description(directory: str | Path) -> variables.Description | None:
     """What data are read by so that they fit a saved model: its labels, with the variables of vectors or the shape and framing
     of pictures; None where it is of vectors without names."""
     home = paths.own(directory)
-    files.contained(home, hub.root(home))
+    files.contained(home, hub.FILES, hub.root(home))
     if not (home / "schema.json").exists():
         return None
     if (home / "variables.json").exists():
@@ -286,7 +339,7 @@ def load(directory: str | Path, models: Collection[type[Model]] = ()) -> Model:
     home = hub.fetch(str(directory)) if str(directory).startswith(hub.SCHEME) else paths.own(directory)
     if not home.is_dir():
         raise UserError(f"no such directory: {home}")
-    files.contained(home, hub.root(home))
+    files.contained(home, hub.FILES, hub.root(home))
     if bounds.absent(home / "config.json"):
         raise UserError(f"{home} holds no model (no config.json)")
     config = files.read_json(home / "config.json")

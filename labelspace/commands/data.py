@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelspace import terminal
+from labelspace import cores, terminal
 from labelspace.data import sources, store
 from labelspace.data.dataset import Dataset
 from labelspace.data.reading import TITLES, Reading
@@ -38,6 +38,7 @@ def data(given: argparse.Namespace) -> None:
         return
     if not given.address:
         raise UserError(f"data {given.action} needs an address; labelspace data list prints all")
+    cores.check(given.workers, "--workers")
     if given.workers < 0:
         raise UserError(f"--workers must be 1 or more, or 0 for one a core; got {given.workers}")
     building = given.action == "build"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import re
 from pathlib import Path
 
 import torch
@@ -126,9 +125,10 @@ def traverse(given: argparse.Namespace) -> None:
         coordinates = _widest(given, model, block.name, value)
     span: str | tuple[float, float] = given.span
     data_codes = None
-    if match := re.fullmatch(r"(-?[\d.]+):(-?[\d.]+)", given.span):
+    low, colon, high = given.span.partition(":")
+    if colon:
         try:
-            span = (float(match[1]), float(match[2]))
+            span = (float(low), float(high))
         except ValueError:
             raise UserError(f"--span {given.span!r} is not prior, data, or LOW:HIGH, such as -2:2") from None
     elif given.span == "data":

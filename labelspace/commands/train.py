@@ -62,7 +62,8 @@ def train(given: argparse.Namespace) -> None:
         training={**_budget(given), "seed": given.seed, **_where(given, file)},
     )
     torch.manual_seed(config.options.seed)
-    model = build(name, data, **config.arguments)
+    with saving.Trainable():
+        model = build(name, data, **config.arguments)
     taken, source = None, given.init_from or file.get("init_from")
     if source and given.resume and Run(home).checkpoint_file.exists():
         model.started_from = source  # the checkpoint has all weights

@@ -12,10 +12,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from labelspace.data import packed
 from labelspace.data.arrow import pa, pc
 from labelspace.errors import UserError, reason
 from labelspace.storage import bounds, files
@@ -52,6 +53,8 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
         with h5py.File(path, "r") as file:
             for place, array in _arrays(called, file):
                 bounds.check(f"{called}: a piece of {place}", math.prod(array.chunks or ()) * array.dtype.itemsize)
+                if array.chunks:
+                    packed.check_chunks(f"{called}: {place}", array)
                 if not any(f"{place}/".startswith(f"{one}/") for one in later):
                     size += array.size * array.dtype.itemsize if array.shape is not None else 0
     except UserError:
@@ -134,7 +137,7 @@ def zarr(path: Path) -> None:
         UserError: a file of it is a link that leads out of it, it is packed in a way that is not known to be harmless, or its
             arrays are together larger than may be read.
     """
-    files.contained(path, deep=True)
+    files.contained(path)
     size = 0
     for home, _, names in os.walk(path):
         for name in names:
@@ -142,6 +145,8 @@ def zarr(path: Path) -> None:
                 size += _described(
                     Path(home, name), files.read_json(Path(home, name)), 0, name == ".zarray" or name == "zarr.json"
                 )
+            else:
+                packed.check_file(Path(home, name), 0)
     bounds.check(path, size)
 
 
@@ -198,7 +203,7 @@ def parquet(path: Path) -> Any:
     try:
         with bounds.opened(path) as handle:
             file = library.ParquetFile(handle)
-            _check_parquet(path, file)
+            _check_parquet(path, file, handle)
             texts = [i for i, field in enumerate(file.schema_arrow) if _is_text(field.type)]
             names = [file.schema_arrow.names[i] for i in texts]
             handle.seek(0)
@@ -219,7 +224,7 @@ def _is_text(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind)
 
 
-def _check_parquet(path: Path, file: Any) -> None:
+def _check_parquet(path: Path, file: Any, handle: BinaryIO) -> None:
     about, size = file.metadata, 0
     for i in range(about.num_row_groups):
         group = about.row_group(i)
@@ -228,7 +233,9 @@ def _check_parquet(path: Path, file: Any) -> None:
             if column.file_path:
                 raise _links(path, f"column {column.path_in_schema}", f"stored in another file ({column.file_path})")
             width = _WIDTHS.get(column.physical_type) or max(1, about.schema.column(j).length)
-            size += max(column.total_uncompressed_size, max(column.num_values, group.num_rows) * width)
+            starts = [column.data_page_offset, *([column.dictionary_page_offset] if column.has_dictionary_page else [])]
+            pages = packed.pages(handle, min(start for start in starts if start), column.total_compressed_size)
+            size += max(column.total_uncompressed_size, pages, max(column.num_values, group.num_rows) * width)
     bounds.check(path, size)
 
 
@@ -257,7 +264,7 @@ def hub(path: Path) -> None:
     """
     from pyarrow import parquet as library
 
-    files.contained(path, deep=True)
+    files.contained(path)
     for file in sorted(path.rglob("*")):
         if file.name in ("state.json", "dataset_info.json", "dataset_dict.json"):
             _check_named(file, files.read_json(file))
@@ -268,7 +275,7 @@ def hub(path: Path) -> None:
         elif file.suffix in (".parquet", ".pq") and file.is_file():
             try:
                 with bounds.opened(file) as handle:
-                    _check_parquet(file, library.ParquetFile(handle))
+                    _check_parquet(file, library.ParquetFile(handle), handle)
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise UserError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())[:300]}") from None
 

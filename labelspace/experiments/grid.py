@@ -75,6 +75,7 @@ def run(
     Returns:
         One result a job, in their order; a failed one says why.
     """
+    cores.check(workers, "--workers")
     if workers < 0:
         raise UserError(
             f"--workers is how many runs are trained at a time, at least 1 (0: as many as suit the machine); got {workers}"

@@ -21,6 +21,7 @@ def work(task: dict) -> None:
     recipe = load(task["recipe"])
     job = recipe.jobs(task["scale"], task["address"])[task["job"]]
     home = Path(task["home"])
+    files.contained(home, (".job.lock", "samples", Path(task["found"]).name))
     busy = f"{home} is being worked on by another process; wait for it, or choose another --runs"
     with locks.exclusive(home / ".job.lock", busy, print):  # not the run's own lock, which ends with the training
         model = jobs.train(job, home, callback=lambda model, data: recipe.callback(job, model, data, home))

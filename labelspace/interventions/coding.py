@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from labelspace.interventions.given import Given, LabelsGiven, Samples, labels_o
 from labelspace.interventions.record import Labels
 from labelspace.models.base import Model
 from labelspace.models.of_data import chunks
+from labelspace.storage import bounds
+
+_COPIES = 4  # of samples and codes that an intervention has in memory together
 
 
 def as_batch(model: Model, x: Samples) -> tuple[Tensor, bool]:
@@ -29,6 +33,23 @@ def as_batch(model: Model, x: Samples) -> tuple[Tensor, bool]:
     batch = batch.to(model.label_parameters.device)
     model.note_far(batch)
     return batch, single
+
+
+def samples_in(model: Model, x: Tensor) -> int:
+    """How many samples there are in one sample or a batch."""
+    return 1 if tuple(x.shape) == model.shape else len(x)
+
+
+def affordable(model: Model, n: int, what: str) -> None:
+    """Raises UserError where so many samples with their codes are more than may be made at once (``LABELSPACE_MAX_BYTES``).
+
+    Args:
+        model: what makes them.
+        n: samples.
+        what: what they are called in the message.
+    """
+    numbers = _COPIES * (math.prod(model.shape) + sum(block.size for block in model.blocks))
+    bounds.check(f"{n:,} {what}", 4 * n * numbers, how="made")
 
 
 def chosen_block(model: Model, intervention: str, label: str | None, block: str | None) -> Block:

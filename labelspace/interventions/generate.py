@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from labelspace.errors import UserError
-from labelspace.interventions.coding import as_batch, check_choice, chosen_block, encode, label_values
+from labelspace.interventions.coding import affordable, as_batch, check_choice, chosen_block, encode, label_values, samples_in
 from labelspace.interventions.given import LabelsGiven, Samples, takes_samples
 from labelspace.interventions.record import Intervention, Record
 from labelspace.interventions.start import Start
@@ -49,6 +49,7 @@ def generate(
     """
     if n < 1:
         raise UserError(f"generate needs at least one sample, got {n}")
+    affordable(model, n, "new samples")
     if values and not model.labelled:
         raise UserError(f"{type(model).__name__} does not generate under labels; leave them out, or use a model that has them")
     schema, device = model.schema, model.label_parameters.device
@@ -114,6 +115,7 @@ def resample(
     """
     if n < 1:
         raise UserError(f"resample needs at least one draw, got {n}")
+    affordable(model, n * samples_in(model, x), "new draws")
     drawn = chosen_block(model, "resample", label, block)
     start = Start.of(model, x, labels, after)
     repeated = start.repeat(n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,7 +13,16 @@ from torch import Tensor
 from labelspace.blocks import Block, Latents
 from labelspace.distributions import Point
 from labelspace.errors import UserError
-from labelspace.interventions.coding import as_batch, check_choice, chosen_block, completed, encode, label_values
+from labelspace.interventions.coding import (
+    affordable,
+    as_batch,
+    check_choice,
+    chosen_block,
+    completed,
+    encode,
+    label_values,
+    samples_in,
+)
 from labelspace.interventions.given import LabelsGiven, Samples, takes_samples
 from labelspace.interventions.record import Intervention, Labels
 from labelspace.interventions.start import Start
@@ -70,6 +80,7 @@ def traverse(
         raise UserError(f"block {walked.name!r} has coordinates 0 to {walked.size - 1}, got {bad[0]}")
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")
+    affordable(model, steps ** len(coordinates) * samples_in(model, x), "points of a walk")
     start = Start.of(model, x, labels, after)
     first = completed(model, start.x[:1], start.labels)
     spans = _spans(model, walked, coordinates, span, value, data_codes, first)
@@ -102,7 +113,7 @@ def _spans(
     """Where a walk starts and ends, per coordinate."""
     if isinstance(span, tuple):
         low, high = float(span[0]), float(span[1])
-        if not low < high:
+        if not -math.inf < low < high < math.inf:
             raise UserError(f"a walk goes from a smaller to a larger number, got {span}")
         return [(low, high)] * len(coordinates)
     check_choice("span", span, ("prior", "data"))
@@ -161,6 +172,7 @@ def interpolate(
     """
     if steps < 2:
         raise UserError(f"a walk needs at least 2 steps, got {steps}")
+    affordable(model, steps * samples_in(model, x), "points of a walk")
     names = [b.name for b in model.blocks] if blocks is None else [model.blocks.named(b).name for b in blocks]
     end, _ = as_batch(model, other)
     start = Start.of(model, x, labels, after)

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -31,15 +32,23 @@ class Kind:
     Attributes:
         times: bytes of memory that a byte of it becomes, at most.
         usual: bytes of memory that are enough for whatever there is of it; for more the environment has to say so.
+        weigh: bytes of memory that a content becomes, where it can be told better than by its size.
     """
 
     times: int = 1
     usual: float = math.inf
+    weigh: Callable[[bytes], int] | None = None
+
+
+def _json(content: bytes) -> int:
+    """About how many bytes Python's objects of a JSON text take, with the text."""
+    weights = {b"{": 64, b"[": 72, b":": 60, b",": 34, b'"': 25}
+    return 2 * len(content) + sum(weight * content.count(sign) for sign, weight in weights.items())
 
 
 PLAIN = Kind()
-JSON = Kind(24, 4 * 2**30)
-YAML = Kind(400, 2**30)
+JSON = Kind(1, 270 * 2**20, _json)
+YAML = Kind(400, 270 * 2**20)
 TABLE = Kind(4)
 
 
@@ -79,18 +88,19 @@ def _memory() -> int:
     return min((size for size in found if size > 0), default=_UNKNOWN)
 
 
-def check(what: object, size: int, usual: float = math.inf) -> None:
-    """Raises UserError where something (named in the message) is larger than may be read.
+def check(what: object, size: int, usual: float = math.inf, how: str = "read") -> None:
+    """Raises UserError where something (named in the message) is larger than may be read, or made.
 
     Args:
         what: usually the path of a file.
         size: bytes that it takes in memory.
         usual: as of :func:`most`.
+        how: what would be done with it.
     """
     if size > (allowed := most(usual)):
         raise UserError(
-            f"{what} takes {_shown(size)} in memory, and no more than {_shown(allowed)} are read at once; "
-            f"set {VARIABLE}={_enough(size)} in the environment to read it all the same"
+            f"{what} takes {_shown(size)} in memory, and no more than {_shown(allowed)} are {how} at once; "
+            f"set {VARIABLE}={_enough(size)} in the environment to have it all the same"
         )
 
 
@@ -155,9 +165,12 @@ def read(path: Path, kind: Kind = PLAIN) -> bytes:
     with opened(path) as file:
         _check_size(path, file, kind)
         try:
-            return file.read()
+            content = file.read()
         except OSError as error:
             raise UserError(f"{path} cannot be read: {reason(error)}") from None
+        if kind.weigh is not None:
+            check(path, kind.weigh(content), kind.usual)
+        return content
 
 
 def text(path: Path, kind: Kind = PLAIN) -> str:

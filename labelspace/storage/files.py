@@ -167,7 +167,7 @@ def leads_out(name: str) -> bool:
     return plain.startswith(("/", "~")) or os.path.normpath(plain).split("/")[0] == ".."
 
 
-def contained(home: Path, root: Path | None = None, deep: bool = False) -> None:
+def contained(home: Path, names: Iterable[str] | None = None, root: Path | None = None) -> None:
     """Raises UserError where a link in a directory leads out of it.
 
     Whatever comes as a directory (a model, a run, data) may have been packed by anybody; what is read or written by a name in
@@ -175,17 +175,22 @@ def contained(home: Path, root: Path | None = None, deep: bool = False) -> None:
 
     Args:
         home: the directory.
+        names: of what is read or written in it; in directories among them it is everything. By default all of the directory.
         root: a directory that holds it, which links may lead to as well.
-        deep: look into the directories in it, all the way; else into those of a run.
     """
     within = os.path.realpath(root or home)
-    for place, directories, names in os.walk(home):
-        for name in [*directories, *names]:
-            path = os.path.join(place, name)
-            if os.path.islink(path) and os.path.commonpath([within, target := os.path.realpath(path)]) != within:
-                raise UserError(f"{path} is a link to {target}, outside of {home}; nothing there is read or written")
-        if not deep and place == str(home):
-            directories[:] = [name for name in directories if name in ("checkpoint", "figures")]
+    for path in _named(home, names):
+        if os.path.islink(path) and os.path.commonpath([within, target := os.path.realpath(path)]) != within:
+            raise UserError(f"{path} is a link to {target}, outside of {home}; nothing there is read or written")
+
+
+def _named(home: Path, names: Iterable[str] | None) -> Iterator[str]:
+    """Paths of what is in a directory, or of what is called so, with all that is below."""
+    tops = [os.path.join(home, name) for name in names] if names is not None else [str(home)]
+    yield from tops if names is not None else ()
+    for top in tops:
+        for place, directories, found in os.walk(top):
+            yield from (os.path.join(place, name) for name in [*directories, *found])
 
 
 def _umask() -> int:

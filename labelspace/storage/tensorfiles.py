@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def read(path: Path, tell: Callable[[str], object] = lambda text: None) -> tuple
             an older version, is taken as it is.
     """
     bounds.sized(path)
+    _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
@@ -66,6 +68,16 @@ def read(path: Path, tell: Callable[[str], object] = lambda text: None) -> tuple
     elif digest != _digest(tensors, metadata):
         raise UserError(f"{path} is damaged: its content is not what was written")
     return tensors, metadata
+
+
+_HEADER = 24  # bytes of memory that a byte of a header becomes
+
+
+def _check_header(path: Path) -> None:
+    """Raises UserError where what a file says of its tensors is more than may be read."""
+    with bounds.opened(path) as file:
+        length = min(int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size)
+    bounds.check(f"{path}: its header", _HEADER * length, bounds.JSON.usual)
 
 
 def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from labelspace import cores
 from labelspace.errors import UserError, option
 from labelspace.training.options import Options
 
@@ -83,12 +84,14 @@ def start(devices: int, nodes: int, command: Sequence[str] | None = None) -> Non
         command: what starts another process; by default what started this one.
 
     Raises:
-        UserError: this process cannot be started again, or does not know where machines meet.
+        UserError: this process cannot be started again, does not know where machines meet, or more processes are asked for than
+            the machine has cores for.
     """
     if is_started():
         threading.Thread(target=_end_with, args=(int(os.environ[_PARENT]),), daemon=True, name="orphan").start()
     if started() is not None or devices * nodes == 1:
         return
+    cores.check(devices, option("devices"))
     if command is None:
         if hasattr(sys, "ps1") or "ipykernel" in sys.modules or len(sys.orig_argv) < 2 or sys.orig_argv[-1] == "-":
             raise UserError("several devices need a program that can be started again: a script or labelspace train")

@@ -13,6 +13,8 @@
 ``checkpoint/previous.safetensors``  the checkpoint before it, for when that one is damaged
 ``.lock``                    locked while a process trains here; readers take no notice of it
 ===========================  ====================================================================================
+
+Evaluations, reports and trackers write into it, too: ``NAMES``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -36,9 +39,16 @@ from labelspace import cores
 from labelspace.data import paths
 from labelspace.errors import UserError, option, reason
 from labelspace.models import legacy
-from labelspace.storage import bounds, files, locks, tensorfiles
+from labelspace.storage import bounds, files, hub, locks, tensorfiles
 
 FORMAT = 1
+# What is read or written in a run: no link of such a name may lead out of it.
+NAMES = (
+    *hub.FILES,
+    *("config.yaml", "reading.json", "metrics.jsonl", "metrics-damaged.jsonl", "environment.json", "checkpoint", ".lock"),
+    *("evaluation.json", "evaluation.md", "figures", "report.html", "events", "wandb"),
+)
+_METRICS = replace(bounds.JSON, usual=4 * 2**30)  # of the longest trainings
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
 
 
@@ -49,7 +59,7 @@ class Run:
         home: the run directory.
 
     Raises:
-        UserError: a link in the directory leads out of it.
+        UserError: something of a run (``NAMES``) is a link that leads out of the directory.
     """
 
     def __init__(self, home: str | Path) -> None:
@@ -58,7 +68,7 @@ class Run:
         self.previous_file = self.home / "checkpoint" / "previous.safetensors"
         self.metrics_file = self.home / "metrics.jsonl"
         self._damaged = False  # whether the last checkpoint is
-        files.contained(self.home)
+        files.contained(self.home, NAMES)
 
     @classmethod
     def create(cls, home: str | Path) -> Run:
@@ -148,7 +158,7 @@ class Run:
         """Lines up to the first that cannot be read, and the number of that one: 0 if it is but the end of the file."""
         if bounds.absent(self.metrics_file):
             return [], 0
-        lines = bounds.read(self.metrics_file, bounds.JSON).split(b"\n")
+        lines = bounds.read(self.metrics_file, _METRICS).split(b"\n")
         rows = []
         for line in lines[:-1]:  # behind the last line break is nothing, or a line that is not whole
             try:

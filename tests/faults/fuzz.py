@@ -1,9 +1,9 @@
 """``make fuzz``: calls of every command with odd arguments, and damaged files for every reader.
 
-None may end in a traceback or a crash, or write elsewhere. Each call is a forked child of a process that has imported
-everything, so that thousands are affordable. It has limits on time, on memory and on the files that it writes, works in a
-directory of its own, and is not root: a child of root becomes nobody. All is drawn from a seed and a number, so that a call can
-be made again alone::
+None may end in a traceback or a crash, or write elsewhere. Calls are made in forked children of a process that has imported
+everything, so that thousands are affordable, some twenty in a child; one in a hundred is a program of its own. A call has
+limits on time, on memory and on the files that it writes, works in a directory of its own, and is not root: children of root
+become nobody. All is drawn from a seed and a number, so that a call can be made again alone::
 
     python tests/faults/fuzz.py --calls 5000 --files 2000 --seed 0
     python tests/faults/fuzz.py --again 0:file:h5ad:17
@@ -15,36 +15,47 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import gzip
 import hashlib
 import importlib
 import io
+import itertools
+import json
 import os
 import pkgutil
 import random
 import re
 import resource
+import select
 import shlex
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from damage import damage, misplace
 
 SECONDS = 20  # of a processor, for a call; it is ended then, which is no fault
+BATCH = 20  # calls that share a child
+LEARNING = 500  # calls that are worth the time of learning what they import
 PATIENCE = 5  # times as many, by the clock
 MEMORY = 6 << 30  # bytes of address space beyond what the parent has
 WRITTEN = 256 << 20  # bytes of a file
 NOBODY = 65534
+_DUMPABLE = 4  # PR_SET_DUMPABLE of prctl
 
 
 # -- calls in children ------------------------------------------------------------------------------------------------
@@ -60,6 +71,8 @@ class Outcome:
         crashed: the exception that it ended with, and where; "" where there was none.
         late: whether it had to be ended.
         grown: bytes of memory that it held at most beyond those of the parent.
+        strays: files outside of its own directories that it opened for writing, moved or removed, or tried to.
+        modules: what it imported that its parent had not.
     """
 
     code: int
@@ -67,10 +80,14 @@ class Outcome:
     crashed: str
     late: bool
     grown: int
+    strays: tuple[str, ...]
+    modules: tuple[str, ...]
 
     @property
     def fault(self) -> str:
         """What is wrong with how it ended; "" where nothing is."""
+        if self.strays:
+            return f"wrote to {self.strays[0]}"
         if self.late:
             return ""
         if self.crashed:
@@ -87,66 +104,154 @@ class Outcome:
         return ""
 
 
+@dataclass(frozen=True)
+class Task:
+    """A function, which returns an exit code, the directory that it starts in, and those below which it may write."""
+
+    function: Callable[[], int]
+    home: Path
+    own: tuple[Path, ...] = (Path("/"),)
+
+
 def call(function: Callable[[], int], home: Path, plain: bool, seconds: int = SECONDS) -> Outcome:
     """Runs a function, which returns an exit code, in a child that starts in ``home``."""
-    err, facts = home / ".err", home / ".facts"
-    for file in (err, facts):
-        file.write_bytes(b"")
-        file.chmod(0o666)
-    began = time.monotonic()
+    return calls([Task(function, home)], plain, seconds)[0]
+
+
+def calls(tasks: Sequence[Task], plain: bool, seconds: int = SECONDS) -> list[Outcome]:
+    """Runs functions in a child, one after another: forking costs more than most calls. One that ends it ends no other."""
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(tasks):
+        outcomes += _shared(tasks[len(outcomes) :], plain, seconds)
+    return outcomes
+
+
+def _shared(tasks: Sequence[Task], plain: bool, seconds: int) -> list[Outcome]:
+    """What came of functions in one child, up to one that ended it or had to be ended."""
+    for task in tasks:
+        for name in (".err", ".out"):
+            (task.home / name).touch()
+            (task.home / name).chmod(0o666)
+    heard, said = os.pipe()
     if (child := os.fork()) == 0:
-        _child(function, home, err, facts, plain, seconds)
-    status, pause = None, 0.001
-    while status is None and time.monotonic() - began < PATIENCE * seconds:
-        ended, found = os.waitpid(child, os.WNOHANG)
-        status = found if ended else None
-        time.sleep(0 if ended else pause)
-        pause = min(1.5 * pause, 0.05)
+        os.close(heard)
+        _child(tasks, said, plain, seconds)
+    os.close(said)
+    found: list[dict[str, Any]] = []
+    part, late = b"", False
+    while len(found) < len(tasks):
+        if late := not select.select([heard], [], [], PATIENCE * seconds)[0]:
+            break
+        if not (read := os.read(heard, 2**16)):
+            break
+        *lines, part = (part + read).split(b"\n")
+        found += [json.loads(line) for line in lines]
+    os.close(heard)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # also what it started
-    if status is None:
-        os.waitpid(child, 0)
-    grown, _, crashed = facts.read_text(errors="replace").partition("\n")
-    code = os.waitstatus_to_exitcode(status) if status is not None else -int(signal.SIGKILL)
-    late = status is None or code == -signal.SIGXCPU
-    return Outcome(code, err.read_text(errors="replace"), crashed.strip(), late, int(grown or 0))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    outcomes = [Outcome(err=_text(task.home / ".err"), late=False, **one) for task, one in zip(tasks, found, strict=False)]
+    if len(found) < len(tasks):  # it ended, by itself, by its limits, or by us
+        late = late or code == -signal.SIGXCPU
+        outcomes.append(Outcome(code, _text(tasks[len(found)].home / ".err"), "", late, 0, (), ()))
+    return outcomes
 
 
-def _child(function: Callable[[], int], home: Path, err: Path, facts: Path, plain: bool, seconds: int) -> None:
-    code, crashed = 70, ""
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _child(tasks: Sequence[Task], said: int, plain: bool, seconds: int) -> None:
+    code = 70
     try:
         os.setpgid(0, 0)
-        os.chdir(home)
-        for path, number in ((Path(os.devnull), 1), (err, 2)):
-            opened = os.open(path, os.O_WRONLY)
-            os.dup2(opened, number)
-            os.close(opened)
-        report = os.open(facts, os.O_WRONLY)
-        before = _bytes("VmRSS")
         most = _bytes("VmSize") + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN, WRITTEN))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         if plain:
             become_nobody()
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w", closefd=False), "utf-8", "backslashreplace"))
-        try:
-            code = function()
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
-        except BaseException as error:
-            crashed = " ".join(f"{type(error).__name__}: {error}".split())[:300] + _place(error)
-            traceback.print_exc()
-            code = 1
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os.write(report, f"{max(0, _bytes('VmHWM') - before)}\n{crashed}".encode(errors="replace"))
+        watch = Watch()
+        for task in tasks:
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds, hard))
+            found = _run(task, watch)
+            os.write(said, json.dumps(found).encode() + b"\n")
+        code = 0
     finally:
         os._exit(code)
+
+
+def _run(task: Task, watch: Watch) -> dict[str, Any]:
+    """Runs a function in this process; what came of it."""
+    os.chdir(task.home)
+    for path, number in ((task.home / ".out", 1), (task.home / ".err", 2)):
+        opened = os.open(path, os.O_WRONLY | os.O_TRUNC)
+        os.dup2(opened, number)
+        os.close(opened)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w", closefd=False), "utf-8", "backslashreplace"))
+    watch.begin(task.own)
+    there, crashed = set(sys.modules), ""
+    Path("/proc/self/clear_refs").write_text("5")  # what it holds at most is counted from now on
+    before = _bytes("VmRSS")
+    try:
+        code = task.function()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:
+        crashed = " ".join(f"{type(error).__name__}: {error}".split())[:300] + _place(error)
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    return {
+        "code": code,
+        "crashed": crashed,
+        "grown": max(0, _bytes("VmHWM") - before),
+        "strays": tuple(watch.strays),
+        "modules": tuple(sorted(set(sys.modules) - there)),
+    }
+
+
+_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.utime"}
+
+
+class Watch:
+    """Hears, as Python tells its auditors, which files this process changes, and keeps those outside of its directories."""
+
+    def __init__(self) -> None:
+        self.strays: list[str] = []
+        self._within: tuple[str, ...] = ("/",)
+        sys.addaudithook(self._heard)
+
+    def begin(self, own: Sequence[Path]) -> None:
+        """Forgets what was heard; from now on these are its directories."""
+        self._within = tuple(os.path.realpath(place) for place in (*own, os.devnull, "/proc/self", "/dev/shm"))
+        self.strays = []
+
+    def _heard(self, event: str, about: tuple[Any, ...]) -> None:
+        if event == "open":
+            flags = about[2] if isinstance(about[2], int) else 0
+            paths = about[:1] if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) else ()
+        elif event == "os.mkdir":
+            paths = () if os.path.exists(about[0]) else about[:1]
+        else:
+            paths = about[: 2 if event in ("os.rename", "os.link") else 1] if event in _CHANGES else ()
+        for path in paths:
+            if isinstance(path, str | bytes) and not _below(os.fsdecode(path), self._within):
+                self.strays.append(os.fsdecode(path))
+
+
+def _below(path: str, within: Sequence[str]) -> bool:
+    try:
+        real = os.path.realpath(path)
+    except (OSError, ValueError):  # no path at all
+        return True
+    return any(place == "/" or real == place or real.startswith(place + "/") for place in within)
 
 
 def become_nobody() -> None:
@@ -155,6 +260,7 @@ def become_nobody() -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+        ctypes.CDLL(None).prctl(_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is root's
 
 
 def _bytes(name: str) -> int:
@@ -180,10 +286,24 @@ def command(words: Sequence[str]) -> Callable[[], int]:
     return run
 
 
+def program(words: Sequence[str]) -> Callable[[], int]:
+    """The command as a program of its own."""
+
+    def run() -> int:
+        out = {"stdout": subprocess.DEVNULL, "check": False, "timeout": PATIENCE * SECONDS}
+        with contextlib.suppress(ValueError):  # an argument with a zero byte, which no program can be given
+            return subprocess.run([sys.executable, "-m", "labelspace", *words], **out).returncode  # pyright: ignore
+        return 0
+
+    return run
+
+
 def warm() -> None:
-    """Imports what commands import: children find it there, also those who could not read the interpreter's files."""
+    """Imports what commands import: children find it there, also those who could not read the interpreter's files.
+
+    What they import besides is learnt from the first calls (:func:`_needed`).
+    """
     import encodings
-    import warnings
 
     import labelspace.commands
     from labelspace import config
@@ -255,6 +375,10 @@ def make(home: Path) -> World:
     np.savez_compressed(home / "vectors.npz", x=rng.random((n, 3), np.float32), a=np.arange(n) % 2)
     (home / "listed").mkdir()
     shutil.copytree(home / "pictures" / "a", home / "listed" / "files")
+    for name in "ab":
+        (home / "photographs" / name).mkdir(parents=True)
+        for i in range(8):
+            picture.rotate(i).save(home / "photographs" / name / f"{i}.jpg")
     (home / "listed" / "labels.csv").write_text("file,a\n" + "".join(f"files/{i}.png,{i % 2}\n" for i in range(n // 2)))
     counts = scipy.sparse.csr_matrix(rng.poisson(1, (n, 20)).astype(np.float32))
     obs = pd.DataFrame({"t": pd.Categorical(list("xyz") * (n // 3))}, index=pd.Index([f"c{i}" for i in range(n)]))
@@ -262,7 +386,9 @@ def make(home: Path) -> World:
     cells.write_h5ad(home / "cells.h5ad")
     cells.X = counts.tocsc()
     cells.write_h5ad(home / "columns.h5ad")
-    cells.write_zarr(home / "cells.zarr")
+    with warnings.catch_warnings():  # of the format, whose default will be another
+        warnings.simplefilter("ignore")
+        cells.write_zarr(home / "cells.zarr")
     (home / "mnist").mkdir()
     for part, m in (("train", n), ("t10k", 20)):
         with gzip.open(home / "mnist" / f"{part}-images-idx3-ubyte.gz", "wb") as file:
@@ -289,10 +415,33 @@ def make(home: Path) -> World:
     return World(home)
 
 
+def learn(world: World, spare: Path) -> None:
+    """Makes calls of several kinds, so that others find imported what these import; worth it before many."""
+    shutil.copytree(world / "runs", spare / "runs")
+    for words in (
+        f"export {spare}/runs/roll --to onnx --out {spare}/onnx",
+        f"export {spare}/runs/roll --to hub --out {spare}/hub",
+        *(f"report {spare}/runs/{name} --out {spare}/{name}.html" for name in ("roll", "photos", "rows")),
+        f"edit {spare}/runs/photos {world.home}/one.png --set class=a --out {spare}/o.png",
+        f"embed {spare}/runs/cells h5ad:{world.home}/cells.h5ad --out {spare}/o.h5ad",
+        f"predict {spare}/runs/rows table:{world.home}/table.csv --out {spare}/o.parquet",
+        f"data inspect hf:{world.home}/hub --labels species",
+        f"data inspect h5ad:{world.home}/cells.zarr",
+        f"data inspect table:{world.home}/table.parquet --labels species",
+        "data inspect moons --json",
+    ):
+        _needed(words.split(), spare)
+    shutil.rmtree(spare)
+
+
 def _needed(words: Sequence[str], home: Path) -> None:
-    """A call without which there is no world."""
+    """A call that has to succeed; what it imported, later ones find there."""
     if (done := call(command(words), home, False, 600)).code:
         raise SystemExit(f"{shlex.join(words)} ended with {done.code}: {done.crashed or done.err}")
+    for name in done.modules:
+        with contextlib.suppress(Exception):  # some cannot be imported by their names
+            importlib.import_module(name)
+    gc.freeze()
 
 
 ODD = (
@@ -328,6 +477,10 @@ def words(world: World, r: random.Random, home: Path) -> list[str]:
                 continue
             value = r.choice(ODD) if r.random() < odd else _value(world, action, r, home)
             out += [f"{flag[0]}={value}"] if flag and flag[0].startswith("--") and r.random() < 0.5 else [*flag, value]
+    if name == "report" and r.random() < 0.8:
+        out.append("--quick")
+    if name == "evaluate" and "--most" not in out:
+        out += ["--most", "20"]
     if name == "train" and "--steps" not in out:
         out += ["--steps", "1", "--no-report"]
     if name in SLOW and name != "reproduce":
@@ -384,11 +537,13 @@ class Reader:
         source: a file or directory of the world.
         address: as data, with ``@`` for the directory that it is in; "" of what is no data.
         commands: calls that read it, with ``@`` for its path and ``#`` for the world.
+        victims: which files of a directory are damaged.
     """
 
     source: str
     address: str
     commands: tuple[str, ...] = ()
+    victims: str = "*"
 
     def calls(self) -> tuple[str, ...]:
         return self.commands or (f"data inspect {self.address.replace('@/' + self.source, '@')} --json",)
@@ -414,43 +569,24 @@ READERS = {
     "npz": Reader("vectors.npz", "npz:@/vectors.npz"),
     "csv": Reader("table.csv", "table:@/table.csv", ("data inspect table:@ --labels species",)),
     "parquet": Reader("table.parquet", "table:@/table.parquet", ("data inspect table:@ --labels species",)),
-    "mnist": Reader("mnist", "mnist:@/mnist"),
+    "idx": Reader("mnist", "mnist:@/mnist", victims="*ubyte"),
+    "idx-gz": Reader("mnist", "mnist:@/mnist", victims="*.gz"),
     "cifar10": Reader("cifar", "cifar10:@/cifar"),
     "tfd": Reader("faces.mat", "tfd:@/faces.mat"),
     "hf": Reader("hub", "hf:@/hub", ("data inspect hf:@ --labels species",)),
     "folder": Reader("listed", "folder:@/listed"),
+    "folder-list": Reader("listed", "folder:@/listed", victims="labels.csv"),
+    "folder-jpeg": Reader("photographs", "folder:@/photographs"),
     **{
         kind: Reader(f"one.{kind}", "folder:@/pictures", ("edit #/runs/photos @ --set class=a --out o.png",))
         for kind in ("png", "jpg", "gif", "bmp", "webp", "tif", "jp2", "ppm")
     },
     "run": Reader("runs/roll", "swiss-roll:n=40", _OF_RUNS),
+    "json": Reader("runs/roll", "swiss-roll:n=40", _OF_RUNS, "*.json*"),
+    "yaml": Reader("runs/roll", "swiss-roll:n=40", (*_OF_RUNS[5:7], *_OF_RUNS[:4]), "*.yaml"),
+    "safetensors": Reader("runs/roll", "swiss-roll:n=40", _OF_RUNS, "*.safetensors"),
     "annotated": Reader("cells.h5ad", "h5ad:@/cells.h5ad", ("embed #/runs/cells h5ad:@ --out @",)),
 }
-TOKENS = (
-    b"null", b"[]", b"{}", b"-1", b"0", b"1e400", b"9" * 30, b'"x"', b"true", b"NaN", b"[[[[", b"..", b"\xff\xfe", b"\0", b"",
-    b"*a",
-)  # fmt: skip
-
-
-def damaged(content: bytes, r: random.Random) -> bytes:
-    """Bytes with some of them changed, gone, doubled, or, in texts, a word of them replaced by another."""
-    changed = bytearray(content)
-    words = list(re.finditer(rb'-?[\d.]+(?:e-?\d+)?|"[^"\n]*"|[A-Za-z_]\w*', content)) if not content.count(0) else []
-    for _ in range(r.choice((1, 1, 1, 2, 8))):
-        way = r.random()
-        at = r.randrange(len(changed)) if changed else 0
-        if words and way < 0.6:
-            word = r.choice(words)
-            return content[: word.start()] + r.choice(TOKENS) + content[word.end() :]
-        if way < 0.85 and changed:
-            changed[at] ^= 1 << r.randrange(8)
-        elif way < 0.9:
-            del changed[at:]
-        elif way < 0.95:
-            changed[at:at] = changed[at : at + r.randrange(1, 64)]
-        else:
-            changed[at : at + 4] = r.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f"))
-    return bytes(changed)
 
 
 def file_call(world: World, kind: str, r: random.Random, home: Path) -> list[str]:
@@ -459,11 +595,14 @@ def file_call(world: World, kind: str, r: random.Random, home: Path) -> list[str
     copy = home / Path(reader.source).name
     if (world / reader.source).is_dir():
         shutil.copytree(world / reader.source, copy)
-        there = sorted(file for file in copy.rglob("*") if file.is_file() and file.stat().st_size)
+        there = sorted(file for file in copy.rglob(reader.victims) if file.is_file() and file.stat().st_size)
         victim = r.choice(there)
     else:
         victim = Path(shutil.copy(world / reader.source, copy))
-    victim.write_bytes(damaged(victim.read_bytes(), r))
+    if r.random() < 0.05:
+        misplace(victim, world / reader.source if victim == copy else world / "table.csv", r)
+    else:
+        damage(victim, r)
     chosen = r.choice(reader.calls())
     return [word.replace("@", str(copy)).replace("#", str(world.home)) for word in shlex.split(chosen)]
 
@@ -473,7 +612,7 @@ def file_call(world: World, kind: str, r: random.Random, home: Path) -> list[str
 
 def numbered(seed: int, calls: int, files: int, only: str) -> Iterator[str]:
     """The names of all calls, kinds in turn."""
-    kinds = [kind for kind in READERS if not only or kind == only]
+    kinds = [kind for kind in READERS if not only or kind in only.split(",")]
     for i in range(max(calls, files)):
         if i < calls:
             yield f"{seed}:call:{i}"
@@ -489,14 +628,31 @@ def state(home: Path) -> str:
     return found.hexdigest()
 
 
-def one(name: str, world: World, home: Path, plain: bool) -> tuple[list[str], Outcome]:
-    """Makes one call by its name."""
+def prepared(name: str, world: World, home: Path, whole: float) -> tuple[list[str], Task]:
+    """Arguments of a call, by its name, and what makes it in a directory; a part of them are programs of their own."""
     r = random.Random(name)
+    home.mkdir(mode=0o777)
     parts = name.split(":")
     arguments = words(world, r, home) if parts[1] == "call" else file_call(world, parts[2], r, home)
     for place in (home, *home.rglob("*")):
-        place.chmod(0o777 if place.is_dir() else 0o666)
-    return arguments, call(command(arguments), home, plain)
+        if not place.is_symlink() and place.stat().st_mode & 0o777:
+            place.chmod(0o777 if place.is_dir() else 0o666)
+    own = tuple(home.parent / name for name in (home.name, "cache", "home", "tmp"))
+    if parts[1] == "call":  # may be asked to write anywhere
+        own = (Path("/"),)
+    return arguments, Task((program if r.random() < whole else command)(arguments), home, own)
+
+
+def _keep(place: Path, home: Path, arguments: Sequence[str]) -> None:
+    """Keeps the input of a call, and the call."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(home, place, symlinks=True, ignore=_unreadable)
+    (place / ".command").write_text(shlex.join(["labelspace", *arguments]) + "\n", errors="backslashreplace")
+
+
+def _unreadable(home: str, names: list[str]) -> list[str]:
+    """What cannot be copied: pipes."""
+    return [name for name in names if not Path(home, name).is_symlink() and Path(home, name).is_fifo()]
 
 
 def readable() -> bool:
@@ -510,14 +666,64 @@ def readable() -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+@dataclass
+class Tally:
+    """What came of all calls.
+
+    Attributes:
+        keep: a directory for the inputs of what went wrong, one of each kind.
+        log: a file that gets a line of JSON for every call.
+        loud: whether to print every call with what it said.
+        counts: of calls and damaged files, and of their ends.
+        faults: the first call that ended so, by what is wrong with it.
+        largest: memory that a refused call held at most, and its name.
+    """
+
+    keep: Path
+    log: Path | None = None
+    loud: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, str] = field(default_factory=dict)
+    largest: tuple[int, str] = (0, "")
+
+    def add(self, name: str, arguments: Sequence[str], task: Task, outcome: Outcome) -> None:
+        self.counts[name.split(":")[1]] += 1
+        self.counts["ended after a while" if outcome.late else f"exit code {outcome.code}"] += 1
+        if outcome.code == 2:
+            self.largest = max(self.largest, (outcome.grown, name))
+        if self.loud:
+            print(shlex.join(arguments), outcome.err, sep="\n")
+        if self.log:
+            facts = asdict(outcome) | {"err": outcome.err[-1000:], "modules": len(outcome.modules), "fault": outcome.fault}
+            with self.log.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"name": name, "command": arguments, **facts}) + "\n")
+        if outcome.fault:
+            self.counts["faults"] += 1
+            if outcome.fault not in self.faults:
+                self.faults[outcome.fault] = name
+                print(f"{name}: {outcome.fault}", flush=True)
+                _keep(self.keep / name.replace(":", "-"), task.home, arguments)
+
+    def lines(self) -> list[str]:
+        ends = ", ".join(f"{what}: {n:,}" for what, n in sorted(self.counts.items()) if what not in ("call", "file", "faults"))
+        kept = f"; their inputs are in {self.keep}" if self.faults else ""
+        return [
+            f"{self.counts['call']:,} calls and {self.counts['file']:,} damaged files; {ends}",
+            f"a refused call held at most {self.largest[0] / 2**20:,.0f} MB beyond what was imported ({self.largest[1]})",
+            f"{self.counts['faults']:,} faults, {len(self.faults)} different{kept}",
+        ]
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description="odd calls and damaged files")
     asked.add_argument("--calls", type=int, default=5000)
     asked.add_argument("--files", type=int, default=2000)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--minutes", type=float, default=1e9, help="stop after so many of them")
-    asked.add_argument("--only", default="", help="a kind of file")
+    asked.add_argument("--only", default="", help="kinds of files, separated by commas")
     asked.add_argument("--keep", type=Path, default=Path(".fuzz"), help="directory of what went wrong")
+    asked.add_argument("--whole", type=float, default=0.01, help="the part of calls that are programs of their own")
+    asked.add_argument("--log", type=Path, metavar="FILE", help="a line of JSON for every call")
     asked.add_argument("--root", action="store_true", help="stay root, if this is root")
     asked.add_argument("--again", default="", metavar="NAME", help="make this call again, and show what it says")
     given = asked.parse_args()
@@ -527,49 +733,32 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="labelspace-fuzz-") as scratch:
         top = Path(scratch)
         top.chmod(0o755)
-        for name in ("cache", "home"):
+        for name in ("cache", "home", "tmp"):
             (top / name).mkdir(mode=0o777)
             (top / name).chmod(0o777)
         os.environ |= {"LABELSPACE_CACHE": str(top / "cache"), "HOME": str(top / "home"), "HF_HOME": str(top / "home")}
+        os.environ["TMPDIR"] = tempfile.tempdir = str(top / "tmp")
         (top / "world").mkdir()
         world = make(top / "world")
-        before, counts, faults, largest = state(world.home), Counter(), {}, (0, "")
-        began = time.monotonic()
-        names = [given.again] if given.again else numbered(given.seed, given.calls, given.files, given.only)
-        for name in names:
+        if given.calls + given.files > LEARNING:
+            learn(world, top / "spare")
+        before, tally, began = state(world.home), Tally(given.keep, given.log, bool(given.again)), time.monotonic()
+        names = iter([given.again]) if given.again else numbered(given.seed, given.calls, given.files, given.only)
+        for batch in iter(lambda: list(itertools.islice(names, BATCH)), []):
             if time.monotonic() - began > 60 * given.minutes:
                 break
-            home = top / "work"
-            home.mkdir(mode=0o777)
-            home.chmod(0o777)
+            tasks = [prepared(name, world, top / f"work{i}", given.whole) for i, name in enumerate(batch)]
+            outcomes = calls([task for _, task in tasks], plain)
+            for name, (arguments, task), outcome in zip(batch, tasks, outcomes, strict=True):
+                tally.add(name, arguments, task, outcome)
+                shutil.rmtree(task.home)
             for place in (top / "cache").rglob("*"):
                 place.chmod(0o777 if place.is_dir() else 0o666)
-            arguments, outcome = one(name, world, home, plain)
-            counts[name.split(":")[1]] += 1
-            counts["ended after a while" if outcome.late else f"exit code {outcome.code}"] += 1
-            if outcome.code == 2 and outcome.grown > largest[0]:
-                largest = (outcome.grown, name)
-            if given.again:
-                print(shlex.join(arguments), outcome.err, sep="\n")
-            if outcome.fault:
-                counts["faults"] += 1
-                if outcome.fault not in faults:
-                    faults[outcome.fault] = name
-                    print(f"{name}: {outcome.fault}", flush=True)
-                    kept = given.keep / name.replace(":", "-")
-                    shutil.rmtree(kept, ignore_errors=True)
-                    shutil.copytree(home, kept, symlinks=True)
-                    (kept / ".command").write_text(shlex.join(["labelspace", *arguments]) + "\n", errors="backslashreplace")
-            shutil.rmtree(home)
         unchanged = state(world.home) == before
     who = "nobody" if plain else "root" if os.getuid() == 0 else "a plain user"
-    took = time.monotonic() - began
-    print(f"{counts['call']:,} calls and {counts['file']:,} damaged files as {who} in {took:,.0f} s, seed {given.seed}")
-    print(", ".join(f"{what}: {n:,}" for what, n in sorted(counts.items()) if what not in ("call", "file")))
-    print(f"a refused call held at most {largest[0] / 2**20:,.0f} MB beyond what was imported ({largest[1]})")
+    print(f"as {who} in {time.monotonic() - began:,.0f} s, seed {given.seed}:", *tally.lines(), sep="\n")
     print("files beside the calls' own are unchanged" if unchanged else "FILES BESIDE THE CALLS' OWN ARE CHANGED")
-    print(f"{counts['faults']:,} faults, {len(faults)} different" + (f"; their inputs are in {given.keep}" if faults else ""))
-    return 1 if faults or not unchanged else 0
+    return 1 if tally.faults or not unchanged else 0
 
 
 if __name__ == "__main__":

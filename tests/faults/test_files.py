@@ -149,6 +149,11 @@ def test_a_header_that_claims_a_length(length: int, run: Path) -> None:
         {"likelihood": 3},
         {"no_such_argument": 1},
         {"frequencies": "x"},
+        {"frequencies": [["x"]]},
+        {"latent": True},
+        {"learn_scale": []},
+        {"learn_scale": 1},
+        {"likelihood": None},
     ],
     ids=str,
 )
@@ -157,6 +162,27 @@ def test_absurd_arguments_of_a_model(changes: dict, run: Path) -> None:
     config["arguments"].update(changes)
     (run / "config.json").write_text(json.dumps(config))
     assert str(run) in opened(run)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"labels": 7}', '{"labels": [[]]}', "", "null", '{"labels": [{"name": "a"}]']
+)
+def test_a_schema_that_is_none_is_one_line_of_a_command(content: str, run: Path, capsys: pytest.CaptureFixture) -> None:
+    """Commands look into it before all else, to say that a label is not there."""
+    (run / "schema.json").write_text(content)
+    assert cli.main(["edit", str(run), "test:0", "--set", "side=1"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    (run / "schema.json").unlink()
+    os.mkfifo(run / "schema.json")
+    assert cli.main(["traverse", str(run), "--label", "side"]) == 2
+    assert "no file but" in capsys.readouterr().err
+
+
+def test_names_of_labels_are_not_read_elsewhere(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (run / "schema.json").rename(tmp_path / "schema.json")
+    (run / "schema.json").symlink_to(tmp_path / "schema.json")
+    assert cli.main(["edit", str(run), "test:0", "--set", "magic=1"]) == 2
+    assert "is a link to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", ["NaN", "1e400", "-Infinity", "9" * 5000])

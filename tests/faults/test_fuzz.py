@@ -20,6 +20,6 @@ def test_odd_calls_and_damaged_files(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(PROGRAM), *limits], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 faults" in done.stdout
-    calls, files = re.match(r"([\d,]+) calls and ([\d,]+) damaged files", done.stdout.splitlines()[-5]).groups()  # type: ignore[union-attr]
+    calls, files = re.search(r"([\d,]+) calls and ([\d,]+) damaged files", done.stdout).groups()  # type: ignore[union-attr]
     assert int(calls) > 5
     assert int(files) > 5

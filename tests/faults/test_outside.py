@@ -16,7 +16,8 @@ from labelspace.cli import main
 from labelspace.data import checked
 from labelspace.errors import UserError
 from labelspace.storage import files, hub
-from labelspace.training.run import Run
+from labelspace.training.fit import open_run
+from labelspace.training.run import NAMES, Run
 
 
 @pytest.mark.parametrize("name", ["a.png", "./b/../a.png", "a..b/c", "b\\..\\a.png"])
@@ -41,12 +42,43 @@ def test_a_run_with_a_link_out_of_it_is_neither_read_nor_written(name: str, run:
         victim.write_text("mine")
         (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(victim)
-    for call in (lambda: ls.load(run), lambda: Run(run), lambda: ls.open("swiss-roll:n=60", like=ls.load(run))):
+    calls = [lambda: Run(run), lambda: open_run(run)]
+    if name in hub.FILES:  # what a model is read from
+        calls += [lambda: ls.load(run), lambda: ls.open("swiss-roll:n=60", like=ls.load(run))]
+    for call in calls:
         with pytest.raises(UserError, match=f"{name} is a link to .*victim, outside of"):
             call()
     assert main(["train", "--resume", "--out", str(run), "--no-report"]) == 2
     assert main(["report", str(run), "--quick"]) == 2
     assert not list(victim.iterdir()) if victim.is_dir() else victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "data", "figures-of-mine/a.png", "model.onnx"])
+def test_links_that_are_no_business_of_ours_are_left_alone(name: str, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).symlink_to(tmp_path / "elsewhere")
+    ls.load(run)
+    assert main(["train", "--resume", "--out", str(run), "--no-report"]) == 0
+    assert main(["report", str(run), "--quick"]) == 0
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_whatever_commands_write_into_a_run_is_looked_at(run: Path, tmp_path: Path) -> None:
+    """What is missing from the list would be written through a link."""
+    assert main(["train", "swiss-roll:n=300", "--steps", "1", "--tensorboard", "--out", str(tmp_path / "new")]) == 0
+    assert main(["evaluate", str(tmp_path / "new"), "--most", "30"]) == 0
+    assert (
+        main(["train", "table:" + str(_table(tmp_path)), "--labels", "a", "--steps", "1", "--out", str(tmp_path / "rows")]) == 0
+    )
+    written = {file.name for home in ("new", "rows") for file in (tmp_path / home).iterdir()}
+    assert {"report.html", "evaluation.json", "events", "reading.json", "variables.json"} < written <= set(NAMES)
+
+
+def _table(home: Path) -> Path:
+    rows = "".join(f"{i % 2},{i * 0.37 % 1:.3f},{i * 0.71 % 1:.3f}\n" for i in range(40))
+    (home / "t.csv").write_text("a,b,c\n" + rows)
+    return home / "t.csv"
 
 
 def test_links_within_a_run_and_in_the_cache_of_the_hub_are_followed(run: Path, tmp_path: Path) -> None:

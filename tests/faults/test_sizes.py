@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,15 @@ import pytest
 from pyarrow import parquet
 
 import labelspace as ls
+from labelspace import interventions
+from labelspace.cli import main
 from labelspace.data import images
+from labelspace.data.dataset import Dataset
 from labelspace.data.sources.mnist import read_idx
 from labelspace.errors import UserError
 from labelspace.storage import bounds, files, tensorfiles
 
-TOO_LARGE = r"takes .* in memory, and no more than .* are read at once; set LABELSPACE_MAX_BYTES=\S+ in the environment"
+TOO_LARGE = r"takes .* in memory, and no more than .* are \w+ at once; set LABELSPACE_MAX_BYTES=\S+ in the environment"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,53 @@ def test_by_default_it_is_a_part_of_the_memory_and_no_more_than_is_usual(monkeyp
     monkeypatch.delenv(bounds.VARIABLE, raising=False)
     assert 2**20 < bounds.most() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert bounds.most(usual=1000) == 1000
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x: interventions.traverse(model, x, "side", steps=999_999_999),
+        lambda model, x: interventions.traverse(model, x, "side", steps=99_999, coordinates=(0, 1)),
+        lambda model, x: interventions.interpolate(model, x, x, steps=10**10),
+        lambda model, x: interventions.generate(model, n=10**10),
+        lambda model, x: interventions.resample(model, x, "side", n=10**10),
+    ],
+    ids=["walk", "grid", "line", "new", "anew"],
+)
+def test_no_more_samples_than_memory_has_place_for(call: Callable, whole: Path, roll: Dataset) -> None:
+    with pytest.raises(UserError, match=TOO_LARGE):
+        call(ls.load(whole), roll.samples([0]))
+
+
+@pytest.mark.parametrize("address", ["swiss-roll:n=99999999999", "moons:n=9999999999", "cells:n=99999999", "faces:n=999999999"])
+def test_no_more_data_than_memory_has_place_for(address: str) -> None:
+    with pytest.raises(UserError, match=TOO_LARGE):
+        ls.open(address)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "inspect", "faces:n=12", "--workers", "999999"],
+        ["reproduce", "csvae-swiss-roll", "--workers", "999999"],
+        ["train", "swiss-roll:n=60", "--devices", "999999", "--no-report"],
+        ["train", "swiss-roll:n=60", "--set", "latent=999999999", "--no-report"],
+        ["train", "swiss-roll:n=60", "--set", "network.width=99999", "--no-report"],
+        ["inpaint", ".", "test:0", "--hole", "0,0,2,2", "--rounds", "999999999"],
+        ["compare", "swiss-roll", "--seeds", "999999999"],
+    ],
+    ids=lambda words: words[-2] if words[-1].isdigit() else words[-2].lstrip("-"),
+)
+def test_numbers_that_no_machine_has_place_for_are_refused_at_the_door(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(words)
+    except SystemExit as error:  # the parser's
+        code = error.code
+    assert code == 2
+    assert re.search(r"expected (at most|less than)|takes .* in memory", capsys.readouterr().err.splitlines()[-1])
 
 
 def idx(path: Path, n: int, body: bytes) -> Path:

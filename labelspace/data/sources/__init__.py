@@ -20,6 +20,7 @@ from labelspace.data import memory, paths
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import options_like
 from labelspace.errors import UserError, unknown
+from labelspace.storage import bounds
 from labelspace.variables import Described
 
 
@@ -33,6 +34,7 @@ class Source:
         about: what it is.
         path: what the path in its addresses is (DIR, FILE, ...); empty where there is none.
         get: where its files can be had.
+        row: bytes of memory that each of its ``n`` samples takes at most, where it draws them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Source:
     about: str
     path: str = ""
     get: str = ""
+    row: int = 250
 
     def function(self) -> Callable[..., Dataset]:
         return importlib.import_module(self.opens).open if isinstance(self.opens, str) else self.opens
@@ -124,6 +127,7 @@ _LISTED = (
         "cells",
         "labelspace.data.sources.cells",
         "counts of 60 genes in cells from known equations, with true counterfactuals; labels stimulated, type",
+        row=2_000,
     ),
     Source(
         "album",
@@ -325,6 +329,8 @@ def _addressed(
         arguments = {**{key: value for key, value in options_like(like).items() if key in known}, **arguments}
     if found.path:
         arguments["path"] = path
+    if name in SOURCES and isinstance(n := arguments.get("n"), int):
+        bounds.check(f"address {address!r}", found.row * n, how="drawn")
     given = {"address": address, "seed": seed, "progress": progress, "labels": labels, "group": group, "like": like}
     data = function(**{key: value for key, value in given.items() if key in takes}, **arguments)
     if not isinstance(data, Dataset):

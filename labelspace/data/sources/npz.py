@@ -99,6 +99,7 @@ def open(address: str, seed: int, path: str, like: variables.Described | None = 
     )
 
 
+_LONGEST = 10_000  # bytes of a header, as NumPy has it
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -125,10 +126,22 @@ def _size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
         version = npy.read_magic(content)
         if version not in _HEADERS:
             raise ValueError(f"{member.filename} is in version {version} of the format")
+        _check_header(archive, member, version[0])
         shape, _, kind = _HEADERS[version](content)
+        says = content.tell() + math.prod(shape) * kind.itemsize
     if kind.hasobject or kind.kind == "V":
         raise ValueError(f"{member.filename} holds {'Python objects' if kind.hasobject else 'records'}")
+    if member.file_size > says:
+        raise ValueError(f"{member.filename} holds {member.file_size:,} bytes, and says that it has {says:,}")
     return math.prod(shape) * (kind.itemsize if len(shape) > 2 else max(kind.itemsize, 8))  # vectors are read as numbers
+
+
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, version: int) -> None:
+    """Raises ValueError where the text that says what an array is like is longer than any is: NumPy reads it whole."""
+    with archive.open(member) as content:
+        content.read(len(npy.MAGIC_PREFIX) + 2)
+        if (length := int.from_bytes(content.read(2 * version), "little")) > _LONGEST:
+            raise ValueError(f"{member.filename} has a header of {length:,} bytes")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

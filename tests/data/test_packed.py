@@ -1,0 +1,85 @@
+"""labelspace/data/packed.py: pieces say, or are asked, how large they become."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from labelspace.data import checked, packed
+from labelspace.errors import UserError
+
+PLAIN = [b"", b"x", b"plain numbers", bytes(100), np.arange(100.0).tobytes(), b"x\x9c", b"BZh9", b"\x1f\x8b"]
+DAMAGED = [b"", b"\x15", b"\x15" + b"\xff" * 20, b"\x1c" * 100, b"\x1d", b"\x00", b"\x19\xff" + b"\x01" * 40]
+CONTENT = b"abc" * 100_000 + bytes(500_000)
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
+def test_what_is_packed_is_counted(pack, tmp_path: Path) -> None:
+    content = pack(CONTENT)
+    (tmp_path / "p").write_bytes(content)
+    with (tmp_path / "p").open("rb") as file:
+        assert packed.unpacked(content, 1000) > 1000
+        assert packed.unpacked(file, 1000) > 1000
+        file.seek(0)
+        assert packed.unpacked(file, 10**6 - 1) in (len(CONTENT), 0)  # deflated, so little cannot become much
+    assert packed.unpacked(content[: len(content) // 2], 1000) >= 0  # cut off
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_791, 65_792, 10**7])
+def test_what_says_how_large_it_is(size: int) -> None:
+    codecs = pytest.importorskip("numcodecs")
+    content = np.zeros(size, np.uint8)
+    assert packed.unpacked(bytes(codecs.Zstd().encode(content))) == size
+    if size:
+        assert packed.unpacked(bytes(codecs.Blosc().encode(content))) == size
+
+
+@pytest.mark.parametrize("content", PLAIN)
+def test_what_is_not_packed(content: bytes) -> None:
+    assert packed.unpacked(content, 0) == 0
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip"])
+@pytest.mark.parametrize("how", [{}, {"data_page_version": "2.0"}, {"use_dictionary": False}, {"data_page_size": 100}])
+def test_pages_of_parquet_say_how_large_they_are(compression: str, how: dict, tmp_path: Path) -> None:
+    rows = {"a": np.arange(5000.0), "s": [f"text {i % 7}" for i in range(5000)], "n": [None, 1] * 2500, "l": [[1, 2]] * 5000}
+    parquet.write_table(pa.table(rows), tmp_path / "t.parquet", compression=compression, **how)
+    about = parquet.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0)
+    with (tmp_path / "t.parquet").open("rb") as file:
+        for i in range(about.num_columns):
+            column = about.column(i)
+            start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+            said = packed.pages(file, start, column.total_compressed_size)
+            assert 0 < said <= column.total_uncompressed_size  # which counts headers, too
+            assert said > 0.5 * column.total_uncompressed_size
+    assert checked.parquet(tmp_path / "t.parquet").num_rows == 5000
+
+
+@pytest.mark.parametrize("header", DAMAGED)
+def test_damaged_headers_of_pages(header: bytes) -> None:
+    with pytest.raises(ValueError, match="page"):
+        packed.pages(io.BytesIO(header), 0, 1000)
+
+
+def test_chunks_that_hold_more_than_they_are(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        for name, how in {"plain": {}, "summed": {"fletcher32": True}, "shuffled": {"shuffle": True}}.items():
+            made = file.create_dataset(name, (1000, 1000), "f4", chunks=(1000, 1000), compression="gzip", **how)
+            made[...] = np.random.default_rng(0).random((1000, 1000))
+    checked.hdf5(tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        packer = zlib.compressobj(1)
+        bomb = b"".join(packer.compress(bytes(2**24)) for _ in range(24)) + packer.flush()
+        file["plain"].id.write_direct_chunk((0, 0), bomb)
+    with pytest.raises(UserError, match="plain: a chunk unpacks to more than its 4,000,000 bytes"):
+        checked.hdf5(tmp_path / "c.h5")
