@@ -23,6 +23,7 @@ from labelspace.reporting.pictures import tile
 
 _ANY = "any"
 _STEPS = (5, 7, 9)
+_NEAREST = 8
 _MOST_SEED = 2**32 - 1
 
 
@@ -285,6 +286,43 @@ class Several:
                 read = ", ".join(f"{name} {share:.0%}" for name, share in done.read.items())
                 Text("p", f"The model reads another value than before in this share of them: {read}.").classes("hint")
         self.hub.say(f"edited: {done.n:,}")
+
+
+class Nearest:
+    """The training samples that are nearest to the edit."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        with ui.element("div").classes("view stack"):
+            Text(
+                "p",
+                "Is the edit new, or remembered? Pictures are compared at 16 x 16 pixels, columns of a table in standard "
+                "deviations; how near is usual is told by reconstructions of samples that were held back.",
+            ).classes("hint")
+            ui.button("Find the nearest training samples", on_click=self.find).props("outline dense")
+            self.out = ui.element("div").classes("sheet")
+        hub.on_change.append(self.out.clear)
+
+    async def find(self) -> None:
+        """Finds them."""
+        bench = self.hub.bench
+        found = await self.hub.ask(lambda: bench.neighbours.of(self.hub.session.x, _NEAREST))
+        if found is None:
+            return
+        names = [f"{bench.name(row)}, {away:.3g} away" for row, away in zip(found.rows, found.distances, strict=True)]
+        x = bench.data.samples(list(found.rows))
+        self.out.clear()
+        with self.out:
+            Text("p", found.verdict)
+            if bench.is_image:
+                with ui.element("div").classes("truths"):
+                    for name, one in zip(names, x, strict=True):
+                        with ui.element("figure").classes("truth"):
+                            ui.element("img").props["src"] = frames.url(frames.png(one))
+                            Text("figcaption", name)
+            else:
+                table(bench.features, x, names)
+        self.hub.say("nearest training samples found")
 
 
 class Truths:
