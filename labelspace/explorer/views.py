@@ -318,7 +318,7 @@ class Nearest:
                 with ui.element("div").classes("truths"):
                     for name, one in zip(names, x, strict=True):
                         with ui.element("figure").classes("truth"):
-                            ui.element("img").props["src"] = frames.url(frames.png(one))
+                            _picture(one, "A training sample")
                             Text("figcaption", name)
             else:
                 table(bench.features, x, names)
@@ -355,9 +355,13 @@ class Truths:
                 table(self.hub.bench.features, found.x, [f"{found.title}: {style}" for style in found.styles])
             for style, x in zip(found.styles, found.x, strict=True) if self.hub.bench.is_image else ():
                 with ui.element("figure").classes("truth"):
-                    ui.element("img").props["src"] = frames.url(frames.png(x))
+                    _picture(x, "The true picture")
                     Text("figcaption", f"{found.title}: {style}")
         self.hub.say(f"truth of {found.title} drawn")
+
+
+def _picture(x: Tensor, alt: str) -> None:
+    ui.element("img").props(f'alt="{alt}"').props["src"] = frames.url(frames.png(x))
 
 
 def sheet(x: Tensor, alt: str) -> None:

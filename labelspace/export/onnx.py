@@ -76,14 +76,20 @@ class _Function(nn.Module):
         return self.function(*given)
 
 
-def graphs(model: Model) -> list[Graph]:
-    """The graphs of a model; one without a q(y | x) has no classifier, one that is no model of labels no prior."""
+def graphs(model: Model, *, deviations: bool = True) -> list[Graph]:
+    """The graphs of a model; one without a q(y | x) has no classifier, one that is no model of labels no prior.
+
+    Args:
+        model: a trained model.
+        deviations: whether Gaussians have a ``scale`` beside their ``mean``.
+    """
     names = [block.name for block in model.blocks]
-    gaussian = tuple(f"{name}.{part}" for name in names for part in ("mean", "scale"))
+    kept = ("mean", "scale") if deviations else ("mean",)
+    gaussian = tuple(f"{name}.{part}" for name in names for part in kept)
     labelled = len(model.schema) > 0 and model.labelled
 
     def parts(latents: Latents[DiagonalGaussian]) -> tuple[Tensor, ...]:
-        return tuple(tensor for name in names for tensor in (latents[name].mean, latents[name].scale))
+        return tuple(getattr(latents[name], part) for name in names for part in kept)
 
     def encode(x: Tensor, values: Tensor, observed: Tensor) -> tuple[Tensor, ...]:
         return parts(model.encode(x, values, observed))

@@ -61,6 +61,17 @@ def written(run: Path, tmp_path: Path) -> Path:
     return out
 
 
+def everyone(page: Any, violations: Callable[..., list[str]]) -> None:
+    """The page fits all widths, and axe finds nothing in either theme."""
+    for width in (1280, 820, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            expect(page.locator("body.body--dark")).to_have_count(int(theme == "dark"))
+            assert violations(page) == [], (width, theme)
+
+
 def near(page: Any, bench: Workbench) -> None:
     """Codes of the page's first samples, and what they are decoded to, are those of PyTorch."""
     session = Session(bench)
@@ -80,7 +91,7 @@ def near(page: Any, bench: Workbench) -> None:
 
 
 def test_pictures_are_edited_without_a_server(
-    pictures: str, run_of: Callable[..., Path], opened: Callable[..., Any], tmp_path: Path
+    pictures: str, run_of: Callable[..., Path], opened: Callable[..., Any], violations: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     run = run_of("lsvae", pictures, **SMALL)
     page, bench = opened(written(run, tmp_path)), Workbench.open(run)
@@ -117,10 +128,11 @@ def test_pictures_are_edited_without_a_server(
     page.get_by_role("button", name="Reset").click()
     page.locator(".gallery .item").nth(1).click()
     expect(page.locator(".compare h2")).to_have_text(bench.name(int(bench.gallery[1])))
+    everyone(page, violations)
 
 
 def test_rows_are_edited_without_a_server(
-    things: str, run_of: Callable[..., Path], opened: Callable[..., Any], tmp_path: Path
+    things: str, run_of: Callable[..., Path], opened: Callable[..., Any], violations: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     run = run_of("lsvae", things, labels=("kind", "on", "size"), **SMALL)
     page, bench = opened(written(run, tmp_path)), Workbench.open(run)
@@ -144,6 +156,7 @@ def test_rows_are_edited_without_a_server(
     page.keyboard.press("Enter")
     expect(page.locator(".compare h2")).to_contain_text("(changed)")
     expect(page.locator(".live")).to_contain_text("amount changed to 9.5")
+    everyone(page, violations)
 
 
 def test_letters_hold_all_bytes() -> None:
@@ -157,7 +170,7 @@ def test_letters_hold_all_bytes() -> None:
     assert bytes(int(bits[i : i + 8], 2) for i in range(0, 8 * len(content), 8)) == content
 
 
-def test_half_precision_comes_before_what_is_left_out() -> None:
+def test_rounding_comes_before_what_is_left_out() -> None:
     made = saved.Networks({"encoder": b"ee", "classifier": b"cc"}, {"encoder": b"e"})
     given = saved._choices(made)
     assert [sum(map(len, graphs.values())) for graphs, _ in given] == [4, 3, 1]

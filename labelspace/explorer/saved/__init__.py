@@ -22,8 +22,8 @@ from torch import Tensor
 from labelspace.blocks import Block
 from labelspace.errors import UserError
 from labelspace.explorer import frames
-from labelspace.explorer.saved import runtime
-from labelspace.explorer.saved.networks import Networks, networks
+from labelspace.explorer.saved import networks, runtime
+from labelspace.explorer.saved.networks import Networks
 from labelspace.explorer.steps import short
 from labelspace.explorer.workbench import Workbench
 from labelspace.labels import Label
@@ -74,7 +74,7 @@ def write(
     engine, vue = runtime.find(home), _vue()
     chosen = [*dict.fromkeys([*rows, *(int(row) for row in bench.gallery[:_SAMPLES])])][:_SAMPLES]
     x, (values, observed) = bench.data.samples(chosen), bench.data.labels(chosen)
-    made = networks(bench.model, x[:_CHECKED], tell)
+    made = networks.make(bench.model, x[:_CHECKED], tell)
     tell("page")
     stored, kind = _stored(x)
     about = _about(bench)
@@ -100,12 +100,12 @@ def _check(bench: Workbench) -> None:
 
 def _choices(made: Networks) -> list[tuple[dict[str, bytes], list[str]]]:
     """The networks from the most exact ones to the smallest, and what is lost with each choice."""
-    small = {**made.graphs, **made.halves}
-    halved = "large weights are stored in half precision"
-    choices: list[tuple[dict[str, bytes], list[str]]] = [(made.graphs, []), (small, [halved])]
+    small = {**made.graphs, **made.small}
+    rounded = "large weights are rounded to up to 16 bits"
+    choices: list[tuple[dict[str, bytes], list[str]]] = [(made.graphs, []), (small, [rounded])]
     if "classifier" in small:
         rest = {name: content for name, content in small.items() if name != "classifier"}
-        choices.append((rest, [halved, "what the model reads of labels is left out"]))
+        choices.append((rest, [rounded, "what the model reads of labels is left out"]))
     return choices
 
 
