@@ -381,8 +381,10 @@ def table(features: tuple[str, ...], x: Tensor, names: Sequence[str] = ()) -> No
         shown = sorted(np.argsort(-x.std(0).numpy())[:12].tolist())
     with ui.element("div").classes("bars").props('tabindex=0 role="region" aria-label="Values"'), ui.element("table"):
         with ui.element("tr"):
-            for name in [*([""] if names else []), *(features[i] for i in shown)]:
-                Text("th", name)
+            if names:
+                Text("td")
+            for i in shown:
+                Text("th", features[i])
         for row, one in enumerate(x.tolist()):
             with ui.element("tr"):
                 if names:
