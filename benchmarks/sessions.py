@@ -28,6 +28,7 @@ import socketio
 from labelspace.storage import files
 
 EVERY = 20  # visits a sample
+TRIES = 5  # of a visit: the server gives up pages that take longer than 15 seconds to connect
 PATIENCE = 120.0  # seconds that an answer may take on a busy machine
 ALLOWED = {"memory": 0.03, "files": 0.05, "threads": 0.05}  # by what share the last quarter may exceed the second
 SETTLING = 12.0  # seconds after which the server has let go of tabs that were left
@@ -110,16 +111,24 @@ async def main() -> int:
             raise ChildProcessError("the explorer did not start")
         said += line
     url = json.loads(said)["url"].rstrip("/")
-    samples, took, began = [], [], time.monotonic()
+    samples, took, late, began = [], [], 0, time.monotonic()
     result: dict[str, Any] = {}
     try:
         for number in range(1, given.sessions + 1):
-            took.append(await visit(url, given.click))
+            for left in reversed(range(TRIES)):
+                try:
+                    took.append(await visit(url, given.click))
+                    break
+                except (socketio.exceptions.ConnectionError, TimeoutError):  # the machine was too busy to be in time
+                    late += 1
+                    if not left:
+                        raise
             if number % EVERY == 0:
                 samples.append({"sessions": number, **sample(server.pid)})
             if number % (10 * EVERY) == 0 or number == given.sessions:
                 result = {
                     "sessions": number,
+                    "late": late,
                     "minutes": round((time.monotonic() - began) / 60, 1),
                     "click to picture, ms": {
                         "median": round(1000 * statistics.median(took), 1),

@@ -145,7 +145,8 @@ def _block(bench: Workbench, block: Block) -> dict[str, Any]:
     if first.anchors is not None:  # one slider, along the values
         sliders = [{"name": block.label, "low": first.low[0], "high": first.high[0], "counts": []}]
     else:
-        sliders = [_slider(title, along[:, i].numpy()) for i, title in enumerate(titles)]
+        named = [title.removeprefix(f"{block.name} ").replace(" of variance", "") for title in titles]
+        sliders = [_slider(title, along[:, i].numpy()) for i, title in enumerate(named)]
     return {
         "name": block.name,
         "size": block.size,

@@ -112,7 +112,6 @@ def _rounded(content: bytes, levels: int) -> bytes:
 
     model = onnx.load_from_string(content)
     graph, first = model.graph, []
-    graph.initializer.append(numpy_helper.from_array(np.float32(256), "byte"))
     for weight in [w for w in graph.initializer if w.data_type == TensorProto.FLOAT]:
         values, name = numpy_helper.to_array(weight), weight.name
         if values.size < _LARGE or values.ndim < 2:
@@ -134,6 +133,9 @@ def _rounded(content: bytes, levels: int) -> bytes:
             helper.make_node("Add", [f"{name}.b", f"{name}.l"], [f"{name}.w"]),
             helper.make_node("Mul", [f"{name}.w", f"{name}.factor"], [name]),
         ]
+    if not first:
+        return content
+    graph.initializer.append(numpy_helper.from_array(np.float32(256), "byte"))
     nodes = [*first, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
