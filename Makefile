@@ -56,8 +56,10 @@ clean:
 	rm -rf $(VENV)
 
 # The constraints pin torch: an unpinned one downloads gigabytes of CUDA libraries.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt runtime/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labelspace needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,explorer,bio,hub,export,dev]'
+	@if command -v npm >/dev/null; then $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime; \
+		else echo "npm is not there, which the build of ./runtime needs; tests of saved pages are skipped"; fi
 	touch $@

@@ -364,13 +364,14 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--frames", action="store_true", help="let notebooks of this machine show it in a frame")
     c.add_argument("--no-browser", action="store_true", help="only print the address")
 
-    c = add("export", "write a model as a folder for a model hub, or as ONNX graphs", "export:export")
+    c = add("export", "write a model as a folder for a model hub, as ONNX graphs, or as a page", "export:export")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")
-    c.add_argument("--to", required=True, choices=["hub", "onnx"])
-    c.add_argument("--out", type=expanduser, required=True, metavar="DIR", help="directory to write")
+    c.add_argument("--to", required=True, choices=["hub", "onnx", "page"])
+    c.add_argument("--out", type=expanduser, required=True, metavar="PATH", help="directory to write, or page.html")
     c.add_argument("--license", default="", help="of the weights, for the model card (hub)")
     c.add_argument("--push", default="", metavar="OWNER/NAME", help="also upload the folder to the Hugging Face hub (hub)")
     c.add_argument("--private", action="store_true", help="make what is uploaded private (hub)")
+    c.add_argument("--runtime", type=expanduser, default="", metavar="DIR", help="where npm put onnxruntime-web (page)")
     overwrites(c)
 
     add("models", "what each model is for, and when not to use it", "models:models")

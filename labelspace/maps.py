@@ -78,16 +78,7 @@ def block_map(model: Model, data: Dataset, name: str, codes: Latents[Tensor], ro
         rows: samples of the data.
     """
     block, code = model.blocks.named(name), codes[name]
-    if block.size <= 2:
-        origin, axes = torch.zeros(block.size), torch.eye(block.size)
-        names = tuple(f"{name} {i + 1}" if block.size > 1 else name for i in range(block.size))
-    else:
-        origin = code.mean(0)
-        _, lengths, directions = torch.linalg.svd(code - origin, full_matrices=False)
-        axes = directions[:2].T
-        axes = axes * torch.where(axes.sum(0) < 0, -1.0, 1.0)  # a principal axis has no sign: the same one every time
-        shares = lengths**2 / (lengths**2).sum().clamp_min(1e-12)
-        names = tuple(f"{name} axis {i + 1} ({float(share):.0%} of variance)" for i, share in enumerate(shares[:2]))
+    origin, axes, names = principal(name, code, 2)
     values, spots = _places(model, data, block)
     prior = model.prior(*values)[name]
     found = tuple(
@@ -95,6 +86,29 @@ def block_map(model: Model, data: Dataset, name: str, codes: Latents[Tensor], ro
         for (spot, value), mean, scale in zip(spots, prior.mean, prior.scale, strict=True)
     )
     return BlockMap(block, origin, axes, names, (code - origin) @ axes, rows, found, isinstance(prior, Point))
+
+
+def principal(name: str, code: Tensor, most: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Axes through the codes ``(n, size)`` of a block: its own coordinates if these are two at most, else the principal axes.
+
+    Args:
+        name: of the block.
+        code: codes of samples.
+        most: how many axes, at most.
+
+    Returns:
+        The origin ``(size,)``; the axes ``(size, k)``, orthonormal columns; and their names.
+    """
+    size = code.shape[1]
+    if size <= 2:
+        names = tuple(f"{name} {i + 1}" if size > 1 else name for i in range(size))
+        return torch.zeros(size), torch.eye(size), names
+    origin = code.mean(0)
+    _, lengths, directions = torch.linalg.svd(code - origin, full_matrices=False)
+    axes = directions[:most].T
+    axes = axes * torch.where(axes.sum(0) < 0, -1.0, 1.0)  # a principal axis has no sign: the same one every time
+    shares = lengths**2 / (lengths**2).sum().clamp_min(1e-12)
+    return origin, axes, tuple(f"{name} axis {i + 1} ({float(share):.0%} of variance)" for i, share in enumerate(shares[:most]))
 
 
 def _places(model: Model, data: Dataset, block: Block) -> tuple[tuple[Tensor, Tensor], list[tuple[str, float | None]]]:

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from labelspace import saving, terminal
+from labelspace.data import paths
 from labelspace.errors import UserError
 from labelspace.export import onnx
 from labelspace.models.base import Model
-from labelspace.storage import hub
+from labelspace.storage import files, hub
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run
 
@@ -17,12 +18,17 @@ _CHECKED = 32  # samples of the data that graphs are also checked on
 
 
 def export(given: argparse.Namespace) -> None:
-    """Writes a model as a folder for a model hub, or as ONNX graphs."""
+    """Writes a model as a folder for a model hub, as ONNX graphs, or as a page that runs it."""
     if given.to == "hub":
         _hub(given)
         return
     if given.push or given.private or given.license:
         raise UserError("--push, --private and --license go with --to hub")
+    if given.to == "page":
+        _page(given)
+        return
+    if given.runtime:
+        raise UserError("--runtime goes with --to page")
     model = saving.load(given.run_directory)
     about = onnx.export(
         model, given.out, _samples(given, model), overwrite=given.overwrite, tell=lambda name: terminal.say(f"writing: {name}")
@@ -34,6 +40,28 @@ def export(given: argparse.Namespace) -> None:
         inputs = ", ".join(port["name"] for port in graph["inputs"])
         terminal.say(f"{name}.onnx: {inputs}; differs from PyTorch by at most {graph['largest difference from PyTorch']:.1g}")
     terminal.say(f"written to {given.out}")
+
+
+def _page(given: argparse.Namespace) -> None:
+    from labelspace.explorer import saved  # a page is the explorer without a server
+    from labelspace.explorer.workbench import Workbench
+
+    out = paths.own(given.out)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {given.out} is not the name of a page; expected one that ends in .html")
+    if out.exists() and not given.overwrite:
+        raise UserError(f"{given.out} exists; --overwrite replaces it")
+    bench = Workbench.open(given.run_directory)
+    page, lost = saved.write(
+        bench, home=Path(given.runtime) if given.runtime else None, tell=lambda name: terminal.say(f"writing: {name}")
+    )
+    files.write(out, page)
+    if given.json:
+        terminal.emit({"out": given.out, "bytes": len(page), "left out": lost})
+        return
+    for what in lost:
+        terminal.say(f"so that the page has room: {what}")
+    terminal.say(f"written to {given.out} ({len(page) / 1e6:.1f} MB): it opens in a browser, without a server or a network")
 
 
 def _samples(given: argparse.Namespace, model: Model):

@@ -8,6 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
+from labelspace.explorer import charts, workbench
 from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import LatentMap, Reading, Readings, Slide, Text, explain
 from labelspace.explorer.steps import Redraw, SetLabel
@@ -23,7 +24,7 @@ class BlocksPanel:
     Args:
         hub: the tab.
         block: the block that is shown first; the first one of a label where there is none of this name.
-        colour: the label that points of free blocks are coloured by first.
+        colour: the label or column that points are coloured by; empty for what suits the block.
         root: the path below which a proxy shows the page.
     """
 
@@ -32,8 +33,9 @@ class BlocksPanel:
         blocks = hub.bench.model.blocks
         first = next((b.name for b in blocks if b.label), blocks[0].name)
         self.block = block if block in [b.name for b in blocks] else first
-        names = hub.bench.data.schema.names
-        self.colour: str | None = colour if colour in names else names[0] if names else None
+        names = charts.colourings(hub.bench.data)
+        self.colour = colour if colour in names else ""  # none chosen: what suits the block
+        self.every = False  # whether all samples are drawn, and not a part of them
         self._rows: dict[str, dict[str, Any]] = {}
         self.on_shown: Callable[[], object] = lambda: None  # after another block is shown
         with ui.element("section").classes("panel blocks").props('aria-label="Labels and latent blocks"'):
@@ -57,8 +59,13 @@ class BlocksPanel:
                 with ui.element("div").classes("tools"):
                     for name, act in (("Back to its own", self.back), ("Draw anew", self.redraw)):
                         explain(ui.button(name, on_click=act).props("outline dense"), name)
-                    self.colouring = ui.select(list(names), value=self.colour, label="Colours", on_change=self.recolour)
-                    self.colouring.props("dense outlined options-dense").classes("colouring")
+                    options = {"": "own label", **{name: name for name in names}}
+                    self.colouring = ui.select(options, value=self.colour, label="Colours", on_change=self.recolour)
+                    self.colouring.props("dense outlined options-dense").classes("colouring").set_visibility(bool(names))
+                    n = min(len(hub.bench.gallery), workbench.CROWD)
+                    self.all = ui.switch(f"All {n:,}", on_change=self.recolour).classes("every")
+                    self.all.set_visibility(n > len(hub.bench.cloud))
+                    explain(self.all, "all samples")
         self._legend()
         hub.on_change.append(self.refresh)
         self.refresh()
@@ -151,11 +158,18 @@ class BlocksPanel:
 
     # -- the map ------------------------------------------------------------------------------------------------------
 
+    @property
+    def chart(self) -> charts.Chart:
+        """The block as it is drawn now."""
+        bench = self.hub.bench
+        names = bench.data.schema.names
+        suits = bench.model.blocks.named(self.block).label or (names[0] if names else None)
+        return bench.chart(self.block, self.colour or suits, self.every)
+
     def _drawing(self) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...], str]:
         session, block = self.hub.session, self.hub.bench.model.blocks.named(self.block)
         about = f"Position in {block.name}" + (f", the block of {block.label}" if block.label else ", a free block")
-        drawn = self.hub.bench.chart(self.block, self.colour).to_dict()
-        return drawn, session.where(self.block), session.where(self.block, session.base), about
+        return self.chart.to_dict(), session.where(self.block), session.where(self.block, session.base), about
 
     async def choose(self, block: str) -> None:
         """Another block is shown."""
@@ -170,15 +184,16 @@ class BlocksPanel:
             self.on_shown()
 
     async def recolour(self) -> None:
-        """The points of free blocks are coloured by another label."""
-        self.colour = self.colouring.value
+        """Other colours are wanted, or other samples."""
+        self.colour, self.every = str(self.colouring.value or ""), bool(self.all.value)
         await self.choose(self.block)
 
     def _legend(self) -> None:
         block = self.hub.bench.model.blocks.named(self.block)
-        chart = self.hub.bench.chart(self.block, self.colour)
+        chart = self.chart
         size = f"{block.size} coordinate{'s' if block.size > 1 else ''}"
-        self.title.set_text(f"{block.name}: {size}" if block.label else f"{block.name}: {size}, free")
+        method = ", by PCA" if block.size > 2 and chart.anchors is None else ""
+        self.title.set_text(f"{block.name}: {size}{'' if block.label else ', free'}{method}")
         leak = self.hub.bench.leak(self.block)
         self.leak.set_visibility(leak is not None or self.hub.bench.report is not None)
         self.leak.clear()
@@ -187,7 +202,6 @@ class BlocksPanel:
             ui.tooltip(leak.about if leak else "labelspace evaluate RUN measures what other blocks tell of labels")
         self.leak.props["href"] = f"{self.root}/report#leakage" if self.hub.bench.report is not None else None
         self.leak.classes(replace=f"leak {leak.word if leak else ''}")
-        self.colouring.set_visibility(block.label is None and self.colour is not None)
         self.legend.clear()
         with self.legend:
             if chart.anchors is not None:

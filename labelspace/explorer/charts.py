@@ -5,23 +5,29 @@ The drawing itself is the browser's work; here is what it needs as plain data, a
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from labelspace.data.dataset import Dataset
 from labelspace.labels import Label
 from labelspace.maps import BlockMap, PriorSpot
 from labelspace.models.base import Model
-from labelspace.reporting.colours import OTHER, of_values
+from labelspace.reporting.colours import OTHER, colour, of_values
 
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9b81f")  # of numbers, from small to large; readable without red/green
 _BEYOND = 2.5  # standard deviations of a prior that a chart shows
 _TAILS = (0.005, 0.995)  # quantiles of the data that a chart shows
+DOTS = 5_000  # samples, above which a density is drawn: dots would hide each other
+_CELLS = (96, 72)  # of a density, across and down
+_MOST_COLUMNS = 200
 _DIGITS = 5  # of a point, counted from the first one of the chart's width
 
 
@@ -34,7 +40,7 @@ class Chart:
         low, high: ends of each axis, ``k`` numbers.
         colours: names and colours of the classes that points have.
         classes: ``(n,)`` the class of each point, -1 where it is not known.
-        colour_label: the label that colours are about, None without labels.
+        colour_label: the label or column that colours are about, None without labels.
         anchors: ``(values, size)`` codes of the label's values in order, where the block holds the value itself; the chart
             is then a line along the values.
         scale: the values at the anchors: places 0, 1, ... of a discrete label, two numbers of a continuous one.
@@ -99,9 +105,11 @@ class Chart:
     def to_dict(self) -> dict[str, Any]:
         """What the browser draws, as plain data."""
         points = self.map.points if self.anchors is None else torch.zeros(0, 1)
+        dense = len(points) > DOTS
         cloud: list[list[list[float]]] = [[] for _ in self.colours]
         unknown: list[list[float]] = []
-        for point, kind in zip(points.tolist(), self.classes[: len(points)].tolist(), strict=True):
+        dots = points[:0] if dense else points
+        for point, kind in zip(dots.tolist(), self.classes[: len(dots)].tolist(), strict=True):
             (cloud[kind] if kind >= 0 else unknown).append([round(v, self.digits) for v in point])
         ticks: list[dict[str, Any]] = []
         if self.anchors is not None and self.label is not None and self.label.discrete:
@@ -118,10 +126,30 @@ class Chart:
             "axes": [self.label.name] if self.anchors is not None and self.label else list(self.map.names),
             "cloud": [*cloud, unknown],
             "colours": [colour for _, colour in self.colours] + [OTHER],
+            "density": self._density(points.numpy()) if dense else None,
             "spots": spots,
             "ticks": ticks,
             "marks": marks,
         }
+
+    def _density(self, points: np.ndarray) -> str:
+        """How many samples lie where, as the address of a picture over the whole chart: colours are mixed as classes are, and
+        what is twice as opaque has four times as many."""
+        cells = _CELLS[: self.dimensions]
+        ends = list(zip(self.low, self.high, strict=True))
+        shades = np.array([_rgb(shade) for _, shade in self.colours] + [_rgb(OTHER)], float)
+        counts = np.stack(
+            [np.histogramdd(points[self.classes == kind], cells, ends)[0] for kind in (*range(len(self.colours)), -1)]
+        ).reshape(len(shades), cells[0], -1)
+        total = counts.sum(0)
+        pixels = np.zeros((total.shape[1], total.shape[0], 4), np.uint8)
+        mixed = np.einsum("kxy,kc->yxc", counts, shades) / np.maximum(total.T, 1)[..., None]
+        pixels[..., :3] = mixed.round()
+        most = max(1.0, float(np.quantile(total[total > 0], 0.98))) if total.any() else 1.0
+        pixels[..., 3] = (255 * np.sqrt(np.minimum(1, total.T / most))).round()
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[::-1]).save(buffer, "PNG")
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
     def _spot(self, index: int, spot: PriorSpot) -> dict[str, Any]:
         lengths, directions = torch.linalg.eigh(spot.covariance)
@@ -144,7 +172,7 @@ def chart(model: Model, data: Dataset, found: BlockMap, colour: str | None) -> C
         model: the model.
         data: its data.
         found: the block's map.
-        colour: the label that points are coloured by, None for none.
+        colour: the label or column that points are coloured by, None for none.
     """
     label = None if found.block.label is None else model.schema[found.block.label]
     anchors, scale = (None, ()) if label is None or not found.holds_value else _anchors(model, label)
@@ -184,17 +212,35 @@ def _ends(
     return tuple((lows - margin).tolist()), tuple((highs + margin).tolist())
 
 
+def _rgb(shade: str) -> tuple[int, ...]:
+    return tuple(int(shade[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def colourings(data: Dataset) -> tuple[str, ...]:
+    """What points may be coloured by: labels, and columns of vectors that are not too many."""
+    columns = () if data.is_image or len(data.entries) > _MOST_COLUMNS else data.entries
+    return tuple(dict.fromkeys((*data.schema.names, *columns)))
+
+
 def _classes(data: Dataset, rows: np.ndarray, name: str | None) -> tuple[tuple[tuple[str, str], ...], np.ndarray]:
-    """Names and colours of a label's values (a number: of its fifths), and which of them each row has."""
+    """Names and colours of a label's or column's values (a number: of its fifths), and which of them each row has."""
     if name is None:
         return (), np.full(len(rows), -1)
-    label, column = data.schema[name], data.schema.index(name)
-    seen, values = data.observed[rows, column], data.values[rows, column]
-    if label.discrete:
-        kinds = values.astype(int)
-        colours = tuple(zip(label.values, of_values(data.schema, name), strict=True))
+    if name in data.schema.names:
+        label, column = data.schema[name], data.schema.index(name)
+        seen, values = data.observed[rows, column], data.values[rows, column]
+        named = tuple(zip(label.values, of_values(data.schema, name), strict=True)) if label.discrete else ()
+    else:
+        column = data.entries.index(name)
+        values = data.samples(rows)[:, column].numpy()
+        variable = data.variables[column] if data.variables else None
+        seen, values = ~np.isnan(values), values + (variable.origin if variable else 0.0)
+        named = tuple((value, colour(i)) for i, value in enumerate(variable.classes)) if variable else ()
+    if named:
+        kinds = np.nan_to_num(values).astype(int)
+        colours = named
     else:
         edges = np.quantile(values[seen], np.linspace(0, 1, len(_RAMP) + 1)) if seen.any() else np.zeros(len(_RAMP) + 1)
         kinds = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(_RAMP) - 1)
-        colours = tuple((f"{edges[i]:.3g} to {edges[i + 1]:.3g}", colour) for i, colour in enumerate(_RAMP))
-    return colours, np.where(seen, kinds, -1)
+        colours = tuple((f"{edges[i]:.3g} to {edges[i + 1]:.3g}", shade) for i, shade in enumerate(_RAMP))
+    return colours, np.where(seen, kinds, -1).astype(np.int16)

@@ -14,7 +14,7 @@ from torch import Tensor
 from labelspace.reporting.pictures import to_pixels
 from labelspace.variables import Variable
 
-_LESS, _MORE = (124, 84, 196), (214, 112, 20)  # violet and orange, as in reports: told apart by everyone
+LESS, MORE = (124, 84, 196), (214, 112, 20)  # violet and orange, as in reports: told apart by everyone
 _ROWS = 60
 
 
@@ -24,11 +24,18 @@ def png(x: Tensor, level: int = 1) -> bytes:
     return _encoded(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, level)
 
 
+def photograph(x: Tensor) -> str:
+    """One large image as the address of a JPEG, which takes a tenth of a PNG's room."""
+    pixels, buffer = to_pixels(x), io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]).save(buffer, "JPEG", quality=92)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def difference(x: Tensor, before: Tensor) -> bytes:
     """What became lighter (orange) and darker (violet) as PNG; transparent where nothing changed."""
     change = (x - before).detach().float().mean(0).clamp(-1, 1).numpy()
     pixels = np.empty((*change.shape, 4), np.uint8)
-    pixels[..., :3] = np.where(change[..., None] > 0, _MORE, _LESS)
+    pixels[..., :3] = np.where(change[..., None] > 0, MORE, LESS)
     pixels[..., 3] = np.minimum(255, np.abs(change) * 3 * 255)
     return _encoded(pixels, 1)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from nicegui import ui
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from labelspace import errors
 from labelspace.errors import UserError
 from labelspace.explorer import frames
-from labelspace.explorer.parts import Bars, Pictures, Readings, Text
+from labelspace.explorer.parts import Bars, Contact, Pictures, Readings, Text
 from labelspace.explorer.render import Renderer
 from labelspace.explorer.session import Session
 from labelspace.explorer.steps import Step
@@ -20,6 +21,32 @@ from labelspace.explorer.workbench import Workbench
 from labelspace.interventions import Intervention
 
 T = TypeVar("T")
+
+
+class Sheet(Protocol):
+    """Other samples that follow the edit, where they are looked at."""
+
+    shown: bool
+
+    def frame(self, step: Step | None = None) -> dict[str, Any]: ...
+
+    @property
+    def sheet(self) -> Contact: ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is shown of a state.
+
+    Attributes:
+        pictures: the comparison: addresses by key, or rows.
+        read: what the model reads in it; None where that takes too long.
+        sheet: the samples that follow; None where nobody looks at them.
+    """
+
+    pictures: Any
+    read: dict[str, Any] | None
+    sheet: dict[str, Any] | None
 
 
 class Hub:
@@ -44,6 +71,7 @@ class Hub:
         self.view: Pictures | Bars | None = None
         self.readings: Readings | None = None
         self.live: Text | None = None
+        self.sheet: Sheet | None = None
         self.on_change: list[Callable[[], Any]] = []  # after every change of the session
         self.on_found: list[Callable[[], Any]] = []  # after other samples were found
         self.client.on_delete(self.close)
@@ -136,9 +164,9 @@ class Hub:
 
     # -- pictures -----------------------------------------------------------------------------------------------------
 
-    def frame(self, state: Intervention | None, step: Step | None = None) -> tuple[Any, dict[str, Any] | None]:
+    def frame(self, state: Intervention | None, step: Step | None = None) -> Frame:
         """What is shown of a state: in the comparison, of the session's own state (None) everything, of others what differs by
-        them; and what the model reads, where that is quick enough.
+        them; what the model reads, where that is quick enough; and the samples that follow, where they are looked at.
 
         Args:
             state: the state.
@@ -148,7 +176,8 @@ class Hub:
         x = session.x if state is None else state.x
         codes = session.state.codes if state is None else state.codes
         read = session.reading(x, codes, step) if state is None or bench.reads_quickly else None
-        return self._pictures(state, x), read
+        sheet = self.sheet.frame(step) if self.sheet is not None and self.sheet.shown else None
+        return Frame(self._pictures(state, x), read, sheet)
 
     def _pictures(self, state: Intervention | None, x: Tensor) -> Any:
         session = self.session
@@ -159,6 +188,9 @@ class Hub:
         if state is None:
             out["original"] = frames.url(frames.png(session.sample.x))
             out["reconstruction"] = frames.url(frames.png(session.reconstruction))
+            before, after = session.sample.large, session.large  # the pictures follow when the handle is let go of
+            out["largeBefore"] = "" if before is None else frames.photograph(before)
+            out["largeAfter"] = "" if after is None else frames.photograph(after)
         return out
 
     def items(self, x: Tensor, names: list[str]) -> list[dict[str, Any]]:
@@ -168,13 +200,14 @@ class Hub:
         texts = [", ".join(f"{v:.3g}" for v in one[:6].tolist()) + (", ..." if len(one) > 6 else "") for one in x]
         return [{"id": i, "name": names[i], "text": text} for i, text in enumerate(texts)]
 
-    def _show(self, frame: Any, number: int) -> None:
+    def _show(self, frame: Frame, number: int) -> None:
         if self.view is None or self.client.is_deleted or self.view.is_deleted:
             return
-        shown, read = frame
-        self.view.show(shown, number)
-        if read is not None and self.readings is not None:
-            self.readings.show(read, number)
+        if frame.sheet is not None and self.sheet is not None:
+            self.sheet.sheet.show(frame.sheet, number)
+        self.view.show(frame.pictures, number)
+        if frame.read is not None and self.readings is not None:
+            self.readings.show(frame.read, number)
 
     # -- words --------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from labelspace.blocks import Latents
 from labelspace.errors import UserError
-from labelspace.explorer.session import Session
-from labelspace.explorer.steps import Redraw, Sample, perform
+from labelspace.explorer.session import Applied, Session
+from labelspace.explorer.steps import Redraw, Sample, Step, perform
 from labelspace.interventions import Intervention
 from labelspace.models.of_data import chunks
 from labelspace.results import writers
@@ -67,8 +67,6 @@ def edit(session: Session, get: Callable[[Sequence[int]], list[Sample]], n: int,
     steps = [applied.step for applied in session.steps]
     if not steps:
         raise UserError("make an edit first: its steps are then done to all of these samples")
-    if any(isinstance(step, Redraw) for step in steps):
-        raise UserError("a block that was drawn anew is a draw for one sample; put it back to its own to edit many")
     if not 0 < n <= MOST:
         raise UserError(f"{n:,} samples are chosen; 1 to {MOST:,} can be edited at once")
     if ending not in formats(bench.is_image):
@@ -78,10 +76,9 @@ def edit(session: Session, get: Callable[[Sequence[int]], list[Sample]], n: int,
 
     def part(places: Sequence[int]) -> writers.Part:
         samples = get(places)
-        batch = Sample("many", torch.stack([one.x for one in samples]), _labels(samples, len(model.schema)))
-        start = state = perform(model, batch, None, session.keep_detail, None)
-        for step in steps:
-            state = perform(model, batch, step, session.keep_detail, state)
+        batch = batch_of(samples, len(model.schema))
+        start = perform(model, batch, None, session.keep_detail, None)
+        state = performed(model, batch, steps, session.keep_detail, start)
         changed.add_(_changed(session, batch.x, state.x))
         if ending == ".h5ad":
             done.append(state)
@@ -109,10 +106,61 @@ def edit(session: Session, get: Callable[[Sequence[int]], list[Sample]], n: int,
     return Many(f"edited{ending}", content, dict(zip(model.schema.names, share, strict=True)) if reads else {}, n)
 
 
-def _labels(samples: Sequence[Sample], k: int) -> tuple[Tensor, Tensor]:
+def batch_of(samples: Sequence[Sample], k: int) -> Sample:
+    """Samples as one whose ``x`` and labels (``k`` of them) are a batch."""
     none = torch.zeros(1, k), torch.zeros(1, k, dtype=torch.bool)
     given = [one.labels or none for one in samples]
-    return torch.cat([values for values, _ in given]), torch.cat([observed for _, observed in given])
+    labels = torch.cat([values for values, _ in given]), torch.cat([observed for _, observed in given])
+    return Sample("many", torch.stack([one.x for one in samples]), labels)
+
+
+def performed(model: Any, batch: Sample, steps: Sequence[Step], keep_detail: bool, state: Intervention) -> Intervention:
+    """Steps done to a batch, from a state of it.
+
+    Raises:
+        UserError: a step that is about one sample only.
+    """
+    if any(isinstance(step, Redraw) for step in steps):
+        raise UserError("a block that was drawn anew is a draw for one sample; put it back to its own to edit many")
+    for step in steps:
+        state = perform(model, batch, step, keep_detail, state)
+    return state
+
+
+class Followers:
+    """Samples that are edited as the session's sample is.
+
+    Args:
+        session: says the steps.
+        samples: the samples.
+    """
+
+    def __init__(self, session: Session, samples: Sequence[Sample]) -> None:
+        self.session, self.samples = session, list(samples)
+        self.batch = batch_of(self.samples, len(session.bench.model.schema))
+        self._known: tuple[tuple[Applied, ...], bool, Intervention] | None = None
+
+    @property
+    def state(self) -> Intervention:
+        """What the session's steps lead to."""
+        session = self.session
+        if self._known is None or self._known[0] is not session.steps or self._known[1] != session.keep_detail:
+            model, steps = session.bench.model, [applied.step for applied in session.steps]
+            start = perform(model, self.batch, None, session.keep_detail, None)
+            done = performed(model, self.batch, steps, session.keep_detail, start)
+            self._known = (session.steps, session.keep_detail, done)
+        return self._known[2]
+
+    def edited(self, step: Step | None = None) -> Tensor:
+        """The samples ``(n, *shape)`` after the session's steps, and after one more.
+
+        Raises:
+            UserError: a step that is about one sample only.
+        """
+        state = self.state
+        if step is None:
+            return self.batch.x if self.session.keep_detail and not self.session.steps else state.x
+        return performed(self.session.bench.model, self.batch, [step], self.session.keep_detail, state).x
 
 
 def _changed(session: Session, before: Tensor, after: Tensor) -> Tensor:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import ClassVar
 from urllib.parse import parse_qsl
 
-from nicegui import ui
+from nicegui import run, ui
 from nicegui.events import GenericEventArguments
 
 from labelspace import errors, glossary
 from labelspace.errors import UserError
-from labelspace.explorer import frames, links, views
+from labelspace.explorer import frames, links, saved, views
 from labelspace.explorer.blocks_panel import BlocksPanel
+from labelspace.explorer.contact import ContactSheet
 from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import Bars, Pictures, Text, explain
 from labelspace.explorer.samples import Samples
@@ -50,6 +52,8 @@ class Page:
         state: what the page's address says of what to show; see :mod:`labelspace.explorer.links`.
     """
 
+    writing: ClassVar[bool] = False  # whether a page is being saved: that takes much of the machine, and one is enough
+
     def __init__(
         self,
         bench: Workbench,
@@ -73,8 +77,15 @@ class Page:
         hub.on_change.append(self.refresh)
         hub.on_change.append(self.remember)
         self.blocks.on_shown = self.remember
-        self.tabs.on_value_change(self.remember)
+        self.tabs.on_value_change(self.turned)
         self.refresh()
+        if self.tabs.value == "Sheet":
+            ui.timer(0.1, lambda: self.sheet.show(True), once=True)
+
+    async def turned(self) -> None:
+        """Another view is looked at."""
+        self.remember()
+        await self.sheet.show(self.tabs.value == "Sheet")
 
     # -- a tab and its address ----------------------------------------------------------------------------------------
 
@@ -95,7 +106,7 @@ class Page:
         leads to the sample before."""
         session = self.hub.session
         shown = {"block": self.blocks.block, "view": str(self.tabs.value or "")}
-        if self.blocks.colour and session.bench.model.blocks.named(self.blocks.block).label is None:
+        if self.blocks.colour:
             shown["colour"] = self.blocks.colour
         query = links.query(session, shown) or ""
         if query == self._query:
@@ -150,7 +161,9 @@ class Page:
                 ui.menu_item("as Python lines", self.copy_python)
             with ui.button("Save").props('flat aria-label="Save this edit"').classes("save"), ui.menu():
                 ui.menu_item("picture with its record" if bench.is_image else "sample with its record", self.save)
+                self.large = ui.menu_item("picture at its own size", self.save_large)
                 ui.menu_item("record (JSON)", self.save_record)
+                ui.menu_item("page that needs no server", self.save_page)
             self._tool("contrast", "Light or dark", self.turn_dark)
 
     @staticmethod
@@ -180,6 +193,8 @@ class Page:
         self.detail.set_value(session.keep_detail)
         self.heading.set_text(session.sample.name)
         self.standing.set_text(session.standing)
+        self.place.set_content(self.hub.bench.standing_picture(session.error))
+        self.large.set_visibility(session.sample.large is not None)
 
     # -- comparison ---------------------------------------------------------------------------------------------------
 
@@ -189,14 +204,15 @@ class Page:
             with ui.element("div").classes("heading"):
                 self.heading = Text("h2")
                 self.standing = Text("span").classes("standing")
+                self.place = ui.html(sanitize=False).classes("place")
                 hub.live = Text("p").classes("live").props('aria-live="polite"')
             if hub.bench.is_image:
-                sources, _ = hub.frame(None)
+                sources = hub.frame(None).pictures
                 hub.view = Pictures(
                     [{"key": key, "title": title, "alt": alt, "src": sources[key]} for key, (title, alt) in _PICTURES.items()]
                 )
             else:
-                hub.view = Bars(hub.frame(None)[0], hub.bench.ranges, hub.bench.classes, self.change_cell)
+                hub.view = Bars(hub.frame(None).pictures, hub.bench.ranges, hub.bench.classes, self.change_cell)
 
     async def change_cell(self, feature: str, text: str) -> None:
         """An entry of the sample was written anew; the edit's steps are done to that sample."""
@@ -208,7 +224,8 @@ class Page:
         hub = self.hub
         with ui.element("section").classes("panel views").props('aria-label="More to do with the sample"'):
             with ui.tabs().props("dense no-caps align=left inline-label narrow-indicator outside-arrows mobile-arrows") as tabs:
-                names = ["Transfer", "Generate", "Grid", "Interpolate", "Many", *(["Truth"] if hub.bench.data.truth else [])]
+                names = ["Transfer", "Generate", "Grid", "Interpolate", "Sheet", "Nearest", "Many"]
+                names += ["Truth"] if hub.bench.data.truth else []
                 found = {name: ui.tab(name) for name in names}
                 for name, tab in found.items():
                     explain(tab, name)
@@ -222,6 +239,10 @@ class Page:
                     views.Grid(hub)
                 with ui.tab_panel(found["Interpolate"]):
                     views.Interpolate(hub, samples)
+                with ui.tab_panel(found["Sheet"]):
+                    self.sheet = ContactSheet(hub, samples)
+                with ui.tab_panel(found["Nearest"]):
+                    views.Nearest(hub)
                 with ui.tab_panel(found["Many"]):
                     views.Several(hub, samples)
                 if "Truth" in found:
@@ -268,11 +289,41 @@ class Page:
         if found is not None:
             ui.download.content(found[1], found[0])
 
+    async def save_large(self) -> None:
+        """The uploaded picture, edited."""
+        found = await self.hub.ask(self.hub.session.saved_large)
+        if found is not None:
+            ui.download.content(found[1], found[0])
+
     async def save_record(self) -> None:
         """The record alone."""
         found = await self.hub.ask(self.hub.session.record_json)
         if found is not None:
             ui.download.content(found, "edit.json", "application/json")
+
+    async def save_page(self) -> None:
+        """The run as one file in which its model is edited by whoever opens it."""
+        bench, row = self.hub.bench, self.hub.session.sample.row
+        if Page.writing:
+            self.hub.warn("a page is being made already; it takes a minute or two")
+            return
+        Page.writing = True
+        self.hub.say("the page is being made, which takes a minute or two")
+        try:
+            found = await run.io_bound(saved.write, bench, [] if row is None else [row])
+        except UserError as error:
+            self.hub.warn(error)
+            return
+        finally:
+            Page.writing = False
+        if found is None or self.hub.client.is_deleted:  # the server is about to end, or nobody waits any more
+            return
+        content, lost = found
+        with self.hub.client:
+            ui.download.content(content, f"{bench.home.resolve().name}.html", "text/html")
+        for what in lost:
+            self.hub.warn(f"so that the page has room: {what}")
+        self.hub.say(f"page made ({len(content) / 1e6:.1f} MB)")
 
 
 def picture(bench: Workbench, row: int) -> bytes:

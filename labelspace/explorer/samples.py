@@ -148,7 +148,8 @@ class Samples:
 
         def read() -> tuple[Sample, str]:
             x = uploads.read_upload(content, tuple(bench.model.shape), bench.model.framing)
-            return Sample(uploads.safe_name(name), x), bench.distance(x).warning
+            large = uploads.read_large(content, tuple(bench.model.shape), bench.model.framing)
+            return Sample(uploads.safe_name(name), x, large=large), bench.distance(x).warning
 
         found = await self.hub.ask(read)
         if found is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -76,6 +77,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.standing = ""  # how well the sample is reconstructed, in words
+        self.error = 0.0  # and the mean squared error of it
         self.read_before: dict[str, Read] = {}  # what the model reads in the sample
         self._read_start: dict[str, Read] | None = None  # and in what is shown of it before any edit, once that was asked for
         self._past: list[tuple[Applied, ...]] = []
@@ -216,9 +218,21 @@ class Session:
     def reconstruction(self) -> Tensor:
         return self.base.x
 
+    @property
+    def large(self) -> Tensor | None:
+        """The edit at the sample's own size: the uploaded picture with what the edit changes, enlarged; None where that is no
+        larger."""
+        large = self.sample.large
+        if large is None:
+            return None
+        change = self.x - (self.sample.x if self.keep_detail else self.reconstruction)
+        size = (int(large.shape[1]), int(large.shape[2]))
+        return (large + F.interpolate(change[None], size, mode="bicubic", align_corners=False)[0]).clamp(0, 1)
+
     def _standing(self) -> str:
         """How well the model reconstructs the sample, beside the others."""
-        share = self.bench.distance(self.sample.x, self.sample.labels).reconstruction
+        self.error = self.bench.error(self.sample.x, self.sample.labels)
+        share = self.bench.place(self.error)
         return f"reconstructed {'worse' if share >= 0.5 else 'better'} than {max(share, 1 - share):.0%} of the data"
 
     def reading(self, x: Tensor, codes: Latents[Tensor], now: Step | None = None) -> dict[str, Any]:
@@ -492,9 +506,21 @@ class Session:
         """The edited sample as a file, with its record in it: a name and the file's bytes."""
         stem = Path(self.sample.name).stem if self.sample.uploaded else self.sample.name
         name = f"{stem.replace(':', '-').replace(' ', '-')}-edited{'.png' if self.bench.is_image else '.npz'}"
+        return name, self._written(self.x, Path(name).suffix)
+
+    def saved_large(self) -> tuple[str, bytes]:
+        """The same of :attr:`large`. Raises UserError where there is none."""
+        large = self.large
+        if large is None:
+            raise UserError(
+                "this sample has no more pixels than the model: upload a larger picture to have it edited at its own size"
+            )
+        return f"{Path(self.sample.name).stem.replace(' ', '-')}-edited-large.png", self._written(large, ".png")
+
+    def _written(self, x: Tensor, ending: str) -> bytes:
         with tempfile.TemporaryDirectory(prefix="labelspace-") as home:
-            file = pictures.write(Path(home) / f"edit{Path(name).suffix}", self.x, self.record(), self.bench.model.variables)
-            return name, file.read_bytes()
+            file = pictures.write(Path(home) / f"edit{ending}", x, self.record(), self.bench.model.variables)
+            return file.read_bytes()
 
     def record_json(self) -> bytes:
         return files.to_json(self.record()).encode()

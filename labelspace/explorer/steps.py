@@ -26,6 +26,7 @@ class Sample:
         labels: its values and which are known, ``(1, labels)`` each; None where nothing is known.
         row: its row in the run's data, if it is one of them.
         drawn: how it was generated, if it was.
+        large: an uploaded picture as it is, cut as ``x`` is, where it has more pixels than the model.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Sample:
     labels: Labels | None = None
     row: int | None = None
     drawn: Drawn | None = None
+    large: Tensor | None = None
 
     @property
     def uploaded(self) -> bool:

@@ -22,6 +22,7 @@ from labelspace.errors import UserError, note
 
 MOST_BYTES = 10_000_000
 MOST_PIXELS = 25_000_000
+_LARGE = 1024  # pixels of a side that edits are shown with, at most
 _ONE_AT_A_TIME = threading.Lock()  # how warnings are treated belongs to the process; and so is memory for one picture enough
 
 
@@ -72,6 +73,18 @@ def read_upload(content: bytes, shape: tuple[int, ...], framing: Framing = Frami
         raise UserError(f"the file is not a picture (by its content); expected one of {', '.join(FORMATS)}") from None
     except UNREADABLE as error:
         raise UserError(f"the picture cannot be read, or is damaged: {error}") from None
+
+
+def read_large(content: bytes, shape: tuple[int, ...], framing: Framing = Framing()) -> Tensor | None:
+    """A picture that :func:`read_upload` took, with as many pixels as it has, but for a remainder, and 1024 at most; None where
+    the model has no fewer."""
+    with opened(io.BytesIO(content)) as image:
+        width, height = image.size
+    factor = min(width // shape[2], height // shape[1], _LARGE // max(shape[1:]))
+    if factor < 2:
+        return None
+    with _ONE_AT_A_TIME:
+        return as_float(torch.from_numpy(read(io.BytesIO(content), shape[0], (factor * shape[1], factor * shape[2]), framing)))
 
 
 def safe_name(name: str) -> str:

@@ -23,6 +23,7 @@ from labelspace.reporting.pictures import tile
 
 _ANY = "any"
 _STEPS = (5, 7, 9)
+_NEAREST = 8
 _MOST_SEED = 2**32 - 1
 
 
@@ -287,6 +288,43 @@ class Several:
         self.hub.say(f"edited: {done.n:,}")
 
 
+class Nearest:
+    """The training samples that are nearest to the edit."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        with ui.element("div").classes("view stack"):
+            Text(
+                "p",
+                "Is the edit new, or remembered? Pictures are compared at 16 x 16 pixels, columns of a table in standard "
+                "deviations; how near is usual is told by reconstructions of samples that were held back.",
+            ).classes("hint")
+            ui.button("Find the nearest training samples", on_click=self.find).props("outline dense")
+            self.out = ui.element("div").classes("sheet")
+        hub.on_change.append(self.out.clear)
+
+    async def find(self) -> None:
+        """Finds them."""
+        bench = self.hub.bench
+        found = await self.hub.ask(lambda: bench.neighbours.of(self.hub.session.x, _NEAREST))
+        if found is None:
+            return
+        names = [f"{bench.name(row)}, {away:.3g} away" for row, away in zip(found.rows, found.distances, strict=True)]
+        x = bench.data.samples(list(found.rows))
+        self.out.clear()
+        with self.out:
+            Text("p", found.verdict)
+            if bench.is_image:
+                with ui.element("div").classes("truths"):
+                    for name, one in zip(names, x, strict=True):
+                        with ui.element("figure").classes("truth"):
+                            _picture(one, "A training sample")
+                            Text("figcaption", name)
+            else:
+                table(bench.features, x, names)
+        self.hub.say("nearest training samples found")
+
+
 class Truths:
     """The true counterfactuals of generated data, beside the edit."""
 
@@ -317,9 +355,13 @@ class Truths:
                 table(self.hub.bench.features, found.x, [f"{found.title}: {style}" for style in found.styles])
             for style, x in zip(found.styles, found.x, strict=True) if self.hub.bench.is_image else ():
                 with ui.element("figure").classes("truth"):
-                    ui.element("img").props["src"] = frames.url(frames.png(x))
+                    _picture(x, "The true picture")
                     Text("figcaption", f"{found.title}: {style}")
         self.hub.say(f"truth of {found.title} drawn")
+
+
+def _picture(x: Tensor, alt: str) -> None:
+    ui.element("img").props(f'alt="{alt}"').props["src"] = frames.url(frames.png(x))
 
 
 def sheet(x: Tensor, alt: str) -> None:
@@ -339,8 +381,10 @@ def table(features: tuple[str, ...], x: Tensor, names: Sequence[str] = ()) -> No
         shown = sorted(np.argsort(-x.std(0).numpy())[:12].tolist())
     with ui.element("div").classes("bars").props('tabindex=0 role="region" aria-label="Values"'), ui.element("table"):
         with ui.element("tr"):
-            for name in [*([""] if names else []), *(features[i] for i in shown)]:
-                Text("th", name)
+            if names:
+                Text("td")
+            for i in shown:
+                Text("th", features[i])
         for row, one in enumerate(x.tolist()):
             with ui.element("tr"):
                 if names:

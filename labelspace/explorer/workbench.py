@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 from labelspace.evaluation import diagnosis, kept, probing
 from labelspace.explorer.charts import Chart, chart
+from labelspace.explorer.nearest import Neighbours
 from labelspace.explorer.steps import short
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
 from labelspace.precision import as_double_on_cpu
 from labelspace.training.fit import open_run
 
+CROWD = 20_000  # samples that are drawn on maps when all are asked for
 _CLOUD = 1200  # samples whose codes are drawn on maps
 _ROWS = 10_000  # samples that scales are taken from
 FAR = 0.99  # a picture is far from the data when it is farther than this share of them
@@ -259,11 +261,26 @@ class Workbench:
         """The map of a block, drawn with :attr:`cloud`."""
         return maps.block_map(self.model, self.data, name, self.codes, self.cloud)
 
+    @functools.cached_property
+    def crowd(self) -> tuple[np.ndarray, Latents[Tensor]]:
+        """All samples, or very many, and their codes; made when they are first asked for."""
+        rows = np.sort(np.random.default_rng(0).permutation(self.gallery)[:CROWD])
+        return rows, probing.encoded(self.model, self.data, rows)
+
     @functools.cache  # noqa: B019
-    def chart(self, name: str, colour: str | None = None) -> Chart:
-        """A block's map as it is drawn, coloured by a label: the block's own, unless it has none."""
-        shown = self.block_map(name).block.label or colour
-        return chart(self.model, self.data, self.block_map(name), shown)
+    def chart(self, name: str, colour: str | None = None, every: bool = False) -> Chart:
+        """A block's map as it is drawn.
+
+        Args:
+            name: of the block.
+            colour: the label or column that points are coloured by; by default the block's own label.
+            every: draw :attr:`crowd` in the place of :attr:`cloud`.
+        """
+        found = self.block_map(name)
+        if every:
+            rows, codes = self.crowd
+            found = replace(found, points=found.project(codes[name]), rows=rows)
+        return chart(self.model, self.data, found, colour or found.block.label)
 
     # -- what the model reads -----------------------------------------------------------------------------------------
 
@@ -354,6 +371,17 @@ class Workbench:
         codes: Latents[Tensor] = modes(self.model.encode(x, *(labels or (None, None))))
         return (self.model.decode(codes).mean_like(x) - x).flatten(1).square()
 
+    @functools.cached_property
+    def neighbours(self) -> Neighbours:
+        """The training samples, to compare with; made when they are first asked for."""
+
+        @torch.no_grad()
+        def rebuilt(rows: np.ndarray) -> Tensor:
+            x, labels = self.data.samples(rows), self.data.labels(rows)
+            return self.model.decode(modes(self.model.encode(x, *labels))).mean_like(x)
+
+        return Neighbours(self.data, rebuilt)
+
     @property
     def remark(self) -> str:
         """What a user should know of all reconstructions; empty where they are of use."""
@@ -397,8 +425,29 @@ class Workbench:
         return name, float(np.searchsorted(worst, place, side="right" if place >= 1 else "left")) / len(worst)
 
     @torch.no_grad()
+    def error(self, x: Tensor, labels: Labels | None = None) -> float:
+        """The mean squared reconstruction error of one sample."""
+        return float(self._errors_of(x[None], labels).nanmean())
+
+    def place(self, error: float) -> float:
+        """The share of the data that is reconstructed better than with such an error."""
+        return float(np.searchsorted(self._errors, error) / len(self._errors))
+
+    def standing_picture(self, error: float) -> str:
+        """A small histogram of the data's errors, on a logarithmic scale, with a mark at this one, as SVG."""
+        logs = np.log10(np.maximum(self._errors[np.isfinite(self._errors)], 1e-12))
+        if not len(logs) or not logs[-1] > logs[0]:
+            return ""
+        counts, ends = np.histogram(logs, _BARS)
+        bars = "".join(
+            f'<rect x="{4 * i}" width="3" y="{16 - h:.1f}" height="{h:.1f}" />'
+            for i, h in enumerate(15 * counts / counts.max())
+        )
+        at = 4 * _BARS * float(np.clip((np.log10(max(error, 1e-12)) - ends[0]) / (ends[-1] - ends[0]), 0, 1))
+        return f'<svg viewBox="0 0 {4 * _BARS} 16" aria-hidden="true">{bars}<path class="mark" d="M{at:.1f} 0v16" /></svg>'
+
+    @torch.no_grad()
     def distance(self, x: Tensor, labels: Labels | None = None) -> Distance:
         """How far one sample is from the data."""
-        share = float(np.searchsorted(self._errors, float(self._errors_of(x[None], labels).nanmean())) / len(self._errors))
         found = self.farthest(modes(self.model.encode(x[None], *(labels or (None, None)))))
-        return Distance(share, found[1] if found else 0.0)
+        return Distance(self.place(self.error(x, labels)), found[1] if found else 0.0)

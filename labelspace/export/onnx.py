@@ -76,14 +76,20 @@ class _Function(nn.Module):
         return self.function(*given)
 
 
-def graphs(model: Model) -> list[Graph]:
-    """The graphs of a model; one without a q(y | x) has no classifier, one that is no model of labels no prior."""
+def graphs(model: Model, *, deviations: bool = True) -> list[Graph]:
+    """The graphs of a model; one without a q(y | x) has no classifier, one that is no model of labels no prior.
+
+    Args:
+        model: a trained model.
+        deviations: whether Gaussians have a ``scale`` beside their ``mean``.
+    """
     names = [block.name for block in model.blocks]
-    gaussian = tuple(f"{name}.{part}" for name in names for part in ("mean", "scale"))
+    kept = ("mean", "scale") if deviations else ("mean",)
+    gaussian = tuple(f"{name}.{part}" for name in names for part in kept)
     labelled = len(model.schema) > 0 and model.labelled
 
     def parts(latents: Latents[DiagonalGaussian]) -> tuple[Tensor, ...]:
-        return tuple(tensor for name in names for tensor in (latents[name].mean, latents[name].scale))
+        return tuple(getattr(latents[name], part) for name in names for part in kept)
 
     def encode(x: Tensor, values: Tensor, observed: Tensor) -> tuple[Tensor, ...]:
         return parts(model.encode(x, values, observed))
@@ -99,12 +105,13 @@ def graphs(model: Model) -> list[Graph]:
 
     def classify(x: Tensor) -> tuple[Tensor, ...]:
         answer = model.label_distribution(x)
+        parameters = answer.parameters.split([label.parameters for label in model.schema], -1)
         out = []
         for i, label in enumerate(model.schema):
             if label.discrete:
                 out.append(answer.log_table(i).exp())
             else:
-                mean, log_scale = answer.marginal(i).parameters.unbind(-1)
+                mean, log_scale = parameters[i].unbind(-1)
                 out.append(torch.stack([mean * label.scale + label.mean, log_scale.exp() * label.scale], 1))
         return tuple(out)
 
@@ -163,7 +170,7 @@ def export(
     Raises:
         UserError: ONNX is not installed, or a graph cannot be made or differs from PyTorch (it is named).
     """
-    onnxruntime = _runtime()
+    onnxruntime = runtime()
     model = model.eval().cpu()
     about: dict[str, Any] = {
         "format": 1,
@@ -178,10 +185,10 @@ def export(
     with files.filling(paths.own(out), _ours, overwrite) as home:
         for graph in graphs(model):
             tell(graph.name)
-            samples = _inputs(model, graph, x)
-            content = _graph(graph, samples[0])
+            samples = inputs_of(model, graph, x)
+            content = written(graph, samples[0])
             session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-            worst = max(_difference(graph, session, given) for given in samples)
+            worst = max(difference(graph, session, given) for given in samples)
             (home / f"{graph.name}.onnx").write_bytes(content)
             about["graphs"][graph.name] = {
                 "file": f"{graph.name}.onnx",
@@ -193,7 +200,7 @@ def export(
     return about
 
 
-def _runtime() -> Any:
+def runtime() -> Any:
     """onnxruntime, which tells nobody what it is used for: unless it is asked before it is imported, it keeps a record of its
     use in the home directory. Where the program has imported it already, it is left as it is.
 
@@ -230,7 +237,7 @@ def _ours(path: Path) -> list[str]:
 
 
 @torch.no_grad()
-def _inputs(model: Model, graph: Graph, x: Tensor | None) -> list[tuple[Tensor, ...]]:
+def inputs_of(model: Model, graph: Graph, x: Tensor | None) -> list[tuple[Tensor, ...]]:
     """Inputs of a graph to be checked on: of random samples, and of real ones where there are some."""
     out = []
     checked: list[Tensor] = [_drawn(model, max(SIZES)), *([x] if x is not None and len(x) else [])]
@@ -245,13 +252,14 @@ def _inputs(model: Model, graph: Graph, x: Tensor | None) -> list[tuple[Tensor, 
     return out
 
 
-def _graph(graph: Graph, example: Sequence[Tensor]) -> bytes:
+def written(graph: Graph, example: Sequence[Tensor]) -> bytes:
     """The graph as the content of a file."""
     batch = torch.export.Dim("batch")
     shapes = (tuple({0: batch} for _ in example),)
     given = tuple(tensor[:3] for tensor in example)
     try:
         with _quiet(), torch.no_grad():
+            graph.module(*given)  # what is computed once must not be computed while it is traced
             traced = torch.export.export(graph.module, given, dynamic_shapes=shapes, strict=True)
             made = torch.onnx.export(
                 traced,
@@ -268,8 +276,18 @@ def _graph(graph: Graph, example: Sequence[Tensor]) -> bytes:
     return made.model_proto.SerializeToString()
 
 
-def _difference(graph: Graph, session: Any, given: Sequence[Tensor]) -> float:
-    """The largest difference between a graph and PyTorch, relative where outputs are larger than 1."""
+def difference(graph: Graph, session: Any, given: Sequence[Tensor], tolerance: float = TOLERANCE) -> float:
+    """The largest difference between a graph and PyTorch, relative where outputs are larger than 1.
+
+    Args:
+        graph: the graph.
+        session: onnxruntime's session of it.
+        given: its inputs, see :func:`inputs_of`.
+        tolerance: the largest difference that is let pass.
+
+    Raises:
+        UserError: it is larger; or an output has another shape.
+    """
     worst = 0.0
     for n in SIZES:
         part = [tensor[:n] for tensor in given]
@@ -286,8 +304,8 @@ def _difference(graph: Graph, session: Any, given: Sequence[Tensor]) -> float:
             with np.errstate(invalid="ignore"):
                 gap = np.where(same, 0, np.abs(theirs - ours) / np.maximum(1, np.abs(ours)))
             worst = max(worst, float(np.max(np.nan_to_num(gap, nan=np.inf), initial=0.0)))
-            if worst > TOLERANCE:
-                raise UserError(f"the {graph.name} as ONNX differs from PyTorch by {worst:.2g} in {name}, above {TOLERANCE:g}")
+            if worst > tolerance:
+                raise UserError(f"the {graph.name} as ONNX differs from PyTorch by {worst:.2g} in {name}, above {tolerance:g}")
     return worst
 
 

@@ -193,16 +193,36 @@ def tab(browser: Any) -> Iterator[Callable[..., Any]]:
     context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True, reduced_motion="reduce")
     problems: list[str] = []
 
-    def make(url: str, **size: int) -> Any:
+    def make(url: str, *, alone: bool = False, **size: int) -> Any:
         page = context.new_page()
         if size:
             page.set_viewport_size(size)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(url)
         page.wait_for_selector(".map")
-        page.wait_for_function("window.did_handshake")
+        if not alone:  # without a server
+            page.wait_for_function("window.did_handshake")
         return page
 
     yield make
     context.close()
     assert not problems
+
+
+@pytest.fixture
+def violations() -> Callable[..., list[str]]:
+    """What Deque's axe-core finds wrong on a page, or inside of one of its elements (a selector in quotes).
+
+    Tooltips and menus hang outside of the page's landmarks, as Quasar puts them.
+    """
+    found = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    script = (Path(found.__path__[0]) / "axe.min.js").read_text()
+
+    def find(page: Any, inside: str = "document") -> list[str]:
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(script)
+        seen = page.evaluate(f"axe.run({inside}, {{resultTypes: ['violations'], rules: {{region: {{enabled: false}}}}}})")
+        nodes = [(rule, node) for rule in seen["violations"] for node in rule["nodes"]]
+        return [f"{rule['id']}: {node['html'][:160]} {node['failureSummary']}" for rule, node in nodes]
+
+    return find

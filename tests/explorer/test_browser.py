@@ -338,6 +338,59 @@ def test_grid_walk_and_truth(faces: str, bench: Workbench, tab: Callable[..., Pa
     assert page.locator(".compare h2").inner_text() == name
 
 
+def test_the_sheet_follows_the_handle(faces: str, bench: Workbench, tab: Callable[..., Page]) -> None:
+    page = tab(faces)
+    page.get_by_label("Search by label").fill("test, Eyeglasses=0")
+    page.get_by_role("tab", name="Sheet").click()
+    after = page.locator(".contacts .after")
+    playwright.expect(after).to_have_count(8)
+    goal = tuple(bench.block_map("w.Eyeglasses").priors[1].mean.tolist())
+    before = [one.get_attribute("src") for one in after.all()]
+    page.mouse.move(*on_map(page, bench, (0.0, 0.0)))
+    page.mouse.down()
+    page.mouse.move(*on_map(page, bench, goal), steps=5)
+    assert until(lambda: all(a != one.get_attribute("src") for a, one in zip(before, after.all(), strict=True)))
+    playwright.expect(page.get_by_label("Undo")).to_be_disabled()  # nothing was let go of yet
+    page.mouse.up()
+    said(page, "w.Eyeglasses moved")
+    rows = [int(row) for row in bench.search("test, Eyeglasses=0")[:8]]
+    point = tuple(float(v) for v in (page.locator(".map").get_attribute("data-point") or "").split(","))
+    wanted = interventions.move(bench.model, bench.data.samples(rows), {"w.Eyeglasses": point}, bench.data.labels(rows)).x
+
+    def shown() -> np.ndarray:
+        contents = [base64.b64decode((one.get_attribute("src") or "").partition(",")[2]) for one in after.all()]
+        return np.stack([np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1) for content in contents])
+
+    assert until(lambda: np.abs(shown() / 255 - wanted.clamp(0, 1).numpy()).max() < 0.01)
+    page.get_by_role("tab", name="Nearest").click()
+    page.get_by_role("button", name="Find the nearest").click()
+    playwright.expect(page.locator(".sheet .truth")).to_have_count(8)
+    playwright.expect(page.get_by_text("New:").or_(page.get_by_text("Remembered:"))).to_be_visible()
+
+
+def test_a_large_upload_is_shown_at_its_own_size(faces: str, bench: Workbench, tab: Callable[..., Page]) -> None:
+    page = tab(faces)
+    buffer = io.BytesIO()
+    face = (bench.data.samples([int(bench.gallery[0])])[0].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
+    Image.fromarray(face).resize((240, 240), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    page.locator("input[type=file]").set_input_files({"name": "own.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    playwright.expect(page.locator(".compare h2")).to_have_text("own.png")
+    page.get_by_role("button", name="Eyeglasses 1").click()
+    said(page, "Eyeglasses set to 1")
+    page.get_by_role("button", name="Enlarge").click()
+    large = page.locator("dialog.large .after")
+    assert until(lambda: large.evaluate("image => image.naturalWidth") == 240)
+    page.get_by_label("at its own size").uncheck()
+    assert until(lambda: large.evaluate("image => image.naturalWidth") == 24)
+    page.get_by_role("slider", name="Zoom").fill("4")
+    assert page.locator(".window").evaluate("e => e.scrollWidth / e.clientWidth") > 3.5
+    page.locator("dialog.large .go-on").click()
+    page.get_by_label("Save this edit").click()
+    with page.expect_download() as download:
+        page.get_by_text("picture at its own size").click()
+    assert Image.open(io.BytesIO(download.value.path().read_bytes())).size == (240, 240)
+
+
 # -- uploads ----------------------------------------------------------------------------------------------------------
 
 
@@ -540,6 +593,19 @@ def test_everything_fits_and_has_a_name(faces: str, tab: Callable[..., Page], wi
         assert box["width"] > 150
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
+
+
+@pytest.mark.slow  # graphs take a minute
+def test_the_explorer_saves_a_page(faces: str, tab: Callable[..., Page], tmp_path: Path) -> None:
+    for needed in ("onnxruntime", "onnxscript", "labelspace_page"):
+        pytest.importorskip(needed)
+    page = tab(faces)
+    page.get_by_label("Save this edit").click()
+    with page.expect_download(timeout=900_000) as download:
+        page.get_by_text("page that needs no server").click()
+    download.value.save_as(tmp_path / "page.html")
+    saved = tab((tmp_path / "page.html").as_uri(), alone=True)
+    playwright.expect(saved.locator(".compare h2")).to_have_text(page.locator(".compare h2").inner_text())
 
 
 # -- behind a proxy ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import urllib.error
@@ -46,22 +45,6 @@ def rests(page: Page) -> None:
 # -- everyone ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def axe() -> str | None:
-    """Deque's axe-core, as the package axe-playwright-python brings it; None without that."""
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or found.submodule_search_locations is None:
-        return None
-    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text()
-
-
-def violations(page: Page, inside: str = "document") -> list[str]:
-    """What axe finds wrong. Tooltips and menus hang outside of the page's landmarks, as Quasar puts them."""
-    found = page.evaluate(f"axe.run({inside}, {{resultTypes: ['violations'], rules: {{region: {{enabled: false}}}}}})")
-    nodes = [(rule, node) for rule in found["violations"] for node in rule["nodes"]]
-    return [f"{rule['id']}: {node['html'][:160]} {node['failureSummary']}" for rule, node in nodes]
-
-
 CUT = """() => [...document.querySelectorAll('.panel *')].filter((e) => {
   const box = e.getBoundingClientRect();
   if (!box.width || !box.height || e.closest('.gallery, .q-tabs, .sheet, svg')) return false;
@@ -70,39 +53,60 @@ CUT = """() => [...document.querySelectorAll('.panel *')].filter((e) => {
 }).map((e) => e.outerHTML.slice(0, 160))"""
 
 
-@pytest.mark.parametrize(
-    ("run", "width", "height"),
-    [
-        ("shown_things", 1280, 800),
-        ("shown_things", 390, 844),
-        ("shown_pictures", 820, 1180),
-        ("shown_pictures", 390, 844),
-    ],
-)
+def fill(page: Page, view: str) -> None:
+    """Has a view show something."""
+    ask, shown = {
+        "Generate": ("Draw", ".gallery.drawn .item"),
+        "Grid": ("Draw the grid", ".sheet .tiles, .sheet table"),
+        "Nearest": ("Find the nearest training samples", ".sheet .truth, .sheet table"),
+        "Sheet": (None, ".contact figure, .contact td"),
+    }.get(view, (None, None))
+    if ask:
+        page.get_by_role("button", name=ask, exact=True).click()
+    if shown:
+        expect(page.locator(shown).locator("visible=true").first).to_be_visible()
+
+
+@pytest.mark.parametrize("run", ["shown_things", "shown_pictures"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (820, 1180), (390, 844)])
 def test_every_view_fits_and_can_be_used_by_everyone(
-    run: str, width: int, height: int, axe: str | None, tab: Callable[..., Page], request: pytest.FixtureRequest
+    run: str,
+    width: int,
+    height: int,
+    violations: Callable[..., list[str]],
+    tab: Callable[..., Page],
+    request: pytest.FixtureRequest,
 ) -> None:
     page = tab(request.getfixturevalue(run), width=width, height=height)
-    for name in ("Transfer", "Grid", "Interpolate", "Many", "Generate"):
-        page.get_by_role("tab", name=name).click()
-        expect(page.locator(".q-tab--active")).to_contain_text(name)
-        assert page.evaluate(CUT) == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
     expect(page.get_by_role("switch")).to_be_visible()  # keep detail
     if run == "shown_things":
         scale, card = (page.locator(css).first.bounding_box() for css in (".bars tbody .scale svg", ".bars"))
         assert scale["x"] + scale["width"] <= card["x"] + card["width"] + 1
+    for name in ("Transfer", "Grid", "Interpolate", "Sheet", "Nearest", "Many", "Generate"):
+        page.get_by_role("tab", name=name).click()
+        expect(page.locator(".q-tab--active")).to_contain_text(name)
+        fill(page, name)
+        assert page.evaluate(CUT) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            expect(page.locator("body.body--dark")).to_have_count(int(theme == "dark"))
+            rests(page)
+            assert violations(page, "'.views'") == [], (name, theme)
     page.get_by_label("Search by label").fill("kind=nothing of the kind")  # the search says why, and so does a warning:
-    if axe is None:
-        pytest.skip("axe-playwright-python is not installed")
-    page.evaluate(axe)
+    page.get_by_role("tab", name="Transfer").click()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         expect(page.locator("body.body--dark")).to_have_count(int(theme == "dark"))
-        page.get_by_role("button", name="Edit the chosen one").click()
-        expect(page.locator(".q-notification").first).to_contain_text("nothing was drawn yet")
+        page.locator(".takes button").first.click()
+        expect(page.locator(".q-notification").first).to_contain_text("choose a donor first")
         rests(page)
         assert violations(page) == []
+    if run == "shown_pictures":
+        page.get_by_role("button", name="Enlarge").click()
+        page.get_by_role("slider", name="Zoom").fill("4")
+        assert violations(page, "'dialog.large'") == []
+        page.locator("dialog.large .go-on").click()
     page.get_by_label("Copy this edit").click()
     expect(page.get_by_role("menuitem").first).to_be_visible()
     rests(page)

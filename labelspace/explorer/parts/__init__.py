@@ -144,6 +144,28 @@ class Gallery(Element, component="gallery.js"):
         self.update()
 
 
+class Contact(Element, component="contact.js"):
+    """Several samples that follow the edit.
+
+    Args:
+        pictures: whether the samples are pictures.
+    """
+
+    def __init__(self, pictures: bool) -> None:
+        super().__init__()
+        self._props.update({"items": [], "first": {"cells": []}, "pictures": pictures})
+
+    def draw(self, items: list[dict[str, Any]], state: dict[str, Any]) -> None:
+        """Other samples: per one its ``name`` and, of a picture, its address ``src``; and what :meth:`show` takes."""
+        self._props["items"], self._props["first"] = items, state
+        self.update()
+
+    def show(self, state: dict[str, Any], number: int = 0) -> None:
+        """What became of them: ``cells`` with a ``src`` or ``texts`` each, and ``names`` of the texts; or ``why`` there is
+        nothing. ``number`` as in :meth:`Pictures.show`."""
+        self.run_method("show", state, number)
+
+
 class Readings(Element, component="readings.js"):
     """Rows of labels with a :class:`Reading` each, and a line on the codes.
 

@@ -18,6 +18,7 @@ export default {
       :data-point="at.join(',')" @pointerdown="grab" @pointermove="drag" @pointerup="drop" @pointercancel="drop"
       @keydown="press" @blur="settle">
       <line v-if="flat" class="rail" :x1="px(chart.low)[0]" :x2="px(chart.high)[0]" :y1="middle" :y2="middle" />
+      <image v-if="chart.density" :href="chart.density" preserveAspectRatio="none" v-bind="area" />
       <path v-for="(d, i) in dots" class="dots" :d="d" :stroke="chart.colours[i]" />
       <template v-for="spot in chart.spots">
         <template v-if="!flat">
@@ -100,6 +101,12 @@ export default {
     scale() {
       const room = [WIDTH - 2 * MARGIN - 8, PLANE - 2 * MARGIN - 8];
       return Math.min(...this.chart.low.map((low, i) => room[i] / (this.chart.high[i] - low)));
+    },
+    // Of the chart's ends, on the screen.
+    area() {
+      const [x, top] = this.px([this.chart.low[0], this.chart.high[1] || 0]);
+      const [right, bottom] = this.px([this.chart.high[0], this.chart.low[1] || 0]);
+      return this.flat ? { x, y: LINE / 2 - 12, width: right - x, height: 24 } : { x, y: top, width: right - x, height: bottom - top };
     },
     dots() {
       return this.chart.cloud.map((points, kind) =>
