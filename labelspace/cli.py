@@ -435,13 +435,17 @@ def _run(given: argparse.Namespace) -> None:
 def _early(given: argparse.Namespace) -> None:
     """Refuses what can be told to be wrong before anything large is imported: a run that is not there, labels that it lacks.
 
-    What cannot be read here is left to those who read it.
+    ``demo:NAME`` is replaced by the directory that it stands for. What cannot be read here is left to those who read it.
     """
     from labelspace.storage import files
 
     home = getattr(given, "run_directory", None)
     if home is None or home.startswith("hf:"):
         return
+    if home.startswith("demo:"):
+        from labelspace.storage import starters
+
+        home = given.run_directory = str(starters.fetch(home))
     if not Path(home).is_dir():
         raise errors.UserError(f"no such directory: {home}")
     try:

@@ -7,11 +7,16 @@ from os import PathLike
 from pathlib import Path
 
 from labelspace.errors import UserError
+from labelspace.storage import starters
 
 
 def own(path: str | PathLike[str]) -> Path:
-    """A path with ``~`` and ``~name`` for home directories; where there is no such home, as it is written."""
-    return Path(os.path.expanduser(path))
+    """A path with ``~`` and ``~name`` for home directories; where there is no such home, as it is written.
+
+    ``demo:NAME`` is the directory of a starter (:mod:`labelspace.storage.starters`). Raises UserError where there is none.
+    """
+    text = os.fspath(path)
+    return starters.fetch(text) if text.startswith(starters.SCHEME) else Path(os.path.expanduser(text))
 
 
 def directory(path: str | PathLike[str]) -> Path:

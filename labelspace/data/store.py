@@ -18,11 +18,12 @@ import hashlib
 import importlib
 import json
 import os
+import queue
 import re
-import selectors
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -219,7 +220,7 @@ def _build(
             _close_ranks(work, sorted(failures))
             finished = work / "finished.json"
             finished.write_text(json.dumps({"format": FORMAT, "failures": failures}), encoding="utf-8")
-            finished.rename(work / "store.json")
+            finished.replace(work / "store.json")
         for file in work.iterdir():
             if file.name not in ("x.npy", "store.json"):
                 file.unlink()
@@ -302,7 +303,7 @@ def _note(work: Path, chunks: list[_Chunk]) -> None:
     """Replaces the notes of a build."""
     rest = work / "rest.jsonl"
     rest.write_text(json.dumps([(chunk.start, chunk.rows, chunk.failures) for chunk in chunks]) + "\n", encoding="utf-8")
-    rest.rename(work / "done.jsonl")
+    rest.replace(work / "done.jsonl")
 
 
 def _close_ranks(work: Path, failed: list[int]) -> None:
@@ -338,26 +339,25 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
     command = [sys.executable, "-m", "labelspace.data.store", str(work), str(workers)]
     errors = [work / f"errors-{i}.txt" for i in range(workers)]
     processes: list[subprocess.Popen[str]] = []
+    listeners: list[threading.Thread] = []
+    found: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     done = sum(map(len, _done(work)))
     try:
         for i, file in enumerate(errors):
             with file.open("wb") as stderr:  # no pipe: nobody would empty it while libraries fill it with their warnings
-                pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "encoding": "utf-8", "pass_fds": (lock,)}
-                processes.append(subprocess.Popen([*command, str(i)], env=environment, **pipes))
-        with selectors.DefaultSelector() as selector, (work / "done.jsonl").open("a", encoding="utf-8") as notes:
-            for process in processes:
-                selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
-            while selector.get_map():
-                for key, _ in selector.select():
-                    line = key.fileobj.readline()  # type: ignore[union-attr]
-                    if not line.endswith("\n"):
-                        selector.unregister(key.fileobj)
-                        continue
-                    notes.write(line)
-                    notes.flush()
-                    done += sum(rows for _, rows, _ in json.loads(line))
-                    if progress:
-                        progress(done, n)
+                pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "encoding": "utf-8"}
+                processes.append(subprocess.Popen([*command, str(i)], env=environment, **pipes, **locks.inherited(lock)))
+            listeners.append(threading.Thread(target=_listen, args=(processes[-1], found), daemon=True))
+            listeners[-1].start()
+        with (work / "done.jsonl").open("a", encoding="utf-8") as notes:
+            for _ in processes:
+                while (line := found.get()) is not None:
+                    if line.endswith("\n"):
+                        notes.write(line)
+                        notes.flush()
+                        done += sum(rows for _, rows, _ in json.loads(line))
+                        if progress:
+                            progress(done, n)
         for process, file in zip(processes, errors, strict=True):
             if process.wait():
                 if process.returncode < 0:
@@ -372,7 +372,19 @@ def _run_workers(work: Path, n: int, workers: int, lock: int, progress: Progress
         for process in processes:
             if process.poll() is None:
                 process.kill()
-            process.communicate()
+            process.wait()
+        for listener in listeners:
+            listener.join()
+        for process in processes:
+            process.stdout.close()  # type: ignore[union-attr]
+
+
+def _listen(process: subprocess.Popen[str], found: queue.SimpleQueue[str | None]) -> None:
+    """Hands on the lines that a process prints, then None; in a thread, because not every system can wait for several pipes."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        found.put(line)
+    found.put(None)
 
 
 def resolve(drawer: str) -> Callable[..., np.ndarray]:

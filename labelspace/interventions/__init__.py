@@ -4,16 +4,16 @@ All are written against latent blocks, so they work alike on every model. ``x`` 
 (``(n, *shape)``); the result has the form that was given. Codes are posterior means unless a draw is asked for. Several edits
 of the same samples follow each other with ``after``: the next one starts from the codes of the one before.
 
-=================  ================================================================================================
-:func:`set`        give labels new values
-:func:`transfer`   give a sample a donor's way of having a label
-:func:`move`       put blocks at points that are given
-:func:`traverse`   walk along one or two coordinates of a label's block
+==================== ================================================================================
+:func:`set`          give labels new values
+:func:`transfer`     give a sample a donor's way of having a label
+:func:`move`         put blocks at points that are given
+:func:`traverse`     walk along one or two coordinates of a label's block
 :func:`interpolate`  walk from one sample to another, in some blocks or all
-:func:`resample`   draw one block anew, many times
-:func:`generate`   new samples under labels
-:func:`inpaint`    fill a hole in a sample
-=================  ================================================================================================
+:func:`resample`     draw one block anew, many times
+:func:`generate`     new samples under labels
+:func:`inpaint`      fill a hole in a sample
+==================== ================================================================================
 """
 
 from labelspace.interventions.coding import encode_all

@@ -56,7 +56,7 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 def frechet(real: np.ndarray, generated: np.ndarray, seed: int = 0) -> Score:
     """Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017, with other features).
 
-    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2), in squared units of the features; 0 is best, there is no ceiling.
+    ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2)``, in squared units of the features; 0 is best, there is no ceiling.
     Singular covariances are no trouble. The estimate is biased upwards, by about d/n: see :func:`real_halves`.
 
     Resampled are the samples' influences (the derivative of the distance by a sample's weight) in both sets, not the fits: the
@@ -130,7 +130,7 @@ def _within(kernel: np.ndarray) -> float:
 
 
 def inception_style_score(probabilities: np.ndarray) -> Score:
-    """exp(E KL(p(y|x) || p(y))) of class probabilities of generated samples (Salimans et al. 2016, but of any classifier).
+    """``exp(E KL(p(y|x) || p(y)))`` of class probabilities of generated samples (Salimans et al. 2016, but of any classifier).
 
     In [1, K]: 1 if all samples are classified alike (or all unsure), K if each is classified surely and all
     classes come equally often. It does not look at real samples and does not see diversity within a class; that of real samples

@@ -109,7 +109,7 @@ def reliability(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) ->
 def calibration_error(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15, seed: int = 0) -> dict[str, Score]:
     """Expected calibration error of the most probable class (Naeini et al. 2015, here with bins of equal mass).
 
-    The mean over samples of |accuracy - confidence| in their bin of :func:`reliability`; best is 0, worst 1.
+    The mean over samples of ``|accuracy - confidence|`` in their bin of :func:`reliability`; best is 0, worst 1.
 
     Returns:
         "value", whose interval resamples the samples' signed gaps (bins and signs stay); and "floor": the error that the same

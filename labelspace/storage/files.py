@@ -59,7 +59,7 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
             temporary = hidden / path.name
             temporary.touch()
             yield temporary
-            with temporary.open("rb") as file:
+            with temporary.open("r+b") as file:  # Windows flushes nothing that may only be read
                 os.fsync(file.fileno())
             temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())  # what is private stays so
             if kept is not None and path.exists():

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import lock_descriptor
 
 from labelspace.errors import UserError, reason
 
+DESCRIPTORS = os.name == "posix"  # whether a process hands descriptors to those that it starts: Windows knows handles only
 _WAIT = 0.1  # seconds between two looks at another process's lock
 
 
@@ -66,6 +68,14 @@ def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[
         with suppress(FileNotFoundError, PermissionError):  # Windows deletes no file that is open
             path.unlink()
         os.close(held)
+
+
+def inherited(lock: int) -> dict[str, Any]:
+    """Arguments of ``subprocess.Popen`` by which the process that is started holds a lock, too, where it can.
+
+    Elsewhere only the process that starts it does; one that outlives it ends when it next writes to it.
+    """
+    return {"pass_fds": (lock,)} if DESCRIPTORS else {}
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Trained models, a directory each; labelspace finds them as ``demo:NAME``."""
