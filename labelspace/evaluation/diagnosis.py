@@ -149,8 +149,8 @@ def _leaks(leakage: dict[str, Any]) -> list[Finding]:
         if drawn > READS:
             what = f"a fresh reader says {name} from draws of {shown}, which the decoder gets, {drawn:.0%} of the way"
             remedy = (
-                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; a "
-                "model without one (vae, condvae, ccvae, m2, diva, mvae) has nothing that keeps labels out of it"
+                "raise the weight of the adversary (leak, info), let it step more often (adversary_steps), or use lsvae; in a "
+                "model without one nothing keeps labels out of it (labelspace models: adversaries)"
                 if place == "free"
                 else f"give that block fewer coordinates (subspace); check in the data whether {name} goes with "
                 f"{place.removeprefix('other.')}: then it cannot be told apart from it"
