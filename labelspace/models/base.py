@@ -228,8 +228,7 @@ class Model(nn.Module):
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.framing = Framing()  # how pictures were read; saved, so that later ones are read alike
         self.started_from = ""  # the directory of a model whose tensors this one took before training
-        # Time, set by whoever trains the model: for schedules in epochs, as a fraction of all training, and in batches.
-        self.epoch, self.progress, self.batches = 0.0, 1.0, 0
+        self.epoch = 0.0  # time, for schedules; set by whoever trains the model
 
     @classmethod
     def accept(cls, schema: Schema) -> None:
@@ -326,11 +325,6 @@ class Model(nn.Module):
     def players(self) -> dict[str, Player]:
         """Player name -> player, in the order in which they step on a batch. "model" is the generative model's own."""
         return {"model": Player(list(self.parameters()))}
-
-    @property
-    def ready(self) -> bool:
-        """Whether all terms are in force: no epoch before that is kept in the place of one after it."""
-        return True
 
     def remarks(self) -> list[str]:
         """What could not be had of a model, a line each that begins with the code that it is about."""

@@ -31,8 +31,6 @@ ones too.
   could not be taken out.
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
   that it was given, and its z and the z that it was made from move towards each other.
-* z is closed at first and opens slowly, so that labels settle in their own blocks before z can carry them; consistency starts
-  when it has opened.
 
 Blocks: ``z``, free; ``w.<label>``, eight coordinates for a binary or continuous label, eight for each class of a categorical
 one, fewer for short vectors. Spare ones cost nothing: they stay at their prior.
@@ -76,9 +74,6 @@ from labelspace.models.parts import (
 
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
 _NEAR = 2.2  # prior standard deviations that the mean of q(w | x, y) may be away from that of p(w | y)
-# When phases start, in thousands of batches, or in fractions of all training where that is shorter than a thousand batches.
-_Z_OPENS = (0.14, 0.24)
-_CONSISTENCY_STARTS = 0.25
 
 
 class LSVAE(Model):
@@ -275,7 +270,7 @@ class LSVAE(Model):
                 drawn = q.sample(generator)
             kl_w = mean(q.kl_per_dimension(p))
             terms = {
-                "reconstruction": -mean(self._decode(self._opening() * z[rows], drawn).log_prob(batch.x[rows])),
+                "reconstruction": -mean(self._decode(z[rows], drawn).log_prob(batch.x[rows])),
                 "kl_z": q_z.kl(self.free_prior(z)).mean(),
                 "kl_w": kl_w.new_zeros(len(self.schema)).index_add(0, self.block_of, kl_w),
             }
@@ -284,31 +279,12 @@ class LSVAE(Model):
                 terms["leak"] = self.independence.leak(torch.cat([z, q_z.mean]), twice)
                 answers, given = self.block_adversaries(torch.cat([w, q_w.mean]), y.repeat(2, 1))
                 terms["block_leak"] = self.block_adversaries.pairs((twice * given.kl_to(answers)).mean(1))
-            if not self.training or self.time >= _CONSISTENCY_STARTS:
-                terms |= counterfactual_consistency(
-                    lambda z, w: self._drawn(z, w, batch.x),
-                    self._encode,
-                    q_z,
-                    z,
-                    w,
-                    values,
-                    self.block_of,
-                    generator,
-                )
-            return terms
+            return terms | counterfactual_consistency(
+                lambda z, w: self._drawn(z, w, batch.x), self._encode, q_z, z, w, values, self.block_of, generator
+            )
 
         objectives = {"adversary": adversary, "label_head": label_head, "model": model}
         return Losses(objectives, self.weights(), seen=batch.observed.any(0))
-
-    @property
-    def time(self) -> float:
-        """What phases go by, see above."""
-        return max(self.batches / 1000, self.progress)
-
-    def _opening(self) -> float:
-        """How far z is open: labels find their own blocks before z can carry them."""
-        first, last = _Z_OPENS
-        return min(1.0, max(0.0, (self.time - first) / (last - first))) if self.training else 1.0
 
     def _drawn(self, z: Tensor, w: Tensor, like: Tensor) -> Tensor:
         x = self._decode(z, w).mean_like(like[: len(z)])
@@ -335,11 +311,6 @@ class LSVAE(Model):
         of_labels = ("kl_w", "leak", "adversary", "adversary_chance", "label_head", "consistency_w")
         of_pairs = ("block_leak", "block_adversary", "block_adversary_chance")
         return {**dict.fromkeys(of_labels, names), **dict.fromkeys(of_pairs, pairs)}
-
-    @property
-    def ready(self) -> bool:
-        """Whether all blocks are open and all terms in force."""
-        return self.time >= max(_Z_OPENS[1], _CONSISTENCY_STARTS)
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative ELBO, and what adversaries say beyond twice what they may, which is no noise, at the weights' start."""

@@ -34,7 +34,7 @@ class _Counter(TorchDispatchMode):
 
 
 def per_step(model: Model, data: Dataset, options: Options) -> int:
-    """Calls of one step of all players with all terms in force: forward, backward, optimisers.
+    """Calls of one step of all players: forward, backward, optimisers.
 
     Args:
         model: it is trained for two steps; the first one makes what optimisers remember.
@@ -49,7 +49,7 @@ def per_step(model: Model, data: Dataset, options: Options) -> int:
 
     stepper = Stepper(fabric, model.train(), options, Schedule(options, len(batches)), troubled)
     generator = torch.Generator(fabric.device).manual_seed(0)
-    last = 10**6  # a step by which every phase of a model has begun
+    last = 10**6  # a step by which every schedule has ended
     for _ in range(2):
         batch = next(iter(batches)).to(fabric.device)
         counter = _Counter()

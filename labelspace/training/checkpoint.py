@@ -42,7 +42,7 @@ class State:
         sums: terms of this epoch so far, each times the samples it is the mean of.
         count: samples in ``sums``.
         best_score, best_epoch: the best validation score, and the epoch that it is of; 0 while there is none.
-        best_stage: 0 where not all terms were in force then, one more where they were, and one where rates fell.
+        best_falling: whether learning rates fell to their end then.
         rows: lines of the metrics.
         auxiliary: terms that only players which read codes minimise.
         apart: of parts of the model that are chosen for themselves (:attr:`Model.apart`): validation term -> its least value,
@@ -59,7 +59,7 @@ class State:
     count: int = 0
     best_score: float = math.inf
     best_epoch: int = 0
-    best_stage: int = -1
+    best_falling: bool = False
     rows: int = 0
     auxiliary: list[str] = field(default_factory=list)
     apart: dict[str, tuple[float, dict[str, Tensor]]] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def write(run: Run, state: State, reason: str, place: dict[str, int] | None = No
         "count": state.count,
         "best_score": state.best_score if math.isfinite(state.best_score) else None,
         "best_epoch": state.best_epoch,
-        "best_stage": state.best_stage,
+        "best_falling": state.best_falling,
         "apart": {term: value for term, (value, _) in state.apart.items()},
         "rows": state.rows,
         "readers": state.auxiliary,
@@ -159,7 +159,7 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
         state.generator.manual_seed(engine.seed(options.seed, engine.STREAM["train"], done))
     state.count, state.rows = int(plain["count"]), int(plain["rows"])
     state.best_epoch = int(plain["best_epoch"])
-    state.best_stage = int(plain.get("best_stage", -1))
+    state.best_falling = bool(plain.get("best_falling", plain.get("best_stage", 0) == 2))  # older versions had stages
     state.best_score = math.inf if plain["best_score"] is None else float(plain["best_score"])
     state.auxiliary = list(plain.get("readers", []))  # absent in checkpoints of older versions
     for term, value in plain.get("apart", {}).items():  # and this, too
@@ -169,7 +169,7 @@ def _load(state: State, tensors: dict[str, Tensor], plain: dict[str, Any], optio
     # Where the last step was: validation, too, needs it, and may be the first thing to be done.
     if "schedule" in plain:  # absent in checkpoints of older versions
         state.schedule.restore(plain["schedule"])
-    model.epoch, model.progress, model.batches = (done - 1) / steps, state.schedule.progress(done - 1), done - 1
+    model.epoch = (done - 1) / steps
 
 
 def _restore_guard(state: State, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:

@@ -359,13 +359,12 @@ class Loop:
         epoch, state = self.batches.epoch, self.state
         val, score = self.validate() if self.validates else ({}, None)
         sound = self._sound(val, score)
-        # Scores from before all terms were in force, or learning rates fell, do not compare with those after.
-        ready = self.model.ready
-        stage = ready + (self.schedule.closing is not None)
-        better = score is None or score < state.best_score
-        best = sound and (stage > state.best_stage or (stage == state.best_stage and better))
+        # Scores from before learning rates fell to their end do not compare with those after.
+        falling = self.schedule.closing is not None
+        better = score is None or score < state.best_score or falling > state.best_falling
+        best = sound and better
         if best:
-            state.best_stage = stage
+            state.best_falling = falling
             state.best_score, state.best_epoch = (state.best_score if score is None else score), epoch
             if self.run is None or self.fabric.is_global_zero:
                 self.best_weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
@@ -397,7 +396,7 @@ class Loop:
             self.stepper.guard.keep()
         # Clocks differ from process to process, and so may what each has trained on: the first decides.
         seconds, seen, asked = engine.on_first(self.fabric, lambda: (self.seconds, settling, asked))
-        self.schedule.epoch_ended(epoch * self.steps, seen if sound else None, ready, seconds)
+        self.schedule.epoch_ended(epoch * self.steps, seen if sound else None, seconds)
         self.callback.expect(self._expected())
         if self.schedule.over(epoch * self.steps):
             if not state.best_epoch or not self.stepper.guard.took_any:

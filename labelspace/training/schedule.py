@@ -10,7 +10,7 @@ from typing import Any
 
 from labelspace.training.options import Options
 
-_FEWEST, _SHORTEST = 5, 400  # validations and steps, with all terms in force, that a verdict needs
+_FEWEST, _SHORTEST = 5, 650  # validations and steps that a verdict needs
 _LITTLE = 0.02  # of all that the score has gained; less in a quarter of training is not worth as much time again
 _CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
 
@@ -20,8 +20,9 @@ class Schedule:
     """Learning rates over time, and the end of training.
 
     With a number of ``epochs`` learning rates rise, stay, and fall along half a cosine wave in the last part of training
-    (``decay``). Without one they fall with the root of time from when all terms of the model are in force, until the validation
-    score does not gain any more, then along half a cosine wave, and training is over: the same for few samples and for many.
+    (``decay``). Without one they fall with the root of time, from the first validation or twice the warm-up on, until the
+    validation score does not gain any more, then along half a cosine wave, and training is over: the same for few samples and
+    for many.
     ``steps`` and ``minutes`` are budgets: rates fall early enough.
 
     Args:
@@ -29,8 +30,7 @@ class Schedule:
         steps: batches of an epoch.
 
     Attributes:
-        scores: what has to settle, of every validation with all terms in force: its step, and values (lower is better).
-        first: the values of the first validation of all, which gains are measured from; none before.
+        scores: what has to settle, of every validation: its step, and values (lower is better).
         closing: the step from which rates fall, and over how many steps; None before.
         settled: whether they fall because the score had settled.
         seconds: that training has taken, in all calls.
@@ -39,7 +39,6 @@ class Schedule:
     options: Options
     steps: int
     scores: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
-    first: tuple[float, ...] = ()
     closing: tuple[int, int] | None = None
     settled: bool = False
     seconds: float = 0.0
@@ -59,20 +58,11 @@ class Schedule:
         return planned * (self.options.floor + (1 - self.options.floor) * wave)
 
     def _slowing(self, step: int) -> float:
-        """What rates have fallen to without a horizon, from when all terms are in force: rates that stay leave an LSVAE's
-        adversaries behind."""
+        """What rates have fallen to without a horizon: rates that stay leave an LSVAE's adversaries behind."""
         if not self.scores:
             return 1.0
         steady = max(self.scores[0][0], 2 * self.options.warmup)
         return min(1.0, math.sqrt(steady / max(step, 1)))
-
-    def progress(self, step: int) -> float:
-        """How much of all training is behind a step, as far as that is known."""
-        if self.horizon is not None and self.closing is None:
-            return step / self.horizon
-        if self.closing is None:
-            return step / self.options.steps if self.options.steps else 0.0
-        return min(1.0, step / sum(self.closing))
 
     def expected(self, step: int) -> int:
         """Steps of all training as it looks now; without an end in sight, the fewest."""
@@ -90,20 +80,18 @@ class Schedule:
             return step >= sum(self.closing)
         return self.horizon is not None and step >= self.horizon
 
-    def epoch_ended(self, step: int, values: Sequence[float] | None, ready: bool, seconds: float) -> None:
+    def epoch_ended(self, step: int, values: Sequence[float] | None, seconds: float) -> None:
         """Takes in an epoch, and decides whether learning rates are to fall from here.
 
         Args:
             step: steps of all training so far.
             values: what has to settle, the score of validation and its reconstruction term, say (of training where there is
                 none); None where they were not finite.
-            ready: whether all terms of the model are in force.
             seconds: that the epoch took.
         """
         self.seconds += seconds
         if values is not None:
-            self.first = self.first or tuple(values)
-            self.scores += [(step, tuple(values))] if ready else []
+            self.scores.append((step, tuple(values)))
         if self.closing is not None:
             return
         if self.horizon is None and self._all_settled():
@@ -117,8 +105,7 @@ class Schedule:
     def _all_settled(self) -> bool:
         if not self.scores:
             return False
-        series = ([(step, values[i]) for step, values in self.scores] for i in range(len(self.first)))
-        return all(settled(one, first) for one, first in zip(series, self.first, strict=True))
+        return all(settled([(step, values[i]) for step, values in self.scores]) for i in range(len(self.scores[0][1])))
 
     def _close(self, step: int, over: int) -> None:
         self.closing = (step, max(1, over))
@@ -127,7 +114,6 @@ class Schedule:
         """What changes, as plain data for a checkpoint."""
         return {
             "scores": self.scores,
-            "first": self.first,
             "closing": self.closing,
             "settled": self.settled,
             "seconds": self.seconds,
@@ -136,20 +122,18 @@ class Schedule:
     def restore(self, plain: dict[str, Any]) -> None:
         """Takes up :meth:`plain`."""
         self.scores = [(int(step), tuple(values)) for step, values in plain["scores"]]
-        self.first = tuple(plain["first"])
         self.closing = None if plain["closing"] is None else (int(plain["closing"][0]), int(plain["closing"][1]))
         self.settled, self.seconds = bool(plain["settled"]), float(plain["seconds"])
 
 
-def settled(scores: Sequence[tuple[int, float]], first: float | None = None) -> bool:
+def settled(scores: Sequence[tuple[int, float]]) -> bool:
     """Whether scores (lower is better) gain no more than their noise, or than is worth waiting for.
 
     The best of the last quarter is compared with the best before it, on any scale and for any number of steps; a setback is
     no end.
 
     Args:
-        scores: steps and scores, in order.
-        first: the score that all gains are measured from; by default the first of ``scores``.
+        scores: steps and scores, in order; gains are measured from the first.
     """
     if len(scores) < _FEWEST or scores[-1][0] - scores[0][0] < _SHORTEST:
         return False
@@ -159,5 +143,5 @@ def settled(scores: Sequence[tuple[int, float]], first: float | None = None) -> 
     last = values[-max(2 * quarter + 1, _FEWEST) :]
     # Of second differences, in which a trend leaves nothing: their deviation is sqrt(6) times that of a score.
     noise = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False)) / math.sqrt(6)
-    worth = _LITTLE * ((values[0] if first is None else first) - best)
+    worth = _LITTLE * (values[0] - best)
     return min(values[:-quarter]) - best <= max(worth, noise)

@@ -114,7 +114,7 @@ class Stepper:
         """
         model = self.model
         self.buffers.remember()
-        model.epoch, model.progress, model.batches = step / self.schedule.steps, self.schedule.progress(step), step
+        model.epoch = step / self.schedule.steps
         self._set_pace(self.schedule.pace(step))
         with self.fabric.autocast():
             losses = model.losses(batch, generator)

@@ -60,36 +60,25 @@ def test_a_steady_gain_is_no_noise_however_few_validations() -> None:
 def test_gains_are_measured_from_the_first_score_of_all() -> None:
     slow = [(100 * i, 100.0 - i) for i in range(30)]
     assert not settled(slow)
-    assert settled(slow, 10_000.0), "a hundredth of what came before it"
-    schedule = Schedule(Options(epochs=0), steps=100)
-    schedule.epoch_ended(100, [10_000.0], ready=False, seconds=1.0)
-    for step, score in slow:
-        schedule.epoch_ended(100 + step, [score], ready=True, seconds=1.0)
-    assert schedule.settled
+    assert settled([(-100, 10_000.0), *slow]), "a hundredth of what came before it"
 
 
 def test_a_score_that_stands_still_while_reconstructions_improve_has_not_settled() -> None:
     schedule = Schedule(Options(epochs=0), steps=100)
     for epoch in range(30):
-        schedule.epoch_ended(100 * epoch, [1.0, -float(epoch)], ready=True, seconds=1.0)
+        schedule.epoch_ended(100 * epoch, [1.0, -float(epoch)], seconds=1.0)
     assert schedule.closing is None
     for epoch in range(30, 90):
-        schedule.epoch_ended(100 * epoch, [1.0, -30.0], ready=True, seconds=1.0)
+        schedule.epoch_ended(100 * epoch, [1.0, -30.0], seconds=1.0)
     assert schedule.settled
 
 
 def test_epochs_without_a_finite_score_do_not_end_training() -> None:
     schedule = Schedule(Options(epochs=0), steps=500)
     for epoch in range(1, 8):
-        schedule.epoch_ended(500 * epoch, None, ready=True, seconds=1.0)
+        schedule.epoch_ended(500 * epoch, None, seconds=1.0)
     assert schedule.closing is None
     assert not schedule.settled
-
-
-def test_phases_know_a_budget_of_steps() -> None:
-    schedule = Schedule(Options(epochs=0, steps=400), steps=20)
-    assert [schedule.progress(step) for step in (0, 100, 200)] == [0, 0.25, 0.5]
-    assert Schedule(Options(epochs=0), steps=20).progress(10_000) == 0
 
 
 def test_rates_rise_stay_and_fall() -> None:
@@ -97,7 +86,7 @@ def test_rates_rise_stay_and_fall() -> None:
     assert schedule.pace(0) == 0.1
     assert schedule.pace(10_000) == 1.0
     for epoch in range(1, 100):
-        schedule.epoch_ended(20 * epoch, [1.0], ready=True, seconds=1.0)
+        schedule.epoch_ended(20 * epoch, [1.0], seconds=1.0)
         if schedule.closing:
             break
     assert schedule.settled
@@ -106,24 +95,16 @@ def test_rates_rise_stay_and_fall() -> None:
     assert over == first // 2
     assert schedule.scores[0][0] == 20
     assert schedule.pace(20) == 1.0
-    assert schedule.pace(80) == pytest.approx(0.5), "with the root of time since all terms are in force"
+    assert schedule.pace(80) == pytest.approx(0.5), "with the root of time"
     assert schedule.pace(first) == pytest.approx(math.sqrt(20 / first))
     middle, last = first + over // 2, first + over
     assert schedule.pace(middle) == pytest.approx(0.55 * math.sqrt(20 / middle), rel=0.02)
     assert schedule.pace(last) == pytest.approx(0.1 * math.sqrt(20 / last))
     assert not schedule.over(first + over - 1)
     assert schedule.over(first + over)
-    assert schedule.progress(first + over) == 1.0
     again = Schedule(Options(epochs=0, warmup=10, floor=0.1), steps=20)
     again.restore(schedule.plain())
     assert again == schedule
-
-
-def test_scores_from_before_all_terms_are_in_force_do_not_count() -> None:
-    schedule = Schedule(Options(epochs=0), steps=50)
-    for epoch in range(1, 60):
-        schedule.epoch_ended(50 * epoch, [1.0], ready=False, seconds=1.0)
-    assert schedule.closing is None
 
 
 def test_budgets_end_training_in_time() -> None:
@@ -133,7 +114,7 @@ def test_budgets_end_training_in_time() -> None:
         epoch = 0
         while not schedule.over(20 * epoch):
             epoch += 1
-            schedule.epoch_ended(20 * epoch, [-float(epoch**2)], ready=True, seconds=2.0)
+            schedule.epoch_ended(20 * epoch, [-float(epoch**2)], seconds=2.0)
         assert 26 <= epoch <= 31
         assert not schedule.settled
         assert schedule.pace(20 * epoch) < 0.1
@@ -145,7 +126,7 @@ def test_a_number_of_passes_is_kept_and_a_smaller_budget_shortens_it() -> None:
     assert schedule.over(200)
     assert not schedule.over(180)
     short = Schedule(Options(epochs=10, steps=100), steps=20)
-    done = next(epoch for epoch in range(1, 11) if short.epoch_ended(20 * epoch, [0.0], True, 1.0) or short.over(20 * epoch))
+    done = next(epoch for epoch in range(1, 11) if short.epoch_ended(20 * epoch, [0.0], 1.0) or short.over(20 * epoch))
     assert done == 5
     paces = [short.pace(step) for step in range(100)]
     assert paces[40:] == sorted(paces[40:], reverse=True), "rates that have begun to fall do not rise again"
