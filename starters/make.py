@@ -67,7 +67,7 @@ def make(name: str, recipe: Recipe, out: Path) -> Path:
         config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
         config["data"]["address"] = starters.HERE
         (home / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-        some(data).save(home / starters.SAMPLES)
+        packed(some(data).save(home / starters.SAMPLES))
     size = sum(file.stat().st_size for file in home.iterdir())
     assert size < MOST, f"{name} has {size:,} bytes"
     print(f"{name}: {size:,} bytes")
@@ -85,6 +85,13 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def some(data: Dataset) -> Dataset:
     """The first samples of every split."""
     return data.rows_only(np.concatenate([data.rows(split)[:n] for split, n in SHOWN.items() if split in data.splits]))
+
+
+def packed(file: Path) -> None:
+    """Packs the arrays of an archive."""
+    with np.load(file, allow_pickle=False) as arrays:
+        content = dict(arrays)
+    np.savez_compressed(file, **content)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from labelspace.maps import block_map
 from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Sheet, sheets
-from labelspace.storage import files
+from labelspace.storage import files, starters
 from labelspace.training.fit import fit, resolve
 from labelspace.training.progress import Terminal
 from labelspace.training.run import Run
@@ -35,6 +35,8 @@ def demo(given: argparse.Namespace) -> None:
     """Draws faces, trains an LSVAE and a judge, edits test faces, and prints what was achieved."""
     began = time.monotonic()
     address = "faces:n=1500" if given.quick else "faces"
+    if "faces" in starters.available():
+        terminal.say("a smaller model is ready: labelspace explore demo:faces")
     terminal.say("1/4 drawing faces (kept for next time)")
     data = open_data(address, ",".join(LABELS), given.seed)
     terminal.say("2/4 training an LSVAE")
