@@ -38,7 +38,8 @@ def said(page: Page, text: str) -> None:
 
 
 def rests(page: Page) -> None:
-    """Waits until nothing on the page moves or fades."""
+    """Waits until nothing on the page moves or fades; what is about to needs a moment to begin."""
+    page.wait_for_timeout(150)
     page.wait_for_function("document.getAnimations().every((one) => one.playState !== 'running')")
 
 
