@@ -17,6 +17,7 @@ pytest.importorskip("nicegui")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page = playwright.Page
 expect = playwright.expect
+expect.set_options(timeout=15_000)  # a machine may be busy
 
 
 @pytest.fixture(scope="module")
