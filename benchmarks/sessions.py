@@ -24,12 +24,13 @@ from typing import Any
 
 import aiohttp
 import socketio
+from socketio.exceptions import ConnectionError as RefusedError
 
 from labelspace.storage import files
 
 EVERY = 20  # visits a sample
 TRIES = 5  # of a visit: the server gives up pages that take longer than 15 seconds to connect
-PATIENCE = 120.0  # seconds that an answer may take on a busy machine
+PATIENCE = 120  # seconds that an answer may take on a busy machine
 ALLOWED = {"memory": 0.03, "files": 0.05, "threads": 0.05}  # by what share the last quarter may exceed the second
 SETTLING = 12.0  # seconds after which the server has let go of tabs that were left
 
@@ -45,18 +46,18 @@ async def visit(url: str, click: str) -> float:
     listener: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     shown = asyncio.Event()
 
-    @client.on("update")
     def update(elements: dict[str, Any]) -> None:
         for name, element in elements.items():
             props = element.get("props") if isinstance(element, dict) else None
             if props and props.get("aria-label") == click and not listener.done():
                 listener.set_result({"id": int(name), "listener_id": element["events"][0]["listener_id"]})
 
-    @client.on("run_javascript")
     def run(message: dict[str, Any]) -> None:
         if "show" in message.get("code", ""):
             shown.set()
 
+    client.on("update", update)
+    client.on("run_javascript", run)
     query = {"client_id": found[1], "next_message_id": 0, "implicit_handshake": "true"}
     query |= {"tab_id": str(uuid.uuid4()), "document_id": str(uuid.uuid4())}
     asked = "&".join(f"{name}={value}" for name, value in query.items())
@@ -119,7 +120,7 @@ async def main() -> int:
                 try:
                     took.append(await visit(url, given.click))
                     break
-                except (socketio.exceptions.ConnectionError, TimeoutError):  # the machine was too busy to be in time
+                except (RefusedError, TimeoutError):  # the machine was too busy to be in time
                     late += 1
                     if not left:
                         raise

@@ -82,6 +82,7 @@ class Hub:
         self.on_change.clear()
         self.on_found.clear()
         self.takes.clear()
+        self.sheet = None
 
     # -- changes ------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ pytest.importorskip("nicegui")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page = playwright.Page
 expect = playwright.expect
+expect.set_options(timeout=15_000)  # a machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,8 @@ def said(page: Page, text: str) -> None:
 
 
 def rests(page: Page) -> None:
-    """Waits until nothing on the page moves or fades."""
+    """Waits until nothing on the page moves or fades; what is about to needs a moment to begin."""
+    page.wait_for_timeout(150)
     page.wait_for_function("document.getAnimations().every((one) => one.playState !== 'running')")
 
 

@@ -159,6 +159,24 @@ def test_rows_are_edited_without_a_server(
     everyone(page, violations)
 
 
+def test_a_label_without_a_block_shifts_codes_by_a_table(vectors: str, run_of: Callable[..., Path]) -> None:
+    bench = Workbench.open(run_of("vae", vectors, **SMALL))
+    bench.model.attributes.vectors.normal_(generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr,operator]
+    codes = bench.codes.rows(slice(0, 1))
+    for label, old, new in (("kind", 2.0, 1.0), ("on", 1.0, 0.0), ("amount", 3.0, 4.5)):
+        low, high = (0.0, 0.0) if label != "amount" else (2.0, 6.0)
+        move = saved._move(bench, bench.model.schema[label], low, high)
+        assert move is not None
+        assert (move["block"], move["shifts"]) == ("z", True)
+        wanted = bench.model.intervene(codes, label, torch.tensor([new]), torch.tensor([old]))["z"] - codes["z"]
+        table = np.array(move["codes"])
+        if "at" in move:
+            rows = [[np.interp(v, move["at"], column) for column in table.T] for v in (new, old)]
+        else:
+            rows = [table[int(v)] for v in (new, old)]
+        np.testing.assert_allclose(np.subtract(*rows), wanted[0].numpy(), atol=1e-4)
+
+
 def test_letters_hold_all_bytes() -> None:
     """As the page's script reads them."""
     content = np.random.default_rng(0).integers(0, 256, 1001).astype(np.uint8).tobytes()

@@ -135,7 +135,7 @@ def _rounded(content: bytes, levels: int) -> bytes:
         ]
     if not first:
         return content
-    graph.initializer.append(numpy_helper.from_array(np.float32(256), "byte"))
+    graph.initializer.append(numpy_helper.from_array(np.array(256, np.float32), "byte"))
     nodes = [*first, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
