@@ -18,6 +18,18 @@ def operations(step: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+def copy_rate(seconds: float = _SECONDS) -> float:
+    """Bytes a second that are read and written where 256 MB are copied, the best of several."""
+    source = torch.ones(2**26)
+    target = source.clone()  # memory that is there: the first write of a page is the system's work
+    best, until = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        target.copy_(source)
+        best = min(best, time.perf_counter() - began)
+    return 2 * source.numel() * source.element_size() / best
+
+
 def multiply_rate(dtype: torch.dtype, seconds: float = _SECONDS) -> float:
     """Floating-point operations a second of products of square matrices of side 2048, the best of several."""
     a, b = (torch.randn(_SIDE, _SIDE).to(dtype) for _ in range(2))
