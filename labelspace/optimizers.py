@@ -69,7 +69,13 @@ class Optimizer:
         for name, tensor in known.items():
             if tensor.ndim and tensor.shape != parameter.shape:
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}, its parameter {tuple(parameter.shape)}")
-        return {name: tensor.to(parameter.device, copy=True) for name, tensor in known.items()}
+        # Laid out in memory as the parameter is: the kernels take entries in the order in which they lie.
+        return {
+            name: torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+            if tensor.ndim
+            else tensor.to(parameter.device, copy=True)
+            for name, tensor in known.items()
+        }
 
     def _trained(self, group: dict[str, Any], *names: str) -> list[list[list[Tensor]]]:
         """Of a group's parameters with gradients: parameters, gradients, steps and what is remembered under names, a list each;
