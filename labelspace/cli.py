@@ -323,7 +323,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--quick", action="store_true", help="a minute instead of half an hour; the figures mean little")
     c.add_argument("--rounds", type=_rounds, metavar="N", help="rounds of each measurement (default: 7, with --quick 2)")
     c.add_argument(
-        "--out", type=expanduser, help="directory of bench.json and bench.md; with --only, others measured there alike are kept"
+        "--out", type=expanduser, help="directory of bench-PROCESSOR.json and .md; with --only, others measured alike are kept"
     )
 
     c = add(

@@ -69,7 +69,13 @@ class Optimizer:
         for name, tensor in known.items():
             if tensor.ndim and tensor.shape != parameter.shape:
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}, its parameter {tuple(parameter.shape)}")
-        return {name: tensor.to(parameter.device, copy=True) for name, tensor in known.items()}
+        # Laid out in memory as the parameter is: the kernels take entries in the order in which they lie.
+        return {
+            name: torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+            if tensor.ndim
+            else tensor.to(parameter.device, copy=True)
+            for name, tensor in known.items()
+        }
 
     def _trained(self, group: dict[str, Any], *names: str) -> list[list[list[Tensor]]]:
         """Of a group's parameters with gradients: parameters, gradients, steps and what is remembered under names, a list each;
@@ -111,10 +117,10 @@ class Adam(Optimizer):
         for group in self.param_groups:
             beta1, beta2 = group["betas"]
             for parameters, gradients, steps, means, squares in self._trained(group, "exp_avg", "exp_avg_sq"):
-                torch._fused_adamw_(
+                torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
                     parameters, gradients, means, squares, [], steps, lr=group["lr"], beta1=beta1, beta2=beta2,
                     weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
-                )  # pyright: ignore  # fmt: skip
+                )  # fmt: skip
 
 
 class Adagrad(Optimizer):
@@ -127,7 +133,7 @@ class Adagrad(Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             for parameters, gradients, steps, sums in self._trained(group, "sum"):
-                torch._fused_adagrad_(
+                torch._fused_adagrad_(  # pyright: ignore[reportPrivateImportUsage]
                     parameters, gradients, sums, steps, lr=group["lr"], lr_decay=0.0, weight_decay=0.0, eps=group["eps"],
                     maximize=False,
-                )  # pyright: ignore  # fmt: skip
+                )  # fmt: skip

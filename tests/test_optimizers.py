@@ -77,6 +77,32 @@ def test_a_loaded_state_is_a_copy() -> None:
     assert all(torch.equal(t, kept["state"][i][name]) for i, known in state["state"].items() for name, t in known.items())
 
 
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_state_has_the_layout_of_its_parameter_again(kind: str) -> None:
+    """Files hold tensors row by row; kernels of convolutions have their channels last."""
+
+    def kernel() -> nn.Parameter:
+        return nn.Parameter(torch.linspace(-1, 1, 72).view(2, 4, 3, 3).contiguous(memory_format=torch.channels_last))
+
+    def step(parameter: nn.Parameter, optimizer: Any) -> None:
+        optimizer.zero_grad()
+        (parameter.sin() * torch.linspace(0, 3, 72).view(2, 4, 3, 3)).sum().backward()
+        optimizer.step()
+
+    whole, cut = kernel(), kernel()
+    first, second = (PAIRS[kind][0]([parameter]) for parameter in (whole, cut))
+    for _ in range(2):
+        step(whole, first)
+    cut.data.copy_(whole.data)
+    state = first.state_dict()
+    plain = {i: {name: tensor.contiguous() for name, tensor in known.items()} for i, known in state["state"].items()}
+    second.load_state_dict({**state, "state": plain})
+    for _ in range(2):
+        step(whole, first)
+        step(cut, second)
+    assert torch.equal(whole, cut)
+
+
 def test_groups_have_options_of_their_own() -> None:
     model, start = network(), network()
     groups = [{"params": [*model[0].parameters()], "lr": 0.0}, {"params": [*model[2].parameters()]}]

@@ -132,6 +132,20 @@ def test_public_names_are_listed_and_there() -> None:
     assert done.returncode == 0
 
 
+def test_training_alone_imports_no_compiler_and_no_library_for_several_processes(tmp_path: Path) -> None:
+    """Each takes as long as PyTorch itself, and a small model less."""
+    program = """
+        import sys
+        from labelspace.cli import main
+        code = main(["train", "moons:n=100", "--epochs", "1", "--no-report", "--out", "run"])
+        print(code, *(name for name in ("torch._dynamo", "lightning_fabric", "matplotlib") if name in sys.modules))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "0", (done.stdout, done.stderr)
+
+
 def test_what_does_not_train_imports_no_trainer_and_no_plots(tmp_path: Path) -> None:
     data = ls.open("moons:n=100")
     ls.fit(ls.build("condvae", data), data, epochs=1, out=tmp_path / "run")

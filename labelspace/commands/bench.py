@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from labelspace import terminal
 from labelspace.errors import UserError, unknown
 from labelspace.reporting.tables import markdown
 from labelspace.speed import floor, memory, peers, table, using
-from labelspace.speed.training import TRAINING
+from labelspace.speed.training import RECIPES, TRAINING
 from labelspace.storage import files
 from labelspace.training.engine import precision_for, processor
 from labelspace.training.options import Options
@@ -44,17 +45,19 @@ def bench(given: argparse.Namespace) -> None:
         "rounds": rounds,
         "quick": given.quick,
         "multiply_rate": {},
+        "copy_rate": 0.0,
         "workloads": {},
     }
     if given.out and given.only:
-        _keep(Path(given.out) / "bench.json", found)
+        _keep(_file(given.out, found), found)
     rates = found["multiply_rate"]
     for key in chosen:
         for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):  # the best of all moments
             rates[name] = max(rates.get(name, 0.0), floor.multiply_rate(dtype))
+        found["copy_rate"] = max(found["copy_rate"], floor.copy_rate())
         found["workloads"][key] = workloads[key](terminal.say)
         if given.out:
-            _write(Path(given.out), found)
+            _write(_file(given.out, found), found)
     if given.json:
         terminal.emit(found)
         return
@@ -62,7 +65,7 @@ def bench(given: argparse.Namespace) -> None:
 
 
 def _workloads(rounds: int, quick: bool) -> dict[str, Callable[[Callable[[str], None]], dict[str, Any]]]:
-    training = {each.key: each.shortened(8) if quick else each for each in TRAINING}
+    training = {each.key: each.shortened(8) if quick else each for each in (*TRAINING, *RECIPES)}
     out = {key: lambda tell, each=each: each.measure(rounds, tell) for key, each in training.items()}
     n = 512 if quick else 10_000
     return {
@@ -80,12 +83,19 @@ def _keep(file: Path, found: dict[str, Any]) -> None:
     if all(before.get(name) == found[name] for name in ("machine", "rounds", "quick")):
         found["workloads"] |= before["workloads"]
         found["multiply_rate"] |= before["multiply_rate"]
+        found["copy_rate"] = before.get("copy_rate", 0.0)
 
 
-def _write(out: Path, found: dict[str, Any]) -> None:
+def _file(out: str, found: dict[str, Any]) -> Path:
+    """Where figures of this processor are kept: those of others lie beside them."""
+    return Path(out) / f"bench-{re.sub(r'[^a-z0-9]+', '-', found['machine']['processor'].lower()).strip('-')}.json"
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
     found["workloads"] = dict(sorted(found["workloads"].items()))
-    files.write_json(out / "bench.json", found)
+    files.write_json(file, found)
     rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in found["multiply_rate"].items())
-    about = f"{found['machine']['threads']} threads, torch {found['machine']['torch']}; products of matrices: {rates}"
+    machine = f"{found['machine']['processor']}, {found['machine']['threads']} threads, torch {found['machine']['torch']}"
+    about = f"{machine}; products of matrices: {rates}; copies: {found['copy_rate'] / 1e9:,.0f} GB/s"
     text = f"`labelspace bench`, {found['rounds']} rounds, in turn. {about}.\n\n{markdown(table.HEADER, table.rows(found))}"
-    files.write(out / "bench.md", text)
+    files.write(file.with_suffix(".md"), text)

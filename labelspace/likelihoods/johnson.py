@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from labelspace.precision import as_double_on_cpu
@@ -112,6 +111,8 @@ def fit(x: np.ndarray) -> tuple[float, float] | None:
     if unlike(points) <= _NORMAL:
         return None
     starts = [np.array([np.quantile(points, place), math.log(width)]) for place, width in _STARTS]
+    from scipy.optimize import minimize  # takes half a second to import, and only training needs it
+
     best = minimize(bent, min(starts, key=bent), method="Nelder-Mead", options={"maxiter": 200, "xatol": 1e-3, "fatol": 1e-5})
     if best.fun > _GAIN * unlike(points):
         return None

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from labelspace.errors import UserError
 from labelspace.metrics.scores import Score, area_score, mean
@@ -80,6 +79,8 @@ def gaussian_copula(train: np.ndarray, n: int, *, categorical: Sequence[bool] | 
         place = {value: i for i, value in enumerate(codes[int(j)])}
         ordered[:, j] = [place.get(cell, np.nan) for cell in train[:, j]]
     known = ~np.isnan(ordered)
+    from scipy.stats import rankdata  # takes a second to import
+
     ranks = rankdata(ordered, axis=0, nan_policy="omit")
     scores = np.where(known, ndtri((ranks - 0.5) / np.maximum(known.sum(0), 1)), 0.0)
     scores = (scores - scores.sum(0) / np.maximum(known.sum(0), 1)) * known

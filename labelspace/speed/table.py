@@ -11,19 +11,24 @@ HEADER = ("workload", "who", "rate", "of the hand-written loop: median (min-max)
 
 def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows of a table of everything that was measured, under :data:`HEADER`."""
-    return [row for key, each in found["workloads"].items() for row in _rows(key, each, found["multiply_rate"])]
+    copied = found.get("copy_rate", 0.0)
+    return [row for key, each in found["workloads"].items() for row in _rows(key, each, found["multiply_rate"], copied)]
 
 
-def _rows(key: str, each: dict[str, Any], multiply: dict[str, float]) -> Iterator[tuple[str, ...]]:
+def _rows(key: str, each: dict[str, Any], multiply: dict[str, float], copied: float) -> Iterator[tuple[str, ...]]:
     title = f"({key}) {each['title']}"
     if "calls_per_step" in each:
         title += f"; {each['calls_per_step']:,} calls a step"
     if "contestants" in each:
         for who, measured in each["contestants"].items():
             rate = measured["rate"]["median"]
+            if who.removesuffix(", default recipe") in each.get("calls", {}):
+                who += f", {each['calls'][who.removesuffix(', default recipe')]:,} calls a step"
             kind, share = "bfloat16" if "auto" in who and each["bfloat16"] else "float32", ""
             if "recipe" not in who:  # whose steps are other ones
                 share = f"{100 * rate * each['operations_per_sample'] / multiply[kind]:.0f}% ({kind})"
+                if copied and "bytes_per_sample" in each:
+                    share += f", {100 * rate * each['bytes_per_sample'] / copied:.0f}% (traffic)"
             yield title, who, f"{rate:,.0f} {each['unit']}", _spread(measured.get("ratio")), share
             title = ""
     elif "models" in each:

@@ -11,7 +11,7 @@ import torch
 
 from labelspace.data.dataset import Dataset, as_float
 from labelspace.labels import Schema, binary
-from labelspace.models import build, model_class
+from labelspace.models import MODELS, build, model_class
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
@@ -21,6 +21,7 @@ from labelspace.training.fit import fit, resolve
 from labelspace.training.options import Options
 
 HAND = "hand-written loop"
+FUSED = "hand-written, fused Adam"
 DEFAULT = "fit, default recipe"
 PUBLISHED = Network("strided", width=32, activation="relu")  # Joy et al. 2021, at 64x64
 
@@ -95,6 +96,7 @@ class Training:
         x, y = all_of(data), torch.from_numpy(data.values)
         contestants: dict[str, timing.Contestant] = {
             HAND: lambda: loops.gathered(loops.by_hand(self.new(data)), x, y, self.batch_size),
+            FUSED: lambda: loops.gathered(loops.by_hand(self.new(data), fused=True), x, y, self.batch_size),
             "with DataLoader": lambda: loops.loaded(loops.by_hand(self.new(data)), x, y, self.batch_size),
         }
         if self.model == "vae" and peers.has_pythae():
@@ -110,8 +112,9 @@ class Training:
         if self.compiles:
             contestants["fit, auto, compiled"] = lambda: self._fit(data, precision="auto", compile=True)
         rates = timing.interleaved(contestants | self._recipes(data), rounds, say)
-        step = loops.by_hand(self.new(data))
-        per_sample = floor.operations(lambda: step(x[: self.batch_size], y[: self.batch_size])) / self.batch_size
+        step, some = loops.by_hand(self.new(data)), (x[: self.batch_size], y[: self.batch_size])
+        per_sample = floor.operations(lambda: step(*some)) / self.batch_size
+        moved = calls.counted(lambda: step(*some)).bytes / self.batch_size
         return {
             **found,
             "contestants": timing.summary(rates, HAND),
@@ -119,6 +122,7 @@ class Training:
             if "pythae 0.1.2" in rates
             else {},
             "operations_per_sample": per_sample,  # of the hand-written step
+            "bytes_per_sample": moved,
         }
 
     def _recipes(self, data: Dataset) -> dict[str, timing.Contestant]:
@@ -167,7 +171,7 @@ TRAINING = (
         18,
         128,
         16,
-        {"network": PUBLISHED, "likelihood": "laplace", "scale": 1.0},
+        {"network": PUBLISHED, "likelihood": "laplace", "scale": 1.0, "estimator": "paper"},  # as the hand-written loop
         compiles=True,
     ),
     Training(
@@ -182,4 +186,67 @@ TRAINING = (
     ),
     Training("d", "CSVAE on faces 64x64", "csvae", (3, 64, 64), 3, 128, 16, {"latent": 64, **_UNIT}, compiles=True),
     Training("l", "LSVAE on faces 64x64", "lsvae", (3, 64, 64), 3, 128, 16),
+)
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """What ``labelspace train`` does by default, on several kinds of data or with several models.
+
+    Attributes:
+        key: its letter.
+        title: what it is.
+        cases: name -> model, shape of a sample, binary labels, samples. The first is what the others are compared with.
+        batch_size: of all.
+    """
+
+    key: str
+    title: str
+    cases: dict[str, tuple[str, tuple[int, ...], int, int]]
+    batch_size: int = 128
+
+    def shortened(self, by: int) -> Recipes:
+        """The same on fewer samples."""
+        return replace(self, cases={name: (*case[:3], max(256, case[3] // by)) for name, case in self.cases.items()})
+
+    def measure(self, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Rates of all cases, ratios to the first, and the calls of a step."""
+        contestants, dispatched = {}, {}
+        for name, (model, shape, labels, n) in self.cases.items():
+            data = noise(shape, labels, n)
+            options = resolve(build(model, data), data, None, {"epochs": 1, "batch_size": self.batch_size})
+            dispatched[name] = calls.per_step(build(model, data), data, options)
+
+            def run(model: str = model, data: Dataset = data, options: Options = options) -> float:
+                return fit(build(model, data), data, options).samples_per_second
+
+            contestants[f"{name}, default recipe"] = run
+        rates = timing.interleaved(contestants, rounds, lambda text: tell(f"({self.key}) {text}"))
+        return {
+            "title": self.title,
+            "unit": "samples/s",
+            "batch_size": self.batch_size,
+            "calls": dispatched,
+            "bfloat16": precision_for(Options()) == "bf16-mixed",
+            "contestants": timing.summary(rates, next(iter(contestants))),
+        }
+
+
+RECIPES = (
+    Recipes("m", "every model on pictures 32x32, 3 labels", {name: (name, (3, 32, 32), 3, 1024) for name in MODELS}),
+    Recipes(
+        "n",
+        "LSVAE with 3, 10 and 40 labels",
+        {
+            f"{what}, {labels} labels": ("lsvae", shape, labels, n)
+            for what, shape, n in (("20 columns", (20,), 4096), ("64x64", (3, 64, 64), 1024))
+            for labels in (3, 10, 40)
+        },
+    ),
+    Recipes("t", "LSVAE on tables of 20 columns", {f"{n:,} rows": ("lsvae", (20,), 3, n) for n in (50_000, 300)}),
+    Recipes(
+        "x",
+        "LSVAE on pictures of several sizes",
+        {f"{side}x{side}": ("lsvae", (3, side, side), 3, 512) for side in (32, 64, 128)},
+    ),
 )

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from labelspace.speed import floor, loops, peers, table, timing
-from labelspace.speed.training import TRAINING, Training, all_of
+from labelspace.speed import calls, floor, loops, peers, table, timing
+from labelspace.speed.training import TRAINING, Recipes, Training, all_of
 from labelspace.training.fit import fit
 from labelspace.training.options import Options
 from labelspace.training.progress import Callback
@@ -77,6 +77,24 @@ def test_the_hand_written_vae_has_the_loss_of_ours() -> None:
         ours.append(float(losses.objective("model").detach()))
     by_hand = float(loops.by_hand(model)(x, y))
     assert by_hand == pytest.approx(sum(ours) / len(ours), rel=0.01)
+
+
+def test_recipes_are_measured_beside_the_first_of_them() -> None:
+    two = Recipes("z", "two tables", {f"{n} rows": ("vae", (5,), 2, n) for n in (300, 256)}, batch_size=64)
+    found = two.measure(1, lambda text: None)
+    first, other = found["contestants"].values()
+    assert "ratio" in other
+    assert "ratio" not in first
+    (row, _) = table.rows({"workloads": {"z": found}, "multiply_rate": {"float32": 1e11}})
+    assert row[1] == f"300 rows, default recipe, {found['calls']['300 rows']:,} calls a step"
+
+
+def test_bytes_that_a_step_moves_are_those_of_its_tensors() -> None:
+    x, y = torch.randn(10, 20), torch.randn(10, 20)
+    assert calls.counted(lambda: torch.add(x, y)).bytes == 3 * 200 * 4
+    seen = calls.counted(lambda: x.t())
+    assert (seen.calls, seen.bytes) == (1, 0), "a view moves nothing"
+    assert 1e7 < floor.copy_rate(seconds=0.05) < 1e14
 
 
 @pytest.mark.slow

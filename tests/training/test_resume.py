@@ -14,6 +14,8 @@ import torch
 import labelspace as ls
 from labelspace.cli import main
 from labelspace.errors import UserError
+from labelspace.models.base import Model
+from labelspace.speed.training import noise
 from labelspace.storage import tensorfiles
 from labelspace.training.run import Run
 
@@ -62,6 +64,32 @@ def test_killed_runs_end_with_the_same_bits(uninterrupted: Path, tmp_path: Path)
     assert same(uninterrupted, tmp_path / "run")
     whole, pieces = Run(uninterrupted).metrics(), Run(tmp_path / "run").metrics()
     assert [(r["epoch"], r["train"], r["score"]) for r in whole] == [(r["epoch"], r["train"], r["score"]) for r in pieces]
+
+
+class _Cut(ls.Callback):
+    """Stops training after its second epoch, as a keyboard does."""
+
+    def epoch(self, row: dict) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("muon", [0.0, 1e-2])
+def test_convolutions_go_on_with_the_same_bits(muon: float, tmp_path: Path) -> None:
+    """Their kernels lie in memory otherwise than files hold them."""
+    data = noise((3, 16, 16), 2, 64)
+    options = ls.Options(epochs=3, batch_size=32, muon_learning_rate=muon)
+
+    def new() -> Model:
+        torch.manual_seed(0)
+        return ls.build("vae", data)
+
+    whole = ls.fit(new(), data, options, progress=False).model.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        ls.fit(new(), data, options, out=tmp_path / "run", callbacks=[_Cut()], progress=False)
+    again = ls.fit(new(), data, options, out=tmp_path / "run", resume=True, progress=False).model.state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor.nan_to_num(), again[name].nan_to_num()), name
 
 
 @pytest.mark.slow
