@@ -27,7 +27,7 @@ def test_fit_steps_like_a_plain_loop_with_torch_adagrad() -> None:
 
     def recorded(batch, generator):
         if model.training:
-            seen.append((batch, generator.get_state(), model.epoch, model.progress))
+            seen.append((batch, generator.get_state(), model.epoch))
         return losses(batch, generator)
 
     model.losses = recorded  # type: ignore[method-assign]
@@ -36,8 +36,7 @@ def test_fit_steps_like_a_plain_loop_with_torch_adagrad() -> None:
     player = mine.train().players()["model"]
     start = [p.detach().clone() for p in player.parameters]
     optimizer = torch.optim.Adagrad(player.parameters, lr=0.03)
-    for batch, noise, epoch, progress in seen:
-        mine.epoch, mine.progress = epoch, progress
+    for batch, noise, mine.epoch in seen:
         generator = torch.Generator()
         generator.set_state(noise)
         optimizer.zero_grad()
