@@ -1,6 +1,6 @@
 """Files that are small and become large: what the command takes of memory until it refuses them.
 
-    python benchmarks/bombs.py [--only WORD] [--out docs/evidence/bombs]
+    python benchmarks/bombs.py [--only WORD] [--out docs/evidence/faults]
 
 Each file is made, and read by a command in a forked child of a process that has imported torch and nothing else of size; what
 counts is the most memory that the child, or a process that it started, held beyond that. Files that claim a size are read with
@@ -546,7 +546,7 @@ def made(make: Bomb, home: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="files whose description holds this word")
-    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
+    parser.add_argument("--out", type=Path, help="write a section of OUT.md, and bombs.json beside it")
     given = parser.parse_args()
     torch.zeros(1)
     rows: list[dict[str, Any]] = []
@@ -569,13 +569,13 @@ def main() -> int:
     for place in RUN:
         shutil.rmtree(place)
     if given.out:
-        from labelspace.reporting.tables import markdown
+        from labelspace.reporting.tables import markdown, put_section
         from labelspace.storage import files
 
-        files.write_json(given.out.with_suffix(".json"), {"command": "python benchmarks/bombs.py", "files": rows})
+        files.write_json(given.out.with_name("bombs.json"), {"command": "python benchmarks/bombs.py", "files": rows})
         cells = [[row["file"], f"{row['bytes'] / 1e6:,.1f}", f"{row['peak'] / 2**20:,.0f}", row["said"][:120]] for row in rows]
         table = markdown(["file", "MB on the disk", "MB of memory beyond `import torch`", "what is said"], cells)
-        files.write(given.out.with_suffix(".md"), f"`python benchmarks/bombs.py`\n\n{table}")
+        put_section(given.out.with_suffix(".md"), "Files that become large", f"`python benchmarks/bombs.py`\n\n{table}")
     return int(not all(row["well"] for row in rows))
 
 

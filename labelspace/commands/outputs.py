@@ -18,6 +18,7 @@ from labelspace.errors import UserError
 from labelspace.storage import cache, files
 
 _REMEMBERED = "written"
+_FILES = {"report", "embed", "predict", "traverse", "inpaint"}  # commands that write one file
 _MOST = 5_000  # files that are remembered
 
 
@@ -29,6 +30,8 @@ def check(given: argparse.Namespace) -> None:
             the commands did not write or that was changed since.
     """
     out = getattr(given, "out", None)
+    if out and given.command in _FILES and os.path.isdir(out):
+        raise UserError(f"--out {out} is a directory; expected the name of a file")
     if not out or not os.path.lexists(out) or os.path.isdir(out):
         return
     found = os.stat(out) if os.path.exists(out) else None

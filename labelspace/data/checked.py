@@ -8,6 +8,7 @@ that they are as large as they like. What is refused here is whatever leads out,
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from labelspace.data.arrow import pa, pc
 from labelspace.errors import UserError, reason
 from labelspace.storage import bounds, files
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # where the superblock of HDF5 begins: at 0, or 512, 1024, 2048, ...
+_HEAP = b"GCOL\1\0\0\0"  # where a heap begins that holds texts
 _MOST_OBJECTS = 100_000  # groups and arrays of a file
 _DEEPEST = 64  # groups in groups
 
@@ -47,8 +50,8 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
     import h5py
 
     called = str(name or path)
-    bounds.opened(path).close()
-    size = 0
+    with bounds.opened(path) as handle:
+        size = _heaps(called, handle)
     try:
         with h5py.File(path, "r") as file:
             for place, array in _arrays(called, file):
@@ -62,6 +65,27 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise UserError(f"{called} cannot be read as HDF5: {reason(error)[:200]}") from None
     bounds.check(called, size)
+
+
+def _heaps(path: str, handle: BinaryIO) -> int:
+    """Bytes of all heaps of texts. Raises UserError where one says that it is larger than the file: HDF5 would take as much
+    memory for it."""
+    found = 0
+    if not os.fstat(handle.fileno()).st_size:
+        return found
+    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = next((at for at in (0, *(512 << i for i in range(20))) if content[at : at + 8] == _SIGNATURE), None)
+        if start is None or start + 16 > len(content):
+            return found
+        length = content[start + (14 if content[start + 8] < 2 else 10)]  # bytes of a length in this file
+        at = content.find(_HEAP)
+        while at >= 0:
+            size = int.from_bytes(content[at + 8 : at + 8 + length], "little")
+            if size > len(content) - at:
+                raise UserError(f"{path} cannot be read as HDF5: a heap of texts claims more than the file holds")
+            found += size
+            at = content.find(_HEAP, at + 8)
+    return found
 
 
 def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:

@@ -83,3 +83,18 @@ def test_chunks_that_hold_more_than_they_are(tmp_path: Path) -> None:
         file["plain"].id.write_direct_chunk((0, 0), bomb)
     with pytest.raises(UserError, match="plain: a chunk unpacks to more than its 4,000,000 bytes"):
         checked.hdf5(tmp_path / "c.h5")
+
+
+def test_heaps_of_texts_that_claim_more_than_there_is(tmp_path: Path) -> None:
+    """HDF5 takes as much memory as a heap says that it has."""
+    h5py = pytest.importorskip("h5py")
+    for start in (0, 512):
+        path = tmp_path / f"{start}.h5"
+        with h5py.File(path, "w", userblock_size=start) as file:
+            file["s"] = ["a text", "and another"] * 10
+        checked.hdf5(path)
+        content = path.read_bytes()
+        at = content.index(b"GCOL") + 8
+        path.write_bytes(content[:at] + (2**32).to_bytes(8, "little") + content[at + 8 :])
+        with pytest.raises(UserError, match="a heap of texts claims more than the file holds"):
+            checked.hdf5(path)
