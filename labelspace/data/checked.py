@@ -8,7 +8,6 @@ that they are as large as they like. What is refused here is whatever leads out,
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -24,7 +23,8 @@ from labelspace.storage import bounds, files
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"  # where the superblock of HDF5 begins: at 0, or 512, 1024, 2048, ...
 _HEAP = b"GCOL\1\0\0\0"  # where a heap begins that holds texts
-_MOST_OBJECTS = 100_000  # groups and arrays of a file
+_AT_ONCE = 2**22  # bytes that are looked through
+_MOST_OBJECTS = 50_000  # groups and arrays of a file
 _DEEPEST = 64  # groups in groups
 
 
@@ -68,24 +68,46 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
 
 
 def _heaps(path: str, handle: BinaryIO) -> int:
-    """Bytes of all heaps of texts. Raises UserError where one says that it is larger than the file: HDF5 would take as much
-    memory for it."""
-    found = 0
-    if not os.fstat(handle.fileno()).st_size:
-        return found
-    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = next((at for at in (0, *(512 << i for i in range(20))) if content[at : at + 8] == _SIGNATURE), None)
-        if start is None or start + 16 > len(content):
-            return found
-        length = content[start + (14 if content[start + 8] < 2 else 10)]  # bytes of a length in this file
+    """Bytes of all heaps of texts. Raises UserError where one says that it is larger than the file, or holds a text that ends
+    where it begins: HDF5 would take as much memory, or never come to the end of it."""
+    length, left, found, kept = _length(handle), os.fstat(handle.fileno()).st_size, 0, b""
+    handle.seek(0)
+    while length and (block := handle.read(_AT_ONCE)):
+        content = kept + block
         at = content.find(_HEAP)
-        while at >= 0:
+        while 0 <= at <= len(content) - 16:
             size = int.from_bytes(content[at + 8 : at + 8 + length], "little")
-            if size > len(content) - at:
+            if size > left + len(kept) - at:
                 raise UserError(f"{path} cannot be read as HDF5: a heap of texts claims more than the file holds")
+            _check_heap(path, handle.fileno(), handle.tell() - len(content) + at, size, length)
             found += size
             at = content.find(_HEAP, at + 8)
+        kept = content[-15:]
+        left -= len(block)
     return found
+
+
+def _check_heap(path: str, file: int, start: int, size: int, length: int) -> None:
+    """Goes from text to text in a heap. Raises UserError where that does not lead to its end."""
+    header, at = 8 + length, 8 + length
+    whole = os.pread(file, size, start) if size <= _AT_ONCE else b""
+    while at + header <= size:
+        head = whole[at : at + header] or os.pread(file, header, start + at)
+        number, told = int.from_bytes(head[:2], "little"), int.from_bytes(head[8:header], "little")
+        step = header + (told + 7) // 8 * 8 if number else told  # a text, or the space that is free
+        if step < header or at + step > size:
+            raise UserError(f"{path} cannot be read as HDF5: a heap of texts is damaged")
+        at += step
+
+
+def _length(handle: BinaryIO) -> int:
+    """Bytes that a length takes in an HDF5 file, as its superblock says; 0 where there is none."""
+    for start in (0, *(512 << i for i in range(20))):
+        handle.seek(start)
+        head = handle.read(16)
+        if head.startswith(_SIGNATURE) and len(head) == 16:
+            return head[14] if head[8] < 2 else head[10]
+    return 0
 
 
 def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
