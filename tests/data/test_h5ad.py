@@ -266,3 +266,13 @@ def test_a_matrix_of_another_shape_than_there_are_names_is_refused_before_it_is_
             del handle["X"]["indptr"]
             handle["X"].create_dataset("indptr", (max(shape) + 1,), "i8", chunks=(10,))
     refused(f"h5ad:{file}", str(file), "is damaged: the matrix has shape")
+
+
+@pytest.mark.parametrize("column", ["obs/type/codes", "obs/depth", "var/_index"])
+def test_a_column_of_another_shape_than_there_are_names(tmp_path: Path, column: str):
+    file = cells(tmp_path / "c.h5ad")
+    with h5py.File(file, "r+") as handle:
+        about = dict(handle[column].attrs)
+        del handle[column]
+        handle.create_dataset(column, (10**6, 20), "i8", chunks=(1000, 20)).attrs.update(about)
+    refused(f"h5ad:{file}", str(file))

@@ -201,7 +201,28 @@ def _read(file: Path) -> Any:
             checked.zarr(file)
             return anndata.read_zarr(file)
         checked.hdf5(paths.file(file), _READ_IN_PIECES)
+        _check_columns(file)
         return anndata.read_h5ad(file, backed="r")
+
+
+def _check_columns(file: Path) -> None:
+    """Raises UserError where a column of cells or genes has another shape than their names: pandas would go through it all."""
+    import h5py
+
+    with h5py.File(file, "r") as opened:
+        for part in ("obs", "var"):
+            table: Any = opened.get(part)
+            index = table.attrs.get("_index") if isinstance(table, h5py.Group) else None
+            if not isinstance(index, str) or not isinstance(names := table.get(index), h5py.Dataset):
+                continue  # of an older version, or damaged, which its reader says
+            for name in table:
+                column: Any = table[name]
+                inner = [column] if isinstance(column, h5py.Dataset) else [column.get(of) for of in ("codes", "values", "mask")]
+                for array in inner:
+                    if isinstance(array, h5py.Dataset) and array.shape != names.shape:
+                        raise UserError(
+                            f"{file} is damaged: {array.name} has shape {array.shape}, and {names.name} {names.shape}"
+                        )
 
 
 def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
