@@ -379,10 +379,11 @@ def _png(width: int, height: int, body: bytes = b"", extra: bytes = b"") -> byte
 def _pictures(about: str, name: str, content: Callable[[], bytes]) -> None:
     @bomb(f"picture: {about}", name != "a.png" or "really" in about)
     def make(home: Path) -> str:
+        picture = content()
         for kind in "ab":
             (home / kind).mkdir()
             for i in range(8):
-                (home / kind / f"{i}-{name}").write_bytes(content())
+                (home / kind / f"{i}-{name}").write_bytes(picture)
         return f"data inspect folder:{home} --workers 1"
 
 
@@ -396,10 +397,10 @@ def _written(kind: str, side: int, mode: str = "L", **how: Any) -> bytes:
 
 
 _pictures("PNG, 10 gigapixels by its header", "a.png", lambda: _png(100_000, 100_000))
-_pictures("PNG, 400 megapixels, really", "a.png", lambda: _written("PNG", 20_000, compress_level=1))
-_pictures("GIF, 400 megapixels", "a.gif", lambda: _written("GIF", 20_000))
-_pictures("TIFF, 400 megapixels", "a.tif", lambda: _written("TIFF", 20_000, compression="tiff_deflate"))
-_pictures("JPEG, 400 megapixels", "a.jpg", lambda: _written("JPEG", 20_000))
+_pictures("PNG, 200 megapixels, really", "a.png", lambda: _written("PNG", 14_200, compress_level=1))
+_pictures("GIF, 200 megapixels", "a.gif", lambda: _written("GIF", 14_200))
+_pictures("TIFF, 200 megapixels", "a.tif", lambda: _written("TIFF", 14_200, compression="tiff_deflate"))
+_pictures("JPEG, 200 megapixels", "a.jpg", lambda: _written("JPEG", 14_200))
 _pictures("PPM, 100 gigapixels by its header", "a.ppm", lambda: b"P6 999999 99999 255\n")
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -23,6 +24,8 @@ import yaml
 from labelspace.errors import UserError, option, reason
 from labelspace.storage import bounds, locks
 
+# Told of a file before it takes its place, and of what is written so far; a process may be killed right after.
+PLACING: ContextVar[Callable[[Path, Path], object] | None] = ContextVar("labelspace_placing", default=None)
 SURROGATES = "backslashreplace"  # how UTF-8 shows the bytes of a file's name that are no text
 
 
@@ -65,6 +68,8 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
             temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())  # what is private stays so
             if kept is not None and path.exists():
                 os.replace(path, kept)
+            if (tell := PLACING.get()) is not None:
+                tell(path, temporary)
             os.replace(temporary, path)
     except OSError as error:
         there = "; the file that was there is kept" if path.exists() else ""

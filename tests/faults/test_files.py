@@ -295,6 +295,16 @@ def test_settings_of_a_config_that_do_not_fit_are_one_line(run: Path, capsys: py
         assert capsys.readouterr().err.count("\n") == 1, change
 
 
+@pytest.mark.parametrize("name", ["seed", "epochs", "patience", "batch_size"])
+def test_a_config_that_lacks_a_setting(name: str, run: Path, capsys: pytest.CaptureFixture) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["training"][name]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for words in (["train", "--resume", "--out", str(run), "--no-report"], ["report", str(run), "--quick"]):
+        assert cli.main(words) in (0, 2)  # with the default, or refused as another one than it was started with
+    assert capsys.readouterr().err.strip().splitlines()[-1]
+
+
 def test_links_that_lead_nowhere_or_in_circles(run: Path) -> None:
     for name in READ:
         kept = (run / name).read_bytes()
