@@ -49,6 +49,7 @@ NAMES = (
     *("config.yaml", "reading.json", "metrics.jsonl", "metrics-damaged.jsonl", "environment.json", "checkpoint", ".lock"),
     *("evaluation.json", "evaluation.md", "figures", "report.html", "events", "wandb"),
 )
+_LONGEST = 2**22  # bytes of a line of the metrics
 _METRICS = replace(bounds.JSON, usual=4 * 2**30)  # of the longest trainings
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
 
@@ -162,6 +163,8 @@ class Run:
         lines = bounds.read(self.metrics_file, _METRICS).split(b"\n")
         rows = []
         for line in lines[:-1]:  # behind the last line break is nothing, or a line that is not whole
+            if len(line) > _LONGEST:
+                return rows, len(rows) + 1
             try:
                 row = json.loads(line)
                 if not _is_row(row):
@@ -234,11 +237,8 @@ def _is_row(row: Any) -> bool:
     parts = [row["train"], row["val"], row.get("weights", {})]
     if not all(isinstance(part, dict) for part in parts) or not isinstance(row.get("readers", []), list):
         return False
-    terms = [number for part in parts for number in part.values()]
-    times = [row["seconds"], row["samples_per_second"]]
-    return all(isinstance(number, int | float | None) for number in (*terms, row["score"])) and all(
-        isinstance(number, int | float) for number in times
-    )
+    numbers = [number for part in parts for number in part.values()] + [row["seconds"], row["samples_per_second"]]
+    return all(isinstance(number, int | float) for number in numbers) and isinstance(row["score"], int | float | None)
 
 
 class _DamagedError(UserError):

@@ -191,6 +191,7 @@ def test_names_of_labels_are_not_read_elsewhere(run: Path, tmp_path: Path, capsy
         {"train": 3},
         {"train": {"kl_z": "x"}},
         {"val": {"kl_z": []}},
+        {"val": {"kl_z": None}},
         {"score": "x"},
         {"seconds": None},
         {"readers": 1},
@@ -201,6 +202,8 @@ def test_names_of_labels_are_not_read_elsewhere(run: Path, tmp_path: Path, capsy
 def test_a_line_of_metrics_with_something_else_than_numbers(change: dict, run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text("\n".join([lines[0], json.dumps({**json.loads(lines[1]), **change}), *lines[2:], ""]))
+    assert "is damaged in line 2" in said(Run(run).metrics)
+    (run / "metrics.jsonl").write_text("\n".join([lines[0], "[" + "{}," * 2**21 + "{}]", ""]))
     assert "is damaged in line 2" in said(Run(run).metrics)
     assert cli.main(["report", str(run), "--quick"]) == 2
 
