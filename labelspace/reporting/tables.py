@@ -19,10 +19,10 @@ def put_section(page: Path, title: str, text: str) -> None:
     """
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     head, *sections = re.split(r"^(?=## )", before, flags=re.MULTILINE)
-    new = f"## {title}\n\n{text.strip()}\n\n"
+    new = f"## {title}\n\n{text.strip()}\n"
     places = [i for i, section in enumerate(sections) if section.startswith(f"## {title}\n")]
     sections[places[0] if places else len(sections) : (places[0] + 1) if places else None] = [new]
-    files.write(page, (head + "".join(sections)).rstrip() + "\n")
+    files.write(page, "\n\n".join(part.strip() for part in (head, *sections) if part.strip()) + "\n")
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -399,8 +399,12 @@ def make(home: Path) -> World:
     for part in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
         (home / "cifar" / f"{part}.bin").write_bytes(b"".join(bytes([i % 2]) + rng.bytes(3072) for i in range(6)))
     (home / "cifar" / "batches.meta.txt").write_text("cat\ndog\n")
-    faces = {"images": rng.integers(0, 255, (40, 10, 10), np.uint8), "labs_ex": np.arange(40) % 7 + 1, "labs_id": np.arange(40)}
-    scipy.io.savemat(home / "faces.mat", faces | {"folds": rng.integers(1, 4, (40, 5))}, do_compression=True)
+    faces = {
+        "images": rng.integers(0, 255, (140, 10, 10), np.uint8),
+        "labs_ex": np.arange(140) % 7 + 1,
+        "labs_id": np.arange(140),
+    }
+    scipy.io.savemat(home / "faces.mat", faces | {"folds": rng.integers(1, 4, (140, 5))}, do_compression=True)
     _faces(home / "celeba", picture.resize((178, 218)))
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     import fonts
@@ -689,12 +693,9 @@ def evidence(logs: Sequence[Path], page: Path) -> None:
             seed, what, *kind = row["name"].split(":")
             seeds.add(seed)
             end = "faults" if row["fault"] else "late" if row["late"] else "done" if row["code"] == 0 else "refused"
-            for table, key in (
-                (calls, f"{'calls' if what == 'call' else 'files'} as {row['who']}"),
-                (kinds, (kind or [""])[0]),
-            ):
-                if key:
-                    table.setdefault(key, Counter()).update([end, "all"])
+            calls.setdefault(f"{what}s as {row['who']}", Counter()).update([end, "all"])
+            if what == "file":
+                kinds.setdefault(kind[0], Counter()).update([end, "all"])
     titles = {"all": "calls", "done": "done", "refused": "refused in a line", "late": "ended after a while", "faults": "faults"}
     tables = [
         markdown([first, *titles.values()], [[key, *(f"{table[key][end]:,}" for end in titles)] for key in sorted(table)])
