@@ -13,8 +13,8 @@ is left, and no epoch that had a checkpoint was trained again. A store, when the
 what the kill left at the destination is nothing, or the whole older one, and the next call has the same bytes as an
 uninterrupted one.
 
-Writes OUT.json, with the place at which each training was killed, and OUT.md, after every kill; the exit code is 1 if one
-of them failed.
+Writes OUT.json, with the place at which each training was killed, and a section of OUT.md, after every kill; the exit code is 1
+if one of them failed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import Any
 
 import labelspace as ls
 from labelspace.errors import UserError
-from labelspace.reporting.tables import markdown
+from labelspace.reporting.tables import markdown, put_section
 from labelspace.storage import files
 from labelspace.training.run import Run
 
@@ -184,7 +184,7 @@ class Trials:
         def clear() -> None:
             shutil.rmtree(out.parent, ignore_errors=True)
             if number % 2:
-                shutil.copytree(self.destination(kind, "whole").parent, out.parent)
+                finished(self.export(kind, out), self.cache)  # a copy would be refused: no command wrote it there
 
         clear()
         self.killed(kind, self.export(kind, out), self.cache, share, clear)
@@ -245,7 +245,7 @@ def main() -> int:
         files.write_json(given.out.with_suffix(".json"), {"command": line, "labelspace": ls.__version__, "kills": found})
         rows = [[kind, str(n), str(well[kind])] for kind, n in counts.items()]
         table = markdown(["killed", "kills", "same bits after the next call"], rows)
-        files.write(given.out.with_suffix(".md"), f"`{line}`\n\n{table}")
+        put_section(given.out.with_suffix(".md"), "Kills", f"`{line}`\n\n{table}")
         sys.stderr.write(json.dumps(found[-1]) + "\n")
 
     with tempfile.TemporaryDirectory() as home:

@@ -428,8 +428,8 @@ def _run(given: argparse.Namespace) -> None:
         for where in given.plugin:
             plugins.load(where)
         outputs.check(given)
-        getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
-        outputs.remember(given)
+        with outputs.remembering(given):
+            getattr(importlib.import_module(f"labelspace.commands.{module}"), function)(given)
 
 
 def _early(given: argparse.Namespace) -> None:

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -167,23 +166,8 @@ def _check_types(cls: type[Model], arguments: dict[str, Any], path: Path) -> Non
             with suppress(NameError, TypeError, AttributeError):  # annotations that are known to type checkers only
                 hints |= get_type_hints(vars(base)["__init__"], localns=vars(models_base))
     for name, value in arguments.items():
-        if name in hints and not _fits(value, hints[name]):
+        if name in hints and not files.fits(value, hints[name]):
             raise UserError(f"{path} does not fit model {cls.__name__!r}: {name} is {str(value)[:60]!r}, of another type")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of plain data may be of a type; of a type that is not plain data's it may."""
-    origin = get_origin(hint)
-    if origin is Union or origin is UnionType:
-        return any(_fits(value, one) for one in get_args(hint))
-    if origin is Literal:
-        return any(value == one and type(value) is type(one) for one in get_args(hint))
-    if origin is not None:  # a list of something
-        within = get_args(hint)[:1]
-        return isinstance(value, list | tuple) and all(_fits(one, kind) for one in value for kind in within)
-    if hint in (int, float):
-        return isinstance(value, int | hint) and not isinstance(value, bool)
-    return not isinstance(hint, type) or isinstance(value, hint)
 
 
 def _tensors(home: Path, config: Any) -> dict[str, torch.Tensor]:

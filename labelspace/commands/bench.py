@@ -80,10 +80,11 @@ def _workloads(rounds: int, quick: bool) -> dict[str, Callable[[Callable[[str], 
 def _keep(file: Path, found: dict[str, Any]) -> None:
     """Takes over the other workloads of an earlier call in the same place, if it measured alike."""
     before = files.read_json(file) if file.exists() else {}
-    if all(before.get(name) == found[name] for name in ("machine", "rounds", "quick")):
-        found["workloads"] |= before["workloads"]
-        found["multiply_rate"] |= before["multiply_rate"]
-        found["copy_rate"] = before.get("copy_rate", 0.0)
+    with files.of_form(file, "what labelspace bench writes"):
+        if all(before.get(name) == found[name] for name in ("machine", "rounds", "quick")):
+            found["workloads"] |= before["workloads"]
+            found["multiply_rate"] |= before["multiply_rate"]
+            found["copy_rate"] = before.get("copy_rate", 0.0)
 
 
 def _file(out: str, found: dict[str, Any]) -> Path:

@@ -11,13 +11,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labelspace.errors import UserError
 from labelspace.storage import cache, files
 
 _REMEMBERED = "written"
+_FILES = {"report", "embed", "predict", "traverse", "inpaint"}  # commands that write one file
 _MOST = 5_000  # files that are remembered
 
 
@@ -29,6 +30,8 @@ def check(given: argparse.Namespace) -> None:
             the commands did not write or that was changed since.
     """
     out = getattr(given, "out", None)
+    if out and given.command in _FILES and os.path.isdir(out):
+        raise UserError(f"--out {out} is a directory; expected the name of a file")
     if not out or not os.path.lexists(out) or os.path.isdir(out):
         return
     found = os.stat(out) if os.path.exists(out) else None
@@ -41,18 +44,35 @@ def check(given: argparse.Namespace) -> None:
         raise UserError(f"--out {out} is a link to {os.path.realpath(out)}; {where}")
     if any(_same(out, read) for read in _inputs(given)):
         raise UserError(f"--out {out} is read by the same command; {where}")
-    if found is not None and _remembered(out) != _state(out):
+    if found is not None and _state(out) not in _remembered(out):
         raise UserError(f"--out {out} is there already, and is not as labelspace wrote it; {where}")
 
 
-def remember(given: argparse.Namespace) -> None:
-    """Notes that a command has written its ``--out``."""
-    out = getattr(given, "out", None)
-    if not out or not os.path.isfile(out):
-        return
-    with suppress(UserError, OSError):  # then the next command asks for --overwrite
+@contextmanager
+def remembering(given: argparse.Namespace) -> Iterator[None]:
+    """Inside, a command writes its ``--out``, which is noted, also where it is killed when that has just taken its place."""
+
+    def placing(path: Path, temporary: Path) -> None:
+        out = str(getattr(given, "out", None) or "")
+        if out and os.path.realpath(path) == os.path.realpath(out):
+            kept = [state for state in _remembered(out) if os.path.exists(out) and state == _state(out)]
+            _note(out, [*kept, [os.path.realpath(out), *_state(str(temporary))[1:]]])
+
+    token = files.PLACING.set(placing)
+    try:
+        yield
+    finally:
+        files.PLACING.reset(token)
+    out = str(getattr(given, "out", None) or "")
+    if out and os.path.isfile(out):
+        _note(out, [_state(out)])
+
+
+def _note(out: str, states: list[list[str | int]]) -> None:
+    """Keeps in which states a file is the commands' own."""
+    with suppress(UserError, OSError), _unheard():  # if it cannot be kept, the next command asks for --overwrite
         file = _file(out)
-        files.write_json(file, _state(out))
+        files.write_json(file, states)
         if len(others := list(file.parent.iterdir())) > _MOST:
             for old in sorted(others, key=lambda one: one.stat().st_mtime)[: _MOST // 2]:
                 old.unlink(missing_ok=True)
@@ -85,10 +105,22 @@ def _state(out: str) -> list[str | int]:
     return [os.path.realpath(out), found.st_size, found.st_mtime_ns]
 
 
-def _remembered(out: str) -> list[str | int] | None:
+def _remembered(out: str) -> list[list[str | int]]:
+    """The states in which a file is the commands' own."""
     with suppress(UserError, OSError):
-        return files.read_json(_file(out))
-    return None
+        if isinstance(found := files.read_json(_file(out)), list):
+            return found if found and isinstance(found[0], list) else [found]
+    return []
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What is written inside is not an output."""
+    token = files.PLACING.set(None)
+    try:
+        yield
+    finally:
+        files.PLACING.reset(token)
 
 
 def _file(out: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from labelspace import terminal
@@ -68,7 +69,8 @@ def _one(given: argparse.Namespace, name: str, recipe: Recipe, address: str) -> 
         )
     if all(r.failed for r in results):
         raise UserError(f"{name}: every run failed, the first: {results[0].failed}")
-    conclusion, home = evidence.write(name, recipe, scale, address, results, out, grid.judges(recipe, results))
+    with files.of_form(" or ".join(given.known), grid.RESULTS) if given.known else nullcontext():
+        conclusion, home = evidence.write(name, recipe, scale, address, results, out, grid.judges(recipe, results))
     if not given.json:
         for table in conclusion.tables:
             terminal.table(table.header, table.rows, title=table.title)
@@ -87,9 +89,10 @@ def _list(given: argparse.Namespace) -> None:
         written = Path(given.out) / name / "results.json"
         state = f"{done} of {planned} runs"
         found = files.read_json(written) if written.exists() else {}
-        if found.get("scale") == given.scale:
-            held = sum(v["held"] is True for v in found["verdicts"])
-            state += f"; results: {held} of {len(found['verdicts'])} claims held"
+        with files.of_form(written, grid.RESULTS):
+            if found.get("scale") == given.scale:
+                held = sum(v["held"] is True for v in found["verdicts"])
+                state += f"; results: {held} of {len(found['verdicts'])} claims held"
         rows.append((name, recipe.paper, recipe.claim, state, recipe.needs or "built in"))
     header = ["recipe", "paper", "claim", f"results at --scale {given.scale}", "data"]
     if given.json:

@@ -21,7 +21,10 @@ from labelspace.data.arrow import pa, pc
 from labelspace.errors import UserError, reason
 from labelspace.storage import bounds, files
 
-_MOST_OBJECTS = 100_000  # groups and arrays of a file
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # where the superblock of HDF5 begins: at 0, or 512, 1024, 2048, ...
+_HEAP = b"GCOL\1\0\0\0"  # where a heap begins that holds texts
+_AT_ONCE = 2**22  # bytes that are looked through
+_MOST_OBJECTS = 50_000  # groups and arrays of a file
 _DEEPEST = 64  # groups in groups
 
 
@@ -47,8 +50,8 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
     import h5py
 
     called = str(name or path)
-    bounds.opened(path).close()
-    size = 0
+    with bounds.opened(path) as handle:
+        size = _heaps(called, handle)
     try:
         with h5py.File(path, "r") as file:
             for place, array in _arrays(called, file):
@@ -62,6 +65,49 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise UserError(f"{called} cannot be read as HDF5: {reason(error)[:200]}") from None
     bounds.check(called, size)
+
+
+def _heaps(path: str, handle: BinaryIO) -> int:
+    """Bytes of all heaps of texts. Raises UserError where one says that it is larger than the file, or holds a text that ends
+    where it begins: HDF5 would take as much memory, or never come to the end of it."""
+    length, left, found, kept = _length(handle), os.fstat(handle.fileno()).st_size, 0, b""
+    handle.seek(0)
+    while length and (block := handle.read(_AT_ONCE)):
+        content = kept + block
+        at = content.find(_HEAP)
+        while 0 <= at <= len(content) - 16:
+            size = int.from_bytes(content[at + 8 : at + 8 + length], "little")
+            if size > left + len(kept) - at:
+                raise UserError(f"{path} cannot be read as HDF5: a heap of texts claims more than the file holds")
+            _check_heap(path, handle.fileno(), handle.tell() - len(content) + at, size, length)
+            found += size
+            at = content.find(_HEAP, at + 8)
+        kept = content[-15:]
+        left -= len(block)
+    return found
+
+
+def _check_heap(path: str, file: int, start: int, size: int, length: int) -> None:
+    """Goes from text to text in a heap. Raises UserError where that does not lead to its end."""
+    header, at = 8 + length, 8 + length
+    whole = os.pread(file, size, start) if size <= _AT_ONCE else b""
+    while at + header <= size:
+        head = whole[at : at + header] or os.pread(file, header, start + at)
+        number, told = int.from_bytes(head[:2], "little"), int.from_bytes(head[8:header], "little")
+        step = header + (told + 7) // 8 * 8 if number else told  # a text, or the space that is free
+        if step < header or at + step > size:
+            raise UserError(f"{path} cannot be read as HDF5: a heap of texts is damaged")
+        at += step
+
+
+def _length(handle: BinaryIO) -> int:
+    """Bytes that a length takes in an HDF5 file, as its superblock says; 0 where there is none."""
+    for start in (0, *(512 << i for i in range(20))):
+        handle.seek(start)
+        head = handle.read(16)
+        if head.startswith(_SIGNATURE) and len(head) == 16:
+            return head[14] if head[8] < 2 else head[10]
+    return 0
 
 
 def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:

@@ -674,10 +674,13 @@ class Dataset:
             training: False asks only that the entries can be used, for data that a trained model is to read.
 
         Raises:
-            UserError: infinity or, except in tables, NaN in x (first row named); too few samples; a table's column without
-                any cell in the training split; a label without two values, or with a class that is never seen, there.
+            UserError: samples without entries; infinity or, except in tables, NaN in x (first row named); too few samples; a
+                table's column without any cell in the training split; a label without two values, or with a class that is never
+                seen, there.
         """
         table = self.likelihood.startswith("table")
+        if 0 in self.shape:
+            raise UserError(f"{self.address}: samples have shape {self.shape}; expected at least one entry in each")
         if self.x.dtype != np.uint8:
             cells = self.x.reshape(len(self.x), -1)
             wrong = np.isinf(cells) if table else ~np.isfinite(cells)

@@ -7,6 +7,7 @@ writes the arrays that are there; a failure is one line on standard error and ex
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from labelspace.data import paths
 from labelspace.errors import UserError
 from labelspace.storage import bounds
 
+_WIDTHS = {"logical": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "single": 4}
 _OWN = 4 * 2**30  # bytes of address space that SciPy takes for itself
 
 
@@ -50,9 +52,11 @@ def read(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _write(file: str, out: str, names: Sequence[str]) -> str:
     """Writes the arrays; returns why that cannot be done, or an empty text."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
+        said = [(shape, kind) for name, shape, kind in whosmat(file, appendmat=False) if name in names]
+        bounds.check(file, sum(math.prod(shape) * _WIDTHS.get(kind, 8) for shape, kind in said))
         found = loadmat(file, appendmat=False, variable_names=names)
     except NotImplementedError:
         return "it is of version 7.3; save it again with save -v7"

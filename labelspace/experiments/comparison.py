@@ -25,6 +25,7 @@ from labelspace.metrics import mean
 from labelspace.models import MODELS, names
 from labelspace.reporting.tables import markdown
 from labelspace.storage import files
+from labelspace.training.options import Options
 from labelspace.training.progress import Callback
 from labelspace.training.run import Run
 
@@ -216,9 +217,10 @@ def _one(
     done = place / "bench.json"
     if done.exists():
         old = files.read_json(done)
-        if ("edits" in old) == plan.edit and old.get("most") == plan.most:
-            return old
-    epochs = Run(place).read_config()["training"]["epochs"]
+        with files.of_form(done, "what was measured on a run"):
+            if ("edits" in old) == plan.edit and old.get("most") == plan.most:
+                return dict(old)
+    epochs = Run(place).read_config()["training"].get("epochs", Options.epochs)
     result: dict[str, Any] = {"model": name, "seed": seed, "seconds": jobs.seconds(place), "epochs": epochs}
     result["most"] = plan.most
     rows = known.rows("test")[: plan.most]

@@ -131,6 +131,9 @@ def run(
     return results
 
 
+RESULTS = "a results file of labelspace reproduce"
+
+
 def known_results(recipe: Recipe, name: str, scale: Scale, written: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """What results files say of a recipe's runs: name of the run -> arguments of :class:`Result` after ``job, home``.
 
@@ -146,18 +149,18 @@ def known_results(recipe: Recipe, name: str, scale: Scale, written: Sequence[Pat
     found: dict[str, dict[str, Any]] = {}
     for file in written:
         held = files.read_json(file)
-        if not isinstance(held, dict) or not {"recipe", "scale", "runs"} <= set(held):
-            raise UserError(f"{file} is no results file of labelspace reproduce")
-        theirs = (held["recipe"], held["scale"], held.get("recipe_version"))
+        with files.of_form(file, RESULTS):
+            theirs = (held["recipe"], held["scale"], held.get("recipe_version"))
         if theirs != (name, scale, recipe.version):
             raise UserError(
                 f"{file} has results of {theirs[0]} at --scale {theirs[1]}, version {theirs[2]} of the recipe; "
                 f"asked for is {name} at --scale {scale}, version {recipe.version}"
             )
-        for row in held["runs"]:
-            if "found" in row:
-                about = {key: row[key] for key in ("seconds", "commit", "skipped")}
-                found[row["run"]] = {"measured": row["found"], **about}
+        with files.of_form(file, RESULTS):
+            for row in held["runs"]:
+                if "found" in row:
+                    about = {key: row[key] for key in ("seconds", "commit", "skipped")}
+                    found[str(row["run"])] = {"measured": dict(row["found"]), **about}
     return found
 
 

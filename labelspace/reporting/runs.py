@@ -123,6 +123,8 @@ def read(
     if not (home / "config.yaml").exists():
         raise UserError(f"{home} holds no run (no config.yaml); labelspace train makes one")
     environment = files.read_json(home / "environment.json") if (home / "environment.json").exists() else {}
+    if not isinstance(environment, dict) or not isinstance(environment.get("packages", {}), dict):
+        raise UserError(f"{home / 'environment.json'} is not what a run was made in, or damaged; remove it to report without")
     found = Subject(home.resolve().name, home, run.read_config(), run.metrics(), environment, note=shown_text(note))
     if not (home / "model.safetensors").exists():
         found.absent["model"] = "No model was kept: no epoch was finished with a score that counts."

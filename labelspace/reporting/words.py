@@ -46,7 +46,7 @@ def overview(subject: Subject) -> list[tuple[str, str]]:
             f"Python {subject.environment.get('python', '?')}",
             f"{_count(subject.environment.get('threads', '?'), 'thread')}",
         ]
-        on = subject.environment.get("cuda") or subject.environment.get("processor") or "CPU"
+        on = str(subject.environment.get("cuda") or subject.environment.get("processor") or "CPU")
         if "precision" in subject.environment:
             on += f", precision {subject.environment['precision']}, Muon in {subject.environment.get('muon', '?')}"
         rows.append(("made with", ", ".join([*about, on])))

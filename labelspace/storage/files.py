@@ -14,14 +14,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
 from labelspace.errors import UserError, option, reason
 from labelspace.storage import bounds, locks
 
+# Told of a file before it takes its place, and of what is written so far; a process may be killed right after.
+PLACING: ContextVar[Callable[[Path, Path], object] | None] = ContextVar("labelspace_placing", default=None)
 SURROGATES = "backslashreplace"  # how UTF-8 shows the bytes of a file's name that are no text
 
 
@@ -64,6 +68,8 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
             temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())  # what is private stays so
             if kept is not None and path.exists():
                 os.replace(path, kept)
+            if (tell := PLACING.get()) is not None:
+                tell(path, temporary)
             os.replace(temporary, path)
     except OSError as error:
         there = "; the file that was there is kept" if path.exists() else ""
@@ -238,6 +244,39 @@ def _number(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is not a finite number")
     return number
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of plain data may be of a type; of a type that is not plain data's it may."""
+    origin = get_origin(hint)
+    if origin is Union or origin is UnionType:
+        return any(fits(value, one) for one in get_args(hint))
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in get_args(hint))
+    if origin is not None:  # a list of something
+        within = get_args(hint)[:1]
+        return isinstance(value, list | tuple) and all(fits(one, kind) for one in value for kind in within)
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)
+
+
+@contextmanager
+def of_form(path: object, what: str) -> Iterator[None]:
+    """Inside, plain data of a file are taken apart: where they are of another form, a UserError says so.
+
+    Args:
+        path: the file.
+        what: it is expected to be.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise UserError(
+            f"{path} is not {what}, or damaged: {type(error).__name__} {' '.join(str(error).split())[:100]}"
+        ) from None
 
 
 _MOST_NODES = 200_000

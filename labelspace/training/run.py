@@ -29,7 +29,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 import yaml
@@ -40,6 +40,7 @@ from labelspace.data import paths
 from labelspace.errors import UserError, option, reason
 from labelspace.models import legacy
 from labelspace.storage import bounds, files, hub, locks, tensorfiles
+from labelspace.training.options import Options
 
 FORMAT = 1
 # What is read or written in a run: no link of such a name may lead out of it.
@@ -48,6 +49,7 @@ NAMES = (
     *("config.yaml", "reading.json", "metrics.jsonl", "metrics-damaged.jsonl", "environment.json", "checkpoint", ".lock"),
     *("evaluation.json", "evaluation.md", "figures", "report.html", "events", "wandb"),
 )
+_LONGEST = 2**22  # bytes of a line of the metrics
 _METRICS = replace(bounds.JSON, usual=4 * 2**30)  # of the longest trainings
 _ROW = {"epoch", "train", "val", "score", "best", "seconds", "samples_per_second"}  # what every line of the metrics has
 
@@ -161,9 +163,11 @@ class Run:
         lines = bounds.read(self.metrics_file, _METRICS).split(b"\n")
         rows = []
         for line in lines[:-1]:  # behind the last line break is nothing, or a line that is not whole
+            if len(line) > _LONGEST:
+                return rows, len(rows) + 1
             try:
                 row = json.loads(line)
-                if not (isinstance(row, dict) and row.keys() >= _ROW and isinstance(row["epoch"], int)):
+                if not _is_row(row):
                     return rows, len(rows) + 1
             except (ValueError, RecursionError):
                 return rows, len(rows) + 1
@@ -226,6 +230,17 @@ class Run:
             return found
 
 
+def _is_row(row: Any) -> bool:
+    """Whether something is a line of the metrics: numbers, in dictionaries by the names of their terms."""
+    if not isinstance(row, dict) or not row.keys() >= _ROW or not isinstance(row["epoch"], int):
+        return False
+    parts = [row["train"], row["val"], row.get("weights", {})]
+    if not all(isinstance(part, dict) for part in parts) or not isinstance(row.get("readers", []), list):
+        return False
+    numbers = [number for part in parts for number in part.values()] + [row["seconds"], row["samples_per_second"]]
+    return all(isinstance(number, int | float) for number in numbers) and isinstance(row["score"], int | float | None)
+
+
 class _DamagedError(UserError):
     """A checkpoint that cannot be read."""
 
@@ -264,6 +279,10 @@ def read_config(path: Path) -> dict[str, Any]:
             and isinstance(training, dict)
             and isinstance(config.get("init_from") or "", str)
         )
+        hints = get_type_hints(Options)
+        for name, value in training.items() if whole else ():
+            if name in hints and not files.fits(value, hints[name]):
+                raise UserError(f"setting {name!r} is {str(value)[:60]!r}, of another type")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (TypeError, KeyError, IndexError, AttributeError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ import torch
 
 import labelspace as ls
 from labelspace.cli import main, parser
+from labelspace.commands import outputs
+from labelspace.errors import UserError
+from labelspace.storage import files
 
 Fails = Callable[..., None]
 
@@ -136,3 +141,32 @@ def test_seeds_are_such_that_all_libraries_take_them(seed: str, trained: Path, f
         fails([*command, "--seed", seed], "out of range; expected 0 to 4,294,967,295")
     with pytest.raises(ls.UserError, match="the seed must be 0 to 4,294,967,295"):
         ls.open("swiss-roll:n=60", seed=int(seed))
+
+
+def test_what_is_written_is_known_however_the_command_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = argparse.Namespace(out=str(tmp_path / "o.csv"), command="edit")
+
+    def killed(content: str) -> None:
+        with suppress(KeyboardInterrupt), outputs.remembering(given):
+            files.write(Path(given.out), content)
+            raise KeyboardInterrupt
+
+    killed("a")
+    outputs.check(given)
+    with monkeypatch.context() as patched:  # killed between the note and the file
+        patched.setattr(files.os, "replace", _only_notes(os.replace, given.out))
+        killed("b")
+    assert Path(given.out).read_text() == "a"
+    outputs.check(given)
+    Path(given.out).write_text("mine")
+    with pytest.raises(UserError, match="is not as labelspace wrote it"):
+        outputs.check(given)
+
+
+def _only_notes(replace, out: str):
+    def stopped(source, target) -> None:
+        if str(target) == out:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    return stopped

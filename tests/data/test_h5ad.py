@@ -250,3 +250,29 @@ def test_a_new_file_is_read_with_the_genes_of_the_model(tmp_path: Path, capfd: p
     other = cells(tmp_path / "type.h5ad", obs={"type": pd.Categorical(["B", "mast"] * (CELLS // 2))})
     assert main(["embed", str(run), f"h5ad:{other}", "--out", str(tmp_path / "x.npz")]) == 2
     assert "cell cell1, column 'type': unknown class of label 'type': 'mast'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix, sp.csc_matrix])
+@pytest.mark.parametrize("shape", [(CELLS - 1, GENES), (10**12, GENES), (CELLS, 10**12)], ids=["fewer", "cells", "genes"])
+def test_a_matrix_of_another_shape_than_there_are_names_is_refused_before_it_is_read(tmp_path: Path, store: Any, shape: tuple):
+    file = cells(tmp_path / "c.h5ad", store(COUNTS))
+    with h5py.File(file, "r+") as handle:
+        if store is np.asarray:
+            about = dict(handle["X"].attrs)
+            del handle["X"]
+            handle.create_dataset("X", shape, "f4", chunks=(1, GENES)).attrs.update(about)
+        else:
+            handle["X"].attrs["shape"] = np.array(shape)
+            del handle["X"]["indptr"]
+            handle["X"].create_dataset("indptr", (max(shape) + 1,), "i8", chunks=(10,))
+    refused(f"h5ad:{file}", str(file), "is damaged: the matrix has shape")
+
+
+@pytest.mark.parametrize("column", ["obs/type/codes", "obs/depth", "var/_index"])
+def test_a_column_of_another_shape_than_there_are_names(tmp_path: Path, column: str):
+    file = cells(tmp_path / "c.h5ad")
+    with h5py.File(file, "r+") as handle:
+        about = dict(handle[column].attrs)
+        del handle[column]
+        handle.create_dataset(column, (10**6, 20), "i8", chunks=(1000, 20)).attrs.update(about)
+    refused(f"h5ad:{file}", str(file))

@@ -83,3 +83,35 @@ def test_chunks_that_hold_more_than_they_are(tmp_path: Path) -> None:
         file["plain"].id.write_direct_chunk((0, 0), bomb)
     with pytest.raises(UserError, match="plain: a chunk unpacks to more than its 4,000,000 bytes"):
         checked.hdf5(tmp_path / "c.h5")
+
+
+def test_heaps_of_texts_that_claim_more_than_there_is(tmp_path: Path) -> None:
+    """HDF5 takes as much memory as a heap says that it has."""
+    h5py = pytest.importorskip("h5py")
+    for start in (0, 512):
+        path = tmp_path / f"{start}.h5"
+        with h5py.File(path, "w", userblock_size=start) as file:
+            file["s"] = ["a text", "and another"] * 10
+        checked.hdf5(path)
+        content = path.read_bytes()
+        at = content.index(b"GCOL") + 8
+        path.write_bytes(content[:at] + (2**32).to_bytes(8, "little") + content[at + 8 :])
+        with pytest.raises(UserError, match="a heap of texts claims more than the file holds"):
+            checked.hdf5(path)
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 16, b"\1\0\1\0\0\0\0\0" + b"\xff" * 8, b"\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0\0\0"])
+def test_heaps_of_texts_that_have_no_end(damage: bytes, tmp_path: Path) -> None:
+    """HDF5 would go on for ever."""
+    h5py = pytest.importorskip("h5py")
+    for size in (10, 10**7):  # a small heap, and one that is not read at once
+        path = tmp_path / f"{size}.h5"
+        with h5py.File(path, "w") as file:
+            file["s"] = ["a" * size, "another", "", "more"] * 3
+        checked.hdf5(path)
+        content = path.read_bytes()
+        at = content.index(b"GCOL") + 16
+        at += 16 + (int.from_bytes(content[at + 8 : at + 16], "little") + 7) // 8 * 8 if size < 100 else 0
+        path.write_bytes(content[:at] + damage + content[at + 16 :])
+        with pytest.raises(UserError, match="a heap of texts is damaged"):
+            checked.hdf5(path)

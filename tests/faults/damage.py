@@ -236,7 +236,8 @@ def _array(array: Any, r: random.Random) -> None:
             value = 0 if value != value else int(max(np.iinfo(array.dtype).min, min(np.iinfo(array.dtype).max, value)))
         flat = array[...].reshape(-1)
         for _ in range(r.choice((1, 1, 5))):
-            flat[r.randrange(flat.size)] = value
+            with np.errstate(all="ignore"):  # of values that the type does not have
+                flat[r.randrange(flat.size)] = value
         if r.random() < 0.2:
             flat[:] = flat[::-1]
         array[...] = flat.reshape(array.shape)

@@ -399,8 +399,17 @@ def make(home: Path) -> World:
     for part in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
         (home / "cifar" / f"{part}.bin").write_bytes(b"".join(bytes([i % 2]) + rng.bytes(3072) for i in range(6)))
     (home / "cifar" / "batches.meta.txt").write_text("cat\ndog\n")
-    faces = {"images": rng.integers(0, 255, (40, 10, 10), np.uint8), "labs_ex": np.arange(40) % 7 + 1, "labs_id": np.arange(40)}
-    scipy.io.savemat(home / "faces.mat", faces | {"folds": rng.integers(1, 4, (40, 5))}, do_compression=True)
+    faces = {
+        "images": rng.integers(0, 255, (140, 10, 10), np.uint8),
+        "labs_ex": np.arange(140) % 7 + 1,
+        "labs_id": np.arange(140),
+    }
+    scipy.io.savemat(home / "faces.mat", faces | {"folds": rng.integers(1, 4, (140, 5))}, do_compression=True)
+    _faces(home / "celeba", picture.resize((178, 218)))
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    import fonts
+
+    fonts.variable_font(home / "font.ttf")
     datasets.Dataset.from_pandas(frame).save_to_disk(str(home / "hub"))
     for name, words in {
         "roll": ["swiss-roll:n=300"],
@@ -413,6 +422,20 @@ def make(home: Path) -> World:
     for place in (home, *home.rglob("*")):
         place.chmod(0o755 if place.is_dir() else 0o644)
     return World(home)
+
+
+def _faces(home: Path, picture: Any) -> None:
+    """CelebA's lists and pictures."""
+    from labelspace.data.sources.celeba import CCVAE
+
+    (home / "img_align_celeba").mkdir(parents=True)
+    names, attributes = [f"{i + 1:06}.jpg" for i in range(40)], ["Goatee", "Mustache", *CCVAE]
+    for name in names:
+        picture.save(home / "img_align_celeba" / name)
+    rows = [f"{name} {' '.join(str(1 - 2 * ((i + j) % 2)) for j in range(len(attributes)))}" for i, name in enumerate(names)]
+    (home / "list_attr_celeba.txt").write_text("\n".join([str(len(names)), " ".join(attributes), *rows, ""]))
+    (home / "list_eval_partition.txt").write_text("".join(f"{name} {i // 8 % 3}\n" for i, name in enumerate(names)))
+    (home / "identity_CelebA.txt").write_text("".join(f"{name} {i // 2}\n" for i, name in enumerate(names)))
 
 
 def learn(world: World, spare: Path) -> None:
@@ -574,6 +597,8 @@ READERS = {
     "cifar10": Reader("cifar", "cifar10:@/cifar"),
     "tfd": Reader("faces.mat", "tfd:@/faces.mat"),
     "hf": Reader("hub", "hf:@/hub", ("data inspect hf:@ --labels species",)),
+    "celeba": Reader("celeba", "celeba:@/celeba,size=16", victims="*.txt"),
+    "font": Reader("font.ttf", "glyphs:@/font.ttf", ("data inspect glyphs:@,n=20,size=16,characters=ILT --json",)),
     "folder": Reader("listed", "folder:@/listed"),
     "folder-list": Reader("listed", "folder:@/listed", victims="labels.csv"),
     "folder-jpeg": Reader("photographs", "folder:@/photographs"),
@@ -655,6 +680,39 @@ def _unreadable(home: str, names: list[str]) -> list[str]:
     return [name for name in names if not Path(home, name).is_symlink() and Path(home, name).is_fifo()]
 
 
+def evidence(logs: Sequence[Path], page: Path) -> None:
+    """Puts what logs of several runs say into a page: who made how many calls, and what came of the files of each kind."""
+    from labelspace.reporting.tables import markdown, put_section
+
+    calls: dict[str, Counter[str]] = {}
+    kinds: dict[str, Counter[str]] = {}
+    seeds: set[str] = set()
+    for log in logs:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            seed, what, *kind = row["name"].split(":")
+            seeds.add(seed)
+            end = "faults" if row["fault"] else "late" if row["late"] else "done" if row["code"] == 0 else "refused"
+            calls.setdefault(f"{what}s as {row['who']}", Counter()).update([end, "all"])
+            if what == "file":
+                kinds.setdefault(kind[0], Counter()).update([end, "all"])
+    titles = {"all": "calls", "done": "done", "refused": "refused in a line", "late": "ended after a while", "faults": "faults"}
+    tables = [
+        markdown([first, *titles.values()], [[key, *(f"{table[key][end]:,}" for end in titles)] for key in sorted(table)])
+        for first, table in (("what", calls), ("kind of file", kinds))
+    ]
+    about = f"`python tests/faults/fuzz.py`, seeds {', '.join(sorted(seeds, key=int))}; {processor()}.\n"
+    put_section(page, "Odd calls and damaged files", "\n".join([about, *tables]))
+
+
+def processor() -> str:
+    """What computes here."""
+    about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = re.search(r"model name\s*:\s*(.*)", about)
+    widest = next((way for way in ("avx512f", "avx2") if way in about), "")
+    return f"{name[1] if name else 'processor'}, {os.cpu_count()} cores, {widest.upper()}"
+
+
 def readable() -> bool:
     """Whether nobody can read the interpreter's files, which are needed for what is imported late."""
     if (child := os.fork()) == 0:
@@ -671,6 +729,7 @@ class Tally:
     """What came of all calls.
 
     Attributes:
+        who: makes the calls.
         keep: a directory for the inputs of what went wrong, one of each kind.
         log: a file that gets a line of JSON for every call.
         loud: whether to print every call with what it said.
@@ -679,6 +738,7 @@ class Tally:
         largest: memory that a refused call held at most, and its name.
     """
 
+    who: str
     keep: Path
     log: Path | None = None
     loud: bool = False
@@ -696,7 +756,7 @@ class Tally:
         if self.log:
             facts = asdict(outcome) | {"err": outcome.err[-1000:], "modules": len(outcome.modules), "fault": outcome.fault}
             with self.log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"name": name, "command": arguments, **facts}) + "\n")
+                log.write(json.dumps({"name": name, "who": self.who, "command": arguments, **facts}) + "\n")
         if outcome.fault:
             self.counts["faults"] += 1
             if outcome.fault not in self.faults:
@@ -726,10 +786,16 @@ def main() -> int:
     asked.add_argument("--log", type=Path, metavar="FILE", help="a line of JSON for every call")
     asked.add_argument("--root", action="store_true", help="stay root, if this is root")
     asked.add_argument("--again", default="", metavar="NAME", help="make this call again, and show what it says")
+    asked.add_argument("--page", type=Path, metavar="FILE", help="put what the logs that are named say into this page, and end")
+    asked.add_argument("logs", type=Path, nargs="*")
     given = asked.parse_args()
+    if given.page:
+        evidence(given.logs, given.page)
+        return 0
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "agg"}
     warm()
     plain = os.getuid() == 0 and not given.root and readable()
+    who = "nobody" if plain else "root" if os.getuid() == 0 else "a plain user"
     with tempfile.TemporaryDirectory(prefix="labelspace-fuzz-") as scratch:
         top = Path(scratch)
         top.chmod(0o755)
@@ -742,7 +808,7 @@ def main() -> int:
         world = make(top / "world")
         if given.calls + given.files > LEARNING:
             learn(world, top / "spare")
-        before, tally, began = state(world.home), Tally(given.keep, given.log, bool(given.again)), time.monotonic()
+        before, tally, began = state(world.home), Tally(who, given.keep, given.log, bool(given.again)), time.monotonic()
         names = iter([given.again]) if given.again else numbered(given.seed, given.calls, given.files, given.only)
         for batch in iter(lambda: list(itertools.islice(names, BATCH)), []):
             if time.monotonic() - began > 60 * given.minutes:
@@ -755,7 +821,6 @@ def main() -> int:
             for place in (top / "cache").rglob("*"):
                 place.chmod(0o777 if place.is_dir() else 0o666)
         unchanged = state(world.home) == before
-    who = "nobody" if plain else "root" if os.getuid() == 0 else "a plain user"
     print(f"as {who} in {time.monotonic() - began:,.0f} s, seed {given.seed}:", *tally.lines(), sep="\n")
     print("files beside the calls' own are unchanged" if unchanged else "FILES BESIDE THE CALLS' OWN ARE CHANGED")
     return 1 if tally.faults or not unchanged else 0

@@ -185,6 +185,39 @@ def test_names_of_labels_are_not_read_elsewhere(run: Path, tmp_path: Path, capsy
     assert "is a link to" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": 3},
+        {"train": {"kl_z": "x"}},
+        {"val": {"kl_z": []}},
+        {"val": {"kl_z": None}},
+        {"score": "x"},
+        {"seconds": None},
+        {"readers": 1},
+        {"weights": []},
+    ],
+    ids=str,
+)
+def test_a_line_of_metrics_with_something_else_than_numbers(change: dict, run: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text("\n".join([lines[0], json.dumps({**json.loads(lines[1]), **change}), *lines[2:], ""]))
+    assert "is damaged in line 2" in said(Run(run).metrics)
+    (run / "metrics.jsonl").write_text("\n".join([lines[0], "[" + "{}," * 2**21 + "{}]", ""]))
+    assert "is damaged in line 2" in said(Run(run).metrics)
+    assert cli.main(["report", str(run), "--quick"]) == 2
+
+
+@pytest.mark.parametrize(
+    "content", ["7", "[]", '{"packages": []}', '{"packages": {}, "cuda": 1}', '{"threads": {}, "muon": []}']
+)
+def test_surroundings_that_are_something_else(content: str, run: Path, capsys: pytest.CaptureFixture) -> None:
+    (run / "environment.json").write_text(content)
+    code = cli.main(["report", str(run), "--quick"])
+    assert code == (0 if content.startswith('{"') and "[]}" not in content[:17] else 2)
+    assert code == 0 or "environment.json is not" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", ["NaN", "1e400", "-Infinity", "9" * 5000])
 def test_numbers_that_are_none(number: str, run: Path) -> None:
     text = json.dumps({**json.loads((run / "config.json").read_text()), "format": "@"}).replace('"@"', number)
@@ -252,6 +285,9 @@ def test_settings_of_a_config_that_do_not_fit_are_one_line(run: Path, capsys: py
         ("model", {"network": [1]}),
         ("training", {"epochs": "many"}),
         ("training", {"magic": 1}),
+        ("training", {"patience": [1]}),
+        ("training", {"seed": None}),
+        ("training", {"compile": 1}),
         ("training", {"batch_size": -5}),
         ("data", {"address": "magic:1"}),
         ("data", {"labels": ["magic"]}),
@@ -260,6 +296,16 @@ def test_settings_of_a_config_that_do_not_fit_are_one_line(run: Path, capsys: py
         (run / "config.yaml").write_text(yaml.safe_dump({**config, part: {**config[part], **change}}))
         assert cli.main(["train", "--resume", "--out", str(run), "--no-report"]) == 2, change
         assert capsys.readouterr().err.count("\n") == 1, change
+
+
+@pytest.mark.parametrize("name", ["seed", "epochs", "patience", "batch_size"])
+def test_a_config_that_lacks_a_setting(name: str, run: Path, capsys: pytest.CaptureFixture) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["training"][name]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for words in (["train", "--resume", "--out", str(run), "--no-report"], ["report", str(run), "--quick"]):
+        assert cli.main(words) in (0, 2)  # with the default, or refused as another one than it was started with
+    assert capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_links_that_lead_nowhere_or_in_circles(run: Path) -> None:

@@ -241,3 +241,10 @@ def test_arrays_of_cells_that_are_nearly_empty(place: str, tmp_path: Path) -> No
         file.create_dataset(place, (10**12,), "f8", chunks=(1000,))
     with pytest.raises(UserError, match=TOO_LARGE):
         ls.open(f"h5ad:{tmp_path / 'c.h5ad'}")
+
+
+@pytest.mark.parametrize("shape", [(60, 0), (0, 3), (0, 0), (60, 1, 0, 4), (60, 1, 4, 0)])
+def test_samples_without_entries(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.zeros(shape, np.float32), a=np.arange(shape[0]) % 2)
+    with pytest.raises(UserError, match=r"data\.npz"):
+        ls.open(f"npz:{tmp_path / 'data.npz'}")

@@ -201,7 +201,28 @@ def _read(file: Path) -> Any:
             checked.zarr(file)
             return anndata.read_zarr(file)
         checked.hdf5(paths.file(file), _READ_IN_PIECES)
+        _check_columns(file)
         return anndata.read_h5ad(file, backed="r")
+
+
+def _check_columns(file: Path) -> None:
+    """Raises UserError where a column of cells or genes has another shape than their names: pandas would go through it all."""
+    import h5py
+
+    with h5py.File(file, "r") as opened:
+        for part in ("obs", "var"):
+            table: Any = opened.get(part)
+            index = table.attrs.get("_index") if isinstance(table, h5py.Group) else None
+            if not isinstance(index, str) or not isinstance(names := table.get(index), h5py.Dataset):
+                continue  # of an older version, or damaged, which its reader says
+            for name in table:
+                column: Any = table[name]
+                inner = [column] if isinstance(column, h5py.Dataset) else [column.get(of) for of in ("codes", "values", "mask")]
+                for array in inner:
+                    if isinstance(array, h5py.Dataset) and array.shape != names.shape:
+                        raise UserError(
+                            f"{file} is damaged: {array.name} has shape {array.shape}, and {names.name} {names.shape}"
+                        )
 
 
 def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, Any]:
@@ -223,6 +244,12 @@ def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, A
             matrix, names = None, ()
     if matrix is None:
         raise UserError(f"{file} has no X; name a layer: {', '.join(cells.layers) or 'there is none'}")
+    for what, found, expected in (("columns", matrix.shape[1:], len(names)), ("rows", matrix.shape[:1], len(cells.obs_names))):
+        if len(matrix.shape) != 2 or found != (expected,):
+            of = "genes" if what == "columns" else "cells"
+            raise UserError(
+                f"{file} is damaged: the matrix has shape {tuple(matrix.shape)} and there are {expected:,} names of {of}"
+            )
     if hasattr(matrix, "group"):
         _check_pointers(file, matrix)
     if getattr(matrix, "format", "") == "csc" and hasattr(matrix, "to_memory"):
@@ -232,10 +259,6 @@ def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, A
         matrix = _checked(file, matrix).tocsr()
     if matrix.dtype.kind not in "fiub":
         raise UserError(f"{file}: the matrix holds {matrix.dtype}, not numbers")
-    if matrix.shape[1] != len(names):
-        raise UserError(
-            f"{file} is damaged: the matrix has {matrix.shape[1]:,} columns and there are {len(names):,} names of genes"
-        )
     if 0 in matrix.shape:
         raise UserError(f"{file}: the matrix has shape {tuple(matrix.shape)}; expected cells and genes")
     return matrix, names
@@ -243,9 +266,10 @@ def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, A
 
 def _check_pointers(file: Path | str, matrix: Any) -> None:
     """Raises UserError where a sparse matrix on disk says of its rows or columns what cannot be, before anything follows it."""
-    pointers, entries = np.asarray(matrix.group["indptr"]), len(matrix.group["indices"])
-    major = matrix.shape[0] if matrix.format == "csr" else matrix.shape[1]
-    wrong = len(pointers) != major + 1 or pointers[0] != 0 or pointers[-1] != entries or bool((np.diff(pointers) < 0).any())
+    entries, major = len(matrix.group["indices"]), matrix.shape[0] if matrix.format == "csr" else matrix.shape[1]
+    fits = matrix.group["indptr"].shape == (major + 1,)
+    pointers = np.asarray(matrix.group["indptr"]) if fits else np.zeros(0)
+    wrong = not fits or pointers[0] != 0 or pointers[-1] != entries or bool((np.diff(pointers) < 0).any())
     if wrong or len(matrix.group["data"]) != entries:
         raise UserError(f"{file} is damaged: the pointers of its sparse matrix do not fit its {entries:,} entries")
 
