@@ -45,12 +45,16 @@ def completed(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor
 def _without_erasure(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Before format 9, the means of an LSVAE's z were projected: m - (m - c) P'. The layer that makes them now does both."""
     kept = {name: tensor for name, tensor in found.items() if not name.startswith("erasure.")}
-    if (projection := found.get("erasure.projection")) is not None:
+    if "erasure.projection" in found:
         try:
-            weight, bias = (found[f"head.linear.{name}"].clone() for name in ("weight", "bias"))
+            # in whatever precision they were saved; copied, as they are changed
+            weight, bias, projection, center = (
+                found[name].to(torch.float32, copy=True)
+                for name in ("head.linear.weight", "head.linear.bias", "erasure.projection", "erasure.center")
+            )
             means, keep = slice(len(projection)), torch.eye(len(projection)) - projection
             weight[means] = keep @ weight[means]
-            bias[means] = keep @ bias[means] + projection @ found["erasure.center"]
+            bias[means] = keep @ bias[means] + projection @ center
         except (KeyError, RuntimeError, TypeError):
             raise UserError("its erasure does not fit its encoder; the file is damaged") from None
         kept |= {"head.linear.weight": weight, "head.linear.bias": bias}

@@ -158,7 +158,8 @@ def test_the_weight_of_a_leak_ends_where_codes_would_run_from_the_adversary() ->
         assert float(m.independence.weight.value) <= most
 
 
-def test_an_older_model_s_erasure_becomes_part_of_the_layer_that_it_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_an_older_model_s_erasure_becomes_part_of_the_layer_that_it_followed(kind: torch.dtype, tmp_path: Path) -> None:
     torch.manual_seed(0)
     m = LSVAE((3,), Schema([binary("a")]), latent=2, network=Network(width=8, depth=1))
     x, y = torch.randn(5, 3), torch.ones(5, 1)
@@ -166,6 +167,7 @@ def test_an_older_model_s_erasure_becomes_part_of_the_layer_that_it_followed(tmp
     saving.save(m, tmp_path / "m")
     projection, center = torch.randn(2, 2), torch.randn(2)
     tensors = load_file(tmp_path / "m/model.safetensors")
+    tensors |= {"head.linear.weight": tensors["head.linear.weight"].to(kind)}
     older = {"erasure.projection": projection, "erasure.center": center, "erasure.updates": torch.zeros(())}
     older = tensors | older
     save_file(older, tmp_path / "m/model.safetensors")
@@ -173,7 +175,12 @@ def test_an_older_model_s_erasure_becomes_part_of_the_layer_that_it_followed(tmp
     (tmp_path / "m/config.json").write_text(json.dumps(config | {"format": 8}))
     with pytest.warns(Unverified):
         loaded = ls.load(tmp_path / "m")
-    torch.testing.assert_close(loaded.encode(x, y)["z"].mean, before - (before - center) @ projection.T)
+    torch.testing.assert_close(
+        loaded.encode(x, y)["z"].mean,
+        before - (before - center) @ projection.T,
+        atol=1e-5 if kind == torch.float32 else 0.01,
+        rtol=1e-3,
+    )
     save_file(older | {"erasure.center": torch.randn(3)}, tmp_path / "m/model.safetensors")
     with pytest.raises(UserError, match="damaged"), pytest.warns(Unverified):
         ls.load(tmp_path / "m")
