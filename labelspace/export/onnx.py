@@ -188,7 +188,7 @@ def export(
             samples = inputs_of(model, graph, x)
             content = written(graph, samples[0])
             session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-            worst = max(difference(graph, session, given) for given in samples)
+            worst = max(difference(graph, session, given, TOLERANCE) for given in samples)
             (home / f"{graph.name}.onnx").write_bytes(content)
             about["graphs"][graph.name] = {
                 "file": f"{graph.name}.onnx",
@@ -276,7 +276,7 @@ def written(graph: Graph, example: Sequence[Tensor]) -> bytes:
     return made.model_proto.SerializeToString()
 
 
-def difference(graph: Graph, session: Any, given: Sequence[Tensor], tolerance: float = TOLERANCE) -> float:
+def difference(graph: Graph, session: Any, given: Sequence[Tensor], tolerance: float) -> float:
     """The largest difference between a graph and PyTorch, relative where outputs are larger than 1.
 
     Args:

@@ -194,7 +194,7 @@ class Model(nn.Module):
 
         recorded.__signature__ = signature  # type: ignore[attr-defined]
         annotated = {name: parameter.annotation for name, parameter in signature.parameters.items() if name != "self"}
-        recorded.__annotations__ = annotated
+        recorded.__annotations__ = {name: kind for name, kind in annotated.items() if kind is not inspect.Parameter.empty}
         cls.__init__ = recorded  # type: ignore[method-assign]
 
     def __init__(

@@ -135,6 +135,6 @@ def test_what_is_not_a_number_differs_from_a_number(monkeypatch: pytest.MonkeyPa
     graph = exporting.Graph("decoder", ("x",), ("mean",), torch.nn.Identity())
     monkeypatch.setattr(graph.module, "forward", lambda x: (x,))
     with pytest.raises(ls.UserError, match="differs from PyTorch by inf in mean"):
-        exporting.difference(graph, Session(), [torch.ones(7, 2)])
+        exporting.difference(graph, Session(), [torch.ones(7, 2)], exporting.TOLERANCE)
     both = torch.tensor([[-torch.inf, torch.nan]]).expand(7, 2)
-    assert exporting.difference(graph, Session(), [both]) == 0
+    assert exporting.difference(graph, Session(), [both], exporting.TOLERANCE) == 0

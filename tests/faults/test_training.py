@@ -23,7 +23,6 @@ import labelspace as ls
 from labelspace import cli
 from labelspace.data import store
 from labelspace.errors import InterruptedTraining, UserError
-from labelspace.models.lsvae import LSVAE
 from labelspace.storage import files, locks, tensorfiles
 from labelspace.training.loop import Loop
 from labelspace.training.progress import Callback
@@ -136,7 +135,6 @@ def test_a_damaged_best_model_is_written_again_or_said_at_once(
     assert "written again" in callback.notes[0]
     assert (tmp_path / "one" / "model.safetensors").read_bytes() == before
     validate = Loop.validate
-    monkeypatch.setattr(LSVAE, "ready", True)
     monkeypatch.setattr(Loop, "validate", lambda self: (validate(self)[0], float(self.batches.epoch)))  # the first is best
     trained(roll, tmp_path / "two", epochs=2)
     broken(tmp_path / "two" / "model.safetensors")

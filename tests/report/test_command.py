@@ -95,7 +95,7 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path, capsys) -> None:
     assert "holds no run" in fails(str(tmp_path))
     assert "given twice" in fails(str(run), f"{run}/../{run.name}")
     assert "RUN" in fails()
-    assert "could not be written" in fails(str(run), "--out", str(tmp_path))
+    assert "is a directory" in fails(str(run), "--out", str(tmp_path))
     broken = Path(shutil.copytree(run, tmp_path / "broken"))
     (broken / "model.safetensors").write_bytes(b"x" * 20)
     assert "model.safetensors" in fails(str(broken))
