@@ -77,6 +77,6 @@ $(READY): pyproject.toml constraints.txt runtime/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labelspace needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,explorer,bio,hub,export,docs,dev]'
-	@if command -v npm >/dev/null; then $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime; \
-		else echo "npm is not there, which the build of ./runtime needs; tests of saved pages are skipped"; fi
+	@command -v npm >/dev/null && $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime || \
+		echo "./runtime could not be built (it needs npm and its registry); tests of saved pages are skipped"
 	touch $@
