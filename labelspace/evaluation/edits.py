@@ -20,7 +20,7 @@ from labelspace.evaluation import judge as judges
 from labelspace.evaluation import probing
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
-from labelspace.evaluation.units import errors_to_truths, units
+from labelspace.evaluation.units import Truths, units
 from labelspace.metrics import Score, mean
 from labelspace.models.base import Model
 
@@ -49,27 +49,28 @@ def measure_label(model: Model, data: Dataset, judge: Judge, rows: np.ndarray, l
     """What flipping one binary label achieves: judge, side effects, and error to the truth, per mode and direction."""
     x = data.samples(rows)
     out: dict[str, Any] = {}
-    for mode, keep_detail in MODES.items():
-        edited, wanted = flip(model, data, rows, label, keep_detail=keep_detail)
+    flipped = {mode: flip(model, data, rows, label, keep_detail=keep_detail) for mode, keep_detail in MODES.items()}
+    truths = Truths(data, rows, label, next(iter(flipped.values()))[1].numpy(), progress)  # new values are alike in all modes
+    for mode, (edited, wanted) in flipped.items():
         effects = side_effects(judge, x, edited, label)
         out[mode] = {
             "judge": hit_rate(judge, edited, label, wanted).to_dict(),
             "kept": {name: score.to_dict() for name, score in effects.kept.items()},
             "log_odds": {name: score.to_dict() for name, score in effects.log_odds.items()},
-            "error": errors(data, rows, label, edited, wanted, progress),
+            "error": errors(truths, edited, wanted),
         }
     return out
 
 
-def errors(
-    data: Dataset, rows: np.ndarray, label: str, edited: Tensor, wanted: Tensor, progress=None
-) -> dict[str, dict[str, Any]]:
+def errors(truths: Truths, edited: Tensor, wanted: Tensor) -> dict[str, dict[str, Any]]:
     """Error of flipped samples to their nearest truth, beside that of doing nothing: "all", "adding" and "removing".
 
-    See :func:`~labelspace.evaluation.units.errors_to_truths`.
+    Args:
+        truths: of the samples with the label at their new values.
+        edited: ``(n, *shape)``.
+        wanted: ``(n,)`` the new values.
     """
-    new = wanted.numpy()
-    nothing, made = errors_to_truths(data, rows, label, new, [edited], progress=progress)
+    new, nothing, made = wanted.numpy(), truths.of_nothing(), truths.of_edits(edited)
     parts = {"all": np.ones(len(new), bool), "adding": new == 1, "removing": new == 0}
     return {name: _error(made[part], nothing[part]) for name, part in parts.items()}
 

@@ -18,7 +18,7 @@ from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import Point
 from labelspace.evaluation.judge import Judge
-from labelspace.evaluation.units import errors_to_truths
+from labelspace.evaluation.units import Truths
 from labelspace.models.base import Model
 
 REACHES = (1.5, 2.0)
@@ -97,7 +97,7 @@ def best(
     *,
     keep: Sequence[bool] = (False,),
 ) -> Operator:
-    """The operator that does best on some samples, which are others than those that it is measured on (:func:`worth`).
+    """The operator that does best on some samples, which are others than those that it is measured on (:class:`Worth`).
 
     Equal ones: the first that is offered.
 
@@ -111,24 +111,41 @@ def best(
         keep: whether detail may be kept.
     """
 
-    def score(operator: Operator) -> float:
-        return worth(data, judge, rows, label, wanted, operator.apply(model, data, rows, label, wanted))
-
-    return max(offered(model, label, keep=keep), key=score)
+    worth = Worth(data, judge, rows, label, wanted)
+    return max(offered(model, label, keep=keep), key=lambda operator: worth(operator.apply(model, data, rows, label, wanted)))
 
 
-def worth(data: Dataset, judge: Judge, rows: np.ndarray, label: str, wanted: np.ndarray, edited: Tensor) -> float:
-    """What edits are worth: the rate at which the new value is read, plus the least rate at which another label's verdict
-    stays, and where the truth is known minus the error to it over that of doing nothing, of which no more than 2 counts."""
-    i = data.schema.index(label)
-    before, after = judge.read(data.samples(rows)).numpy(), judge.read(edited).numpy()
-    if data.schema[label].discrete:
-        total = float((after[:, i] == wanted).mean())
-    else:
-        total = -min(2.0, float(((after[:, i] - wanted) ** 2).mean() / max(float(np.var(wanted)), 1e-12)))
-    others = [j for j, other in enumerate(data.schema) if other.discrete and j != i]
-    total += min((float((before[:, j] == after[:, j]).mean()) for j in others), default=1.0)
-    if data.truth is None:
-        return total
-    nothing, made = errors_to_truths(data, rows, label, wanted, [edited]).sum(1)
-    return total - min(2.0, float(made / max(nothing, 1e-12)))
+class Worth:
+    """What edits of some samples are worth: the rate at which the new value is read, plus the least rate at which another
+    label's verdict stays, and where the truth is known minus the error to it over that of doing nothing, of which no more
+    than 2 counts.
+
+    Args:
+        data: the data set.
+        judge: of its labels.
+        rows: of the samples.
+        label: that is set.
+        wanted: ``(n,)`` its new values.
+    """
+
+    def __init__(self, data: Dataset, judge: Judge, rows: np.ndarray, label: str, wanted: np.ndarray) -> None:
+        self._schema, self._judge, self._wanted = data.schema, judge, wanted
+        self._label = data.schema.index(label)
+        self._before = judge.read(data.samples(rows)).numpy()
+        # Drawn once: to draw what hundreds of samples truly would be takes longer than to edit them in every way.
+        self._truths = None if data.truth is None else Truths(data, rows, label, wanted)
+
+    def __call__(self, edited: Tensor) -> float:
+        """Of edited samples ``(n, *shape)``."""
+        i, wanted, before, after = self._label, self._wanted, self._before, self._judge.read(edited).numpy()
+        labels = list(self._schema)
+        if labels[i].discrete:
+            total = float((after[:, i] == wanted).mean())
+        else:
+            total = -min(2.0, float(((after[:, i] - wanted) ** 2).mean() / max(float(np.var(wanted)), 1e-12)))
+        others = [j for j, other in enumerate(labels) if other.discrete and j != i]
+        total += min((float((before[:, j] == after[:, j]).mean()) for j in others), default=1.0)
+        if self._truths is None:
+            return total
+        made, nothing = self._truths.of_edits(edited).sum(), self._truths.of_nothing().sum()
+        return total - min(2.0, float(made / max(nothing, 1e-12)))

@@ -48,7 +48,7 @@ from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.operators import Operator, best
 from labelspace.evaluation.probing import chosen, chunks, posterior, reconstructed
 from labelspace.evaluation.readers import STEPS, Codes, explained, read, scores
-from labelspace.evaluation.units import errors_to_truths, units
+from labelspace.evaluation.units import Truths, units
 from labelspace.labels import Label, Schema, categorical, continuous
 from labelspace.metrics import precision_recall, real_halves
 from labelspace.models.base import Model
@@ -488,7 +488,8 @@ class _Trial:
         reconstruction of the truth reaches."""
         card = self.card
         again = card._reconstructed(_known(self.true), self.rows, self.label, self.wanted)
-        sums = errors_to_truths(card.data, self.rows, self.label.name, self.wanted, [self.edited], [again])
+        truths = Truths(card.data, self.rows, self.label.name, self.wanted)
+        sums = np.stack([truths.of_nothing(), truths.of_edits(self.edited), truths.of_means(again)])
         values = np.unique(self.wanted) if self.label.discrete else ()
         per_value = {
             str(self.label.format(float(v))): float(

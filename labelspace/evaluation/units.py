@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -42,42 +42,53 @@ def _found(data: Dataset) -> Units:
     return compared
 
 
-def errors_to_truths(
-    data: Dataset,
-    rows: np.ndarray,
-    label: str,
-    wanted: np.ndarray,
-    edited: Sequence[Tensor],
-    means: Sequence[Tensor] = (),
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """Squared errors to the nearest true style of each sample with a label at another value: of doing nothing, of edits, and of
-    what is expected of them, ``(1 + edited + means, n)``.
+class Truths:
+    """What samples truly are with a label at another value, drawn once for any number of edits.
 
     A measured sample has noise of its own, and cells that are missing. What it truly would be has the same noise, and of the
     missing cells nothing can be said: what is compared is how edits change the others. Pictures are drawn without noise.
+    Errors are squared, each to the nearest true style.
 
     Args:
         data: generated data, whose truth is known.
         rows: of the samples, ``(n,)``.
         label: that is changed.
         wanted: ``(n,)`` its new values.
-        edited: what edits make of the samples, each ``(n, *shape)``.
-        means: what is expected of them without noise, each ``(n, *shape)``.
-        progress: told pictures drawn and pictures in all.
+        progress: told pictures drawn and pictures in all, of each new value.
     """
-    compared, x, expected = units(data), data.samples(rows), data.expected(rows)
-    missing = x.isnan()
-    own = compared(expected)
-    noise = compared(torch.where(missing, expected, x)) - own
-    made = [own, *(compared(torch.where(missing, expected, one)) - noise for one in edited)]
-    made += [compared(torch.where(missing, expected, one)) for one in means]
-    out = np.zeros((len(made), len(rows)))
-    for value in np.unique(wanted):
-        mine = np.flatnonzero(wanted == value)
-        here = torch.from_numpy(mine)
-        truths = data.counterfactuals(label, float(value), rows[mine], progress)[0]
-        truths = compared(torch.where(missing[here][:, None], expected[here][:, None], truths))
-        for k, one in enumerate(made):
-            out[k, mine] = error_to_truth(one[here], truths)
-    return out
+
+    def __init__(
+        self, data: Dataset, rows: np.ndarray, label: str, wanted: np.ndarray, progress: Progress | None = None
+    ) -> None:
+        self._compared, x, self._expected = units(data), data.samples(rows), data.expected(rows)
+        self._missing = x.isnan()
+        self._own = self._filled(self._expected)
+        self._noise = self._filled(x) - self._own
+        self._styles: list[tuple[Tensor, Tensor]] = []  # who is given a value, (k,), and the true styles, (k, styles, d)
+        for value in np.unique(wanted):
+            mine = np.flatnonzero(wanted == value)
+            here = torch.from_numpy(mine)
+            truths = data.counterfactuals(label, float(value), rows[mine], progress)[0]
+            truths = torch.where(self._missing[here][:, None], self._expected[here][:, None], truths)
+            self._styles.append((here, self._compared(truths)))
+
+    def of_nothing(self) -> np.ndarray:
+        """Errors of samples that are left as they are, ``(n,)``."""
+        return self._errors(self._own)
+
+    def of_edits(self, edited: Tensor) -> np.ndarray:
+        """Errors of what an edit makes of the samples, ``(n, *shape)``; ``(n,)``."""
+        return self._errors(self._filled(edited) - self._noise)
+
+    def of_means(self, expected: Tensor) -> np.ndarray:
+        """Errors of what is expected of the samples without noise, ``(n, *shape)``; ``(n,)``."""
+        return self._errors(self._filled(expected))
+
+    def _filled(self, x: Tensor) -> Tensor:
+        return self._compared(torch.where(self._missing, self._expected, x))
+
+    def _errors(self, x: Tensor) -> np.ndarray:
+        out = np.zeros(len(x))
+        for here, truths in self._styles:
+            out[here.numpy()] = error_to_truth(x[here], truths)
+        return out

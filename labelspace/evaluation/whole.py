@@ -25,7 +25,7 @@ from labelspace.evaluation import judge as judges
 from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import Edited, changed_region, errors_to_styles, identity_cost, side_effect_matrix
 from labelspace.evaluation.probing import chosen, chunks, posterior, probes, reconstructed
-from labelspace.evaluation.units import units
+from labelspace.evaluation.units import Truths, units
 from labelspace.labels import LabelDistribution
 from labelspace.likelihoods import Table
 from labelspace.metrics import (
@@ -213,7 +213,7 @@ def _styles(
         return out
     known = rows[:TRUTH]
     x = data.expected(known)
-    out["error"] = edits.errors(data, known, label, edited[:TRUTH], wanted[:TRUTH])
+    out["error"] = edits.errors(Truths(data, known, label, wanted[:TRUTH].numpy()), edited[:TRUTH], wanted[:TRUTH])
     on = wanted[:TRUTH] == 1
     if bool(on.any()):
         truths, _ = data.counterfactuals(label, 1, known[on.numpy()])

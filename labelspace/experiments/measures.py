@@ -19,7 +19,7 @@ from labelspace.evaluation.judge import Judge
 from labelspace.evaluation.manipulation import errors_to_styles, hit_rate, side_effects
 from labelspace.evaluation.operators import Operator, best
 from labelspace.evaluation.probing import chosen, probes, reconstructed
-from labelspace.evaluation.units import units
+from labelspace.evaluation.units import Truths, units
 from labelspace.metrics import diversity, mean, morphology
 from labelspace.models.base import Model
 from labelspace.storage import cache, tensorfiles
@@ -59,7 +59,7 @@ def edited(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label: 
         "changed": mean(((made - x) ** 2).flatten(1).nanmean(1).numpy()).to_dict(),
     }
     if data.truth is not None and data.schema[label].kind == "binary":
-        errors = edits.errors(data, rows, label, made, new)["all"]
+        errors = edits.errors(Truths(data, rows, label, wanted), made, new)["all"]
         out |= {"to_truth": errors["error"], "nothing": errors["doing_nothing"], "error": errors["ratio"]}
     return out
 

@@ -12,7 +12,7 @@ import labelspace as ls
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation import operators
-from labelspace.evaluation.operators import REACHES, STYLES, Operator, best, offered, worth
+from labelspace.evaluation.operators import REACHES, STYLES, Operator, Worth, best, offered
 from labelspace.models.base import Model
 
 
@@ -75,8 +75,8 @@ def test_the_best_is_chosen_by_what_edits_are_worth(data: Dataset, monkeypatch: 
     for value in (0, 1):
         mine = wanted == value
         truths[torch.from_numpy(mine)] = data.counterfactuals("side", value, rows[mine])[0][:, 0]
-    right = worth(data, reader, rows, "side", wanted, truths)
-    nothing = worth(data, reader, rows, "side", wanted, data.samples(rows))
+    worth = Worth(data, reader, rows, "side", wanted)
+    right, nothing = worth(truths), worth(data.samples(rows))
     assert right > nothing + 0.5, "the truth has no error"
 
     def apply(self: Operator, *_: Any) -> torch.Tensor:
