@@ -1,4 +1,4 @@
-"""Trains the starters and writes them into ``labelspace_starters/``: ``python starters/make.py [NAME ...]``."""
+"""Trains the starters and writes them into ``labelspace_starters/``: ``python starters/make.py [--fonts FILE] [NAME ...]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +28,19 @@ KEPT = ("config.json", "schema.json", "variables.json", "model.safetensors", "en
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a starter is trained on, and how."""
+    """What a starter is trained on, and how; ``FONTS`` in an address is a file or directory of fonts."""
 
     address: str
     labels: tuple[str, ...] | None = None
     width: int = 0
-    epochs: int = 40
     model: str = "lsvae"
 
 
 RECIPES = {
-    "faces": Recipe("faces:n=6000,size=32", ("Eyeglasses", "Beard", "Smiling"), width=24, epochs=16),
-    "digits": Recipe("digits", epochs=40),
-    "patients": Recipe("patients:n=3000", epochs=40),
+    "faces": Recipe("faces:n=6000,size=32", ("Eyeglasses", "Beard", "Smiling"), width=24),
+    "letters": Recipe("glyphs:FONTS,n=4000,size=32,characters=A-J", width=24),
+    "digits": Recipe("digits"),
+    "patients": Recipe("patients:n=3000"),
 }
 
 
@@ -51,7 +51,7 @@ def make(name: str, recipe: Recipe, out: Path) -> Path:
     model = ls.build(recipe.model, data, network=Network(width=recipe.width))
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / name
-        ls.fit(model, data, out=run, epochs=recipe.epochs, seed=0)
+        ls.fit(model, data, out=run, seed=0)
         tensorfiles.write(
             run / "model.safetensors", halved(ls.load(run).state_dict())
         )  # what is measured is what is given away
@@ -97,10 +97,16 @@ def packed(file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; default: all")
+    parser.add_argument("--fonts", help="of letters: a variable font (those that are given away were drawn with Roboto Flex)")
     parser.add_argument("--out", type=Path, default=HOME)
     given = parser.parse_args()
     for name in given.names or RECIPES:
-        make(name, RECIPES[name], given.out)
+        recipe = RECIPES[name]
+        if "FONTS" in recipe.address:
+            if not given.fonts:
+                parser.error(f"{name} needs --fonts FILE")
+            recipe = replace(recipe, address=recipe.address.replace("FONTS", given.fonts))
+        make(name, recipe, given.out)
 
 
 if __name__ == "__main__":
