@@ -472,7 +472,7 @@ ODD = (
     "٣", "²", "\udce4", "ß" * 200, "x" * 300, "x" * 5000, "%s%n", "{}", "[[", "a=b", "=", "a=", "=b", ",", ":", "a,b", "../..",
     "/", ".", "/dev/null", "/dev/full", "/proc/self/mem", "/nowhere/x", "~nobody/x", "-2:2", "2:-2", "nan:nan", "0,1", "-1,0",
     "true", "null", "a\nb", "a\x00b", "'; rm", "test:0", "test:9", "val:-1", "hf:./x", "hf:no/where", "memory:x", "npz:",
-    "npz:x,a=1,a=2", "folder:.", "mnist:.",
+    "npz:x,a=1,a=2", "folder:.", "mnist:.", "9" * 5000, "test:" + "9" * 5000,
 )  # fmt: skip
 SOURCES = ("swiss-roll", "moons", "faces", "sprites", "patients", "cells", "album", "digits")
 LEFT_OUT = {"explore"}  # a server
