@@ -182,3 +182,12 @@ def _only_notes(replace, out: str):
         replace(source, target)
 
     return stopped
+
+
+def test_codes_are_added_to_a_file_and_not_through_a_link_to_it(tmp_path: Path) -> None:
+    there, link = tmp_path / "cells.h5ad", tmp_path / "link.h5ad"
+    there.write_bytes(b"cells")
+    link.symlink_to(there)
+    outputs.check(argparse.Namespace(command="embed", data=f"h5ad:{there}", out=str(there)))
+    with pytest.raises(UserError, match="is a link to"):
+        outputs.check(argparse.Namespace(command="embed", data=f"h5ad:{link}", out=str(link), overwrite=False))
