@@ -32,7 +32,7 @@ from damage import damaged
 from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import sessions
+import sessions  # pyright: ignore[reportMissingImports]
 
 TAB = 25  # events of a tab
 PATIENCE = 60.0  # seconds that an answer may take
@@ -71,7 +71,7 @@ VALUES = (b"null", b"http://[", b"cross-site", b"a=b; =; ;", b"\xff", b"/../..",
 # -- what is sent -----------------------------------------------------------------------------------------------------
 
 
-def odd_args(r: random.Random) -> list[Any]:
+def odd_args(r: random.Random) -> Any:
     """Arguments of an event, as JSON texts, which they are sent as, or something else in their place."""
     way = r.random()
     if way < 0.45:
