@@ -19,8 +19,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,94 +35,42 @@ ALLOWED = {"memory": 0.03, "files": 0.05, "threads": 0.05}  # by what share the 
 SETTLING = 12.0  # seconds after which the server has let go of tabs that were left
 
 
-class Tab:
-    """A page that is open, as the server sees a browser's.
-
-    Attributes:
-        name: what the server calls it.
-        client: its socket.
-        elements: what the page is made of, by number.
-        changed: set whenever elements came.
-        shown: set when a picture came.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name, self.client = name, socketio.AsyncClient(reconnection=False)
-        self.elements: dict[int, dict[str, Any]] = {}
-        self.changed, self.shown = asyncio.Event(), asyncio.Event()
-        self.client.on("update", self._update)
-        self.client.on("run_javascript", self._run)
-
-    def _update(self, elements: dict[str, Any]) -> None:
-        self.elements.update({int(number): one for number, one in elements.items() if isinstance(one, dict)})
-        self.changed.set()
-
-    def _run(self, message: dict[str, Any]) -> None:
-        if "show" in message.get("code", ""):
-            self.shown.set()
-
-    async def button(self, name: str) -> dict[str, int]:
-        """What an event of the button with a name says of it; waits until there is one."""
-        while True:
-            for number, one in self.elements.items():
-                if (one.get("props") or {}).get("aria-label") == name and one.get("events"):
-                    return {"id": number, "listener_id": one["events"][0]["listener_id"]}
-            self.changed.clear()
-            await self.changed.wait()
-
-    async def send(self, event: dict[str, Any]) -> None:
-        """Sends an event."""
-        await self.client.emit("event", {"client_id": self.name, "args": [], **event})
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Tab]:
-    """Opens the page and its socket."""
+async def visit(url: str, click: str) -> float:
+    """One visit; the seconds from the press of the button to the picture."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/") as answer:
         text = await answer.text()
     found = re.search(r"client_id': '([0-9a-f-]{36})'", text)
     if found is None:
         raise ValueError("the page does not say how it is called")
-    tab = Tab(found[1])
-    query = {"client_id": tab.name, "next_message_id": 0, "implicit_handshake": "true"}
+    client = socketio.AsyncClient(reconnection=False)
+    listener: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    shown = asyncio.Event()
+
+    def update(elements: dict[str, Any]) -> None:
+        for name, element in elements.items():
+            props = element.get("props") if isinstance(element, dict) else None
+            if props and props.get("aria-label") == click and not listener.done():
+                listener.set_result({"id": int(name), "listener_id": element["events"][0]["listener_id"]})
+
+    def run(message: dict[str, Any]) -> None:
+        if "show" in message.get("code", ""):
+            shown.set()
+
+    client.on("update", update)
+    client.on("run_javascript", run)
+    query = {"client_id": found[1], "next_message_id": 0, "implicit_handshake": "true"}
     query |= {"tab_id": str(uuid.uuid4()), "document_id": str(uuid.uuid4())}
     asked = "&".join(f"{name}={value}" for name, value in query.items())
     way = {"socketio_path": "/_nicegui_ws/socket.io", "transports": ["websocket"], "headers": {"Origin": url}}
-    await tab.client.connect(f"{url}/?{asked}", wait_timeout=PATIENCE, **way)
+    await client.connect(f"{url}/?{asked}", wait_timeout=PATIENCE, **way)
     try:
-        yield tab
-    finally:
-        await tab.client.disconnect()
-
-
-async def visit(url: str, click: str) -> float:
-    """One visit; the seconds from the press of the button to the picture."""
-    async with opened(url) as tab:
-        button = await asyncio.wait_for(tab.button(click), PATIENCE)
+        button = await asyncio.wait_for(listener, PATIENCE)
         began = time.perf_counter()
-        await tab.send(button)
-        await asyncio.wait_for(tab.shown.wait(), PATIENCE)
+        await client.emit("event", {**button, "client_id": found[1], "args": []})
+        await asyncio.wait_for(shown.wait(), PATIENCE)
         return time.perf_counter() - began
-
-
-def started(run: str, *options: str, **how: Any) -> tuple[subprocess.Popen[str], str]:
-    """The server of a run, as a program of its own, and its address.
-
-    Args:
-        run: its directory.
-        options: of the command.
-        how: arguments of :class:`subprocess.Popen`.
-    """
-    command = [sys.executable, "-m", "labelspace", "explore", run, "--no-browser", "--json", "--port", "0", *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how)
-    assert server.stdout is not None
-    said = ""
-    while not said.rstrip().endswith("}"):
-        line = server.stdout.readline()
-        if not line:
-            raise ChildProcessError("the explorer did not start")
-        said += line
-    return server, json.loads(said)["url"].rstrip("/")
+    finally:
+        await client.disconnect()
 
 
 def sample(process: int) -> dict[str, float]:
@@ -156,7 +102,16 @@ async def main() -> int:
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    server, url = started(given.run, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "labelspace", "explore", given.run, "--no-browser", "--json", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout is not None
+    said = ""
+    while not said.rstrip().endswith("}"):
+        line = server.stdout.readline()
+        if not line:
+            raise ChildProcessError("the explorer did not start")
+        said += line
+    url = json.loads(said)["url"].rstrip("/")
     samples, took, late, began = [], [], 0, time.monotonic()
     result: dict[str, Any] = {}
     try:

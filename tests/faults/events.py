@@ -4,7 +4,7 @@ None may end the server, make it write a traceback, or keep it from answering th
 the page that listens, with what a browser would send and with anything else; requests are malformed, uploads are damaged files.
 All is drawn from a seed::
 
-    python tests/faults/events.py --events 1000 --seed 0 [--out docs/evidence/faults]
+    python tests/faults/events.py --events 1000 --seed 0 [--page docs/evidence/faults.md]
 
 Where there is no ``--run``, two small ones are trained, of pictures and of vectors, and each gets half of the events.
 """
@@ -28,11 +28,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import tabs
 from damage import damaged
 from PIL import Image
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import sessions  # pyright: ignore[reportMissingImports]
 
 TAB = 25  # events of a tab
 PATIENCE = 60.0  # seconds that an answer may take
@@ -86,7 +84,7 @@ def odd_args(r: random.Random) -> Any:
     return [json.dumps(made)] * r.choice((1, 1, 1, 1, 0, 2))
 
 
-def odd_event(tab: sessions.Tab, r: random.Random) -> dict[str, Any]:
+def odd_event(tab: tabs.Tab, r: random.Random) -> dict[str, Any]:
     """An event of something that the page has, now and then of something that it has not."""
     listening = [(number, one) for number, one in tab.elements.items() if one.get("events")]
     number, one = r.choice(listening)
@@ -163,7 +161,7 @@ async def request(url: str, content: bytes) -> bytes:
         writer.close()
 
 
-async def ready(tab: sessions.Tab) -> None:
+async def ready(tab: tabs.Tab) -> None:
     """Waits until a page has what listens."""
     while sum(bool(one.get("events")) for one in tab.elements.values()) < 10:
         tab.changed.clear()
@@ -178,7 +176,7 @@ async def trouble(url: str, events: int, r: random.Random, ended: Callable[[], b
     """
     sent: Counter[str] = Counter()
     while sent.total() < events and not ended():
-        async with sessions.opened(url) as tab:
+        async with tabs.opened(url) as tab:
             await asyncio.wait_for(ready(tab), PATIENCE)
             page = json.dumps(tab.elements, default=str)
             for _ in range(min(TAB, events - sent.total())):
@@ -193,7 +191,7 @@ async def trouble(url: str, events: int, r: random.Random, ended: Callable[[], b
                     break
             sent["tabs"] += 1
             await asyncio.sleep(0.1)
-    async with sessions.opened(url) as tab:  # and it still answers
+    async with tabs.opened(url) as tab:  # and it still answers
         await asyncio.wait_for(ready(tab), PATIENCE)
     await asyncio.sleep(SETTLING)
     return sent
@@ -202,7 +200,7 @@ async def trouble(url: str, events: int, r: random.Random, ended: Callable[[], b
 def explored(run: str, events: int, seed: int, log: Path) -> tuple[Counter[str], list[str]]:
     """An explorer of a run that gets odd events; what was sent, and what is wrong."""
     with log.open("wb") as said:
-        server, url = sessions.started(run, stderr=said)
+        server, url = tabs.started(run, stderr=said)
         try:
             sent = asyncio.run(trouble(url, events, random.Random(f"{seed}:{run}"), lambda: server.poll() is not None))
             wrong = [] if server.poll() is None else [f"the server ended with {server.returncode}"]
@@ -233,8 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.add_argument("--events", type=int, default=1000)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--run", action="append", help="of a run that is there (default: two small ones)")
+    asked.add_argument("--page", type=Path, metavar="FILE", help="put what came of it into a section of this page")
     given = asked.parse_args(arguments)
-    faults = 0
+    faults, rows = 0, []
     with tempfile.TemporaryDirectory() as scratch:
         os.environ |= {"OMP_NUM_THREADS": "1", "LABELSPACE_CACHE": str(Path(scratch) / "cache")}
         runs = given.run or trained(Path(scratch))
@@ -248,6 +247,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for line, n in counted.most_common(MOST_LINES):
                 print(f"  {n:,} x {line}")
             faults += len(wrong)
+            rows.append([Path(run).name, *(f"{sent[what]:,}" for what in ("events", "requests", "tabs")), f"{len(wrong)}"])
+    if given.page:
+        from labelspace.reporting.tables import markdown, put_section
+
+        table = markdown(["page of a run of", "events", "requests", "tabs", "faults"], rows)
+        about = f"`python tests/faults/events.py --events {given.events} --seed {given.seed}`\n\n"
+        put_section(given.page, "Odd events of a page", about + table)
     return int(faults > 0)
 
 

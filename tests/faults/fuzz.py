@@ -686,12 +686,12 @@ def evidence(logs: Sequence[Path], page: Path) -> None:
 
     calls: dict[str, Counter[str]] = {}
     kinds: dict[str, Counter[str]] = {}
-    seeds: set[str] = set()
+    seeds: dict[str, set[str]] = {}
     for log in logs:
         for line in log.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             seed, what, *kind = row["name"].split(":")
-            seeds.add(seed)
+            seeds.setdefault(row["who"], set()).add(seed)
             end = "faults" if row["fault"] else "late" if row["late"] else "done" if row["code"] == 0 else "refused"
             calls.setdefault(f"{what}s as {row['who']}", Counter()).update([end, "all"])
             if what == "file":
@@ -701,7 +701,8 @@ def evidence(logs: Sequence[Path], page: Path) -> None:
         markdown([first, *titles.values()], [[key, *(f"{table[key][end]:,}" for end in titles)] for key in sorted(table)])
         for first, table in (("what", calls), ("kind of file", kinds))
     ]
-    about = f"`python tests/faults/fuzz.py`, seeds {', '.join(sorted(seeds, key=int))}; {processor()}.\n"
+    drawn = "; ".join(f"seeds as {who}: {', '.join(sorted(seeds[who], key=int))}" for who in sorted(seeds))
+    about = f"`python tests/faults/fuzz.py`; {drawn}; {processor()}.\n"
     put_section(page, "Odd calls and damaged files", "\n".join([about, *tables]))
 
 
