@@ -25,7 +25,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"  # where the superblock of HDF5 begins: at 0, 
 _HEAP = b"GCOL\1\0\0\0"  # where a heap begins that holds texts
 _AT_ONCE = 2**22  # bytes that are looked through
 _REFERENCES = 2**28  # bytes of a file that are looked through for them
-_LEAST = 16  # bytes that a text takes in a heap
+_LEAST = 16  # bytes that a text takes in a heap, and a reference to it
 _LONGEST = 2**26  # bytes of a text; of what is shorter, no harm comes
 _MOST_OBJECTS = 50_000  # groups and arrays of a file
 _DEEPEST = 64  # groups in groups
@@ -55,8 +55,10 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
     called = str(name or path)
     with bounds.opened(path) as handle:
         base, heaps = _heaps(called, handle)
-        _check_references(called, _beside(handle, base, heaps), heaps)
-    size = sum(heaps.values())
+        size = sum(heaps.values())
+        bounds.check(called, size)
+        for content in _beside(handle, base, heaps):
+            _check_references(called, content, heaps)
     try:
         with h5py.File(path, "r") as file:
             for place, array in _arrays(called, file):
@@ -101,15 +103,17 @@ def _heaps(path: str, handle: BinaryIO) -> tuple[int, dict[int, int]]:
     return base, found
 
 
-def _beside(handle: BinaryIO, base: int, heaps: dict[int, int]) -> bytes:
-    """A file's beginning, without what is in its heaps."""
-    handle.seek(0)
-    content = bytearray(handle.read(_REFERENCES) if heaps else b"")
-    for address, size in heaps.items():
-        start = min(base + address, len(content))
-        end = min(start + size, len(content))
-        content[start:end] = bytes(end - start)
-    return bytes(content)
+def _beside(handle: BinaryIO, base: int, heaps: dict[int, int]) -> Iterator[bytearray]:
+    """A file's beginning without what is in its heaps, in parts that overlap by a reference."""
+    for at in range(0, _REFERENCES if heaps else 0, _AT_ONCE):
+        handle.seek(at)
+        part = bytearray(handle.read(_AT_ONCE + _LEAST))
+        for address, size in heaps.items():
+            start, end = (min(max(place - at, 0), len(part)) for place in (base + address, base + address + size))
+            part[start:end] = bytes(end - start)
+        yield part
+        if len(part) < _AT_ONCE:
+            break
 
 
 def _check_heap(path: str, file: int, start: int, size: int, length: int) -> None:
@@ -125,13 +129,13 @@ def _check_heap(path: str, file: int, start: int, size: int, length: int) -> Non
         at += step
 
 
-def _check_references(path: str, content: bytes, heaps: dict[int, int]) -> None:
+def _check_references(path: str, content: bytes | bytearray, heaps: dict[int, int]) -> None:
     """Raises UserError where a text's reference to a heap claims a text that no heap holds: HDF5 would take as much memory.
 
     References have no place of their own: they are in arrays and in headers. They are known by what is in them: a length, the
     address of a heap, the number of a text.
     """
-    for shift in range(4) if heaps and len(content) > 20 else ():
+    for shift in range(4) if heaps and len(content) > 2 * _LEAST else ():
         words = np.frombuffer(content, "<u4", (len(content) - shift) // 4, shift)
         lengths, low, high, numbers = (words[i : len(words) - 3 + i] for i in range(4))
         for i in np.flatnonzero((lengths > _LONGEST) & (high == 0) & (numbers - np.uint32(1) < 2**16 - 1)):
