@@ -19,9 +19,11 @@ test-slow: $(READY)
 faults: $(READY)
 	$(BIN)/python -m pytest -m "not slow" tests/faults
 
-# Thousands of odd calls and damaged files, from a seed; FUZZ="--calls 100 --seed 1" makes others. What goes wrong is kept in .fuzz.
+# Thousands of odd calls, damaged files and events of a page, from a seed; FUZZ="--calls 100 --seed 1" makes others, and so does
+# EVENTS="--events 100". What goes wrong is kept in .fuzz.
 fuzz: $(READY)
 	$(BIN)/python tests/faults/fuzz.py --calls 5000 --files 2000 $(FUZZ)
+	$(BIN)/python tests/faults/events.py --events 2000 $(EVENTS)
 
 # The explorer is tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
 # and say so.

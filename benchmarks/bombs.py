@@ -294,6 +294,18 @@ _h5(
 )
 
 
+@bomb("HDF5: texts that claim to have a gigabyte")
+def claiming(home: Path) -> str:
+    path = _cells(home)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL").to_bytes(8, "little")
+    places = [found.start() for found in re.finditer(rb"[^\0]\0\0\0" + re.escape(heap) + rb"[^\0].\0\0", content, re.DOTALL)]
+    for at in places:  # references: a length, the heap, the number of a text
+        content[at + 3] = 0x40
+    path.write_bytes(content)
+    return f"data inspect h5ad:{path} --labels t"
+
+
 def _zarr(about: str, held: bool, change: Callable[[Path], None]) -> None:
     @bomb(f"Zarr: {about}", held)
     def make(home: Path) -> str:

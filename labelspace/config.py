@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,6 +87,9 @@ def resolve(
     except ArgumentError as error:
         raise UserError(_one_line(str(error))) from None
     plain = parsed.as_dict()
+    for key, value in _flat(plain).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"setting {key.split('.', 1)[1]!r}: expected a finite number, got {value}")
     return Config(name, revive(plain["model"]), Options(**plain["training"]))
 
 

@@ -14,10 +14,13 @@ from contextvars import ContextVar
 _COMMAND = ContextVar("labelspace_command", default=False)
 _SAID: ContextVar[set[str] | None] = ContextVar("labelspace_said", default=None)
 _HEARD: ContextVar[list[str] | None] = ContextVar("labelspace_heard", default=None)
-# What numpy and PyTorch say, in errors of several kinds, of sizes that no memory has and of integers beyond 64 bits.
+# What Python, numpy and PyTorch say, in errors of several kinds, of sizes that no memory has, of integers beyond 64 bits, and
+# of numbers of thousands of digits.
 _OUT_OF_RANGE = (
     "array is too big",
     "Maximum allowed",
+    "Exceeds the limit",
+    "cannot be converted to type",
     "Overflow when unpacking",
     "Storage size calculation overflowed",
     "expected non-negative integer",

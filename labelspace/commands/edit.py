@@ -75,11 +75,13 @@ def move(given: argparse.Namespace) -> None:
     for text in given.to:
         name, equals, numbers = text.partition("=")
         try:
-            points[name.strip()] = [float(number) for number in numbers.split(",")]
+            point = [float(number) for number in numbers.split(",")]
         except ValueError:
             equals = ""
         if not equals:
             raise UserError(f"--to {text!r} is not of the form BLOCK=X,Y,... with a number for each coordinate")
+        if points.setdefault(name.strip(), point) != point:
+            raise UserError(f"block {name.strip()!r} is put at two points; expected one")
 
     def change(x: Tensor | Path, labels: Labels | None) -> Intervention:
         return interventions.move(model, x, points, labels, keep_detail=given.keep_detail)

@@ -80,7 +80,9 @@ def _note(out: str, states: list[list[str | int]]) -> None:
 
 def _takes_codes(given: argparse.Namespace, out: str) -> bool:
     """Whether codes are added to the file of cells that they are of, which keeps all else that is in it."""
-    return given.command == "embed" and out.lower().endswith(".h5ad") and _same(out, given.data.partition(":")[2].split(",")[0])
+    if given.command != "embed" or os.path.islink(out) or not out.lower().endswith(".h5ad"):
+        return False
+    return _same(out, given.data.partition(":")[2].split(",")[0])
 
 
 def _inputs(given: argparse.Namespace) -> Iterator[str]:

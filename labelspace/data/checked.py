@@ -24,6 +24,9 @@ from labelspace.storage import bounds, files
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"  # where the superblock of HDF5 begins: at 0, or 512, 1024, 2048, ...
 _HEAP = b"GCOL\1\0\0\0"  # where a heap begins that holds texts
 _AT_ONCE = 2**22  # bytes that are looked through
+_REFERENCES = 2**28  # bytes of a file that are looked through for them
+_LEAST = 16  # bytes that a text takes in a heap, and a reference to it
+_LONGEST = 2**26  # bytes of a text; of what is shorter, no harm comes
 _MOST_OBJECTS = 50_000  # groups and arrays of a file
 _DEEPEST = 64  # groups in groups
 
@@ -51,13 +54,20 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
 
     called = str(name or path)
     with bounds.opened(path) as handle:
-        size = _heaps(called, handle)
+        base, heaps = _heaps(called, handle)
+        size = sum(heaps.values())
+        bounds.check(called, size)
+        for content in _beside(handle, base, heaps):
+            _check_references(called, content, heaps)
     try:
         with h5py.File(path, "r") as file:
             for place, array in _arrays(called, file):
                 bounds.check(f"{called}: a piece of {place}", math.prod(array.chunks or ()) * array.dtype.itemsize)
                 if array.chunks:
                     packed.check_chunks(f"{called}: {place}", array)
+                if array.chunks and array.dtype.hasobject:
+                    for content in packed.chunks(array):
+                        _check_references(called, content, heaps)
                 if not any(f"{place}/".startswith(f"{one}/") for one in later):
                     size += array.size * array.dtype.itemsize if array.shape is not None else 0
     except UserError:
@@ -67,10 +77,15 @@ def hdf5(path: Path, later: tuple[str, ...] = (), name: object = None) -> None:
     bounds.check(called, size)
 
 
-def _heaps(path: str, handle: BinaryIO) -> int:
-    """Bytes of all heaps of texts. Raises UserError where one says that it is larger than the file, or holds a text that ends
-    where it begins: HDF5 would take as much memory, or never come to the end of it."""
-    length, left, found, kept = _length(handle), os.fstat(handle.fileno()).st_size, 0, b""
+def _heaps(path: str, handle: BinaryIO) -> tuple[int, dict[int, int]]:
+    """Where an HDF5 file begins in its file, and the sizes of all heaps of texts by their addresses.
+
+    Raises:
+        UserError: one says that it is larger than the file, or holds a text that ends where it begins: HDF5 would take as much
+            memory, or never come to the end of it.
+    """
+    base, length = _superblock(handle)
+    left, found, kept = os.fstat(handle.fileno()).st_size, dict[int, int](), b""
     handle.seek(0)
     while length and (block := handle.read(_AT_ONCE)):
         content = kept + block
@@ -79,12 +94,26 @@ def _heaps(path: str, handle: BinaryIO) -> int:
             size = int.from_bytes(content[at + 8 : at + 8 + length], "little")
             if size > left + len(kept) - at:
                 raise UserError(f"{path} cannot be read as HDF5: a heap of texts claims more than the file holds")
-            _check_heap(path, handle.fileno(), handle.tell() - len(content) + at, size, length)
-            found += size
+            start = handle.tell() - len(content) + at
+            _check_heap(path, handle.fileno(), start, size, length)
+            found[start - base] = size
             at = content.find(_HEAP, at + 8)
         kept = content[-15:]
         left -= len(block)
-    return found
+    return base, found
+
+
+def _beside(handle: BinaryIO, base: int, heaps: dict[int, int]) -> Iterator[bytearray]:
+    """A file's beginning without what is in its heaps, in parts that overlap by a reference."""
+    for at in range(0, _REFERENCES if heaps else 0, _AT_ONCE):
+        handle.seek(at)
+        part = bytearray(handle.read(_AT_ONCE + _LEAST))
+        for address, size in heaps.items():
+            start, end = (min(max(place - at, 0), len(part)) for place in (base + address, base + address + size))
+            part[start:end] = bytes(end - start)
+        yield part
+        if len(part) < _AT_ONCE:
+            break
 
 
 def _check_heap(path: str, file: int, start: int, size: int, length: int) -> None:
@@ -100,14 +129,28 @@ def _check_heap(path: str, file: int, start: int, size: int, length: int) -> Non
         at += step
 
 
-def _length(handle: BinaryIO) -> int:
-    """Bytes that a length takes in an HDF5 file, as its superblock says; 0 where there is none."""
+def _check_references(path: str, content: bytes | bytearray, heaps: dict[int, int]) -> None:
+    """Raises UserError where a text's reference to a heap claims a text that no heap holds: HDF5 would take as much memory.
+
+    References have no place of their own: they are in arrays and in headers. They are known by what is in them: a length, the
+    address of a heap, the number of a text.
+    """
+    for shift in range(4) if heaps and len(content) > 2 * _LEAST else ():
+        words = np.frombuffer(content, "<u4", (len(content) - shift) // 4, shift)
+        lengths, low, high, numbers = (words[i : len(words) - 3 + i] for i in range(4))
+        for i in np.flatnonzero((lengths > _LONGEST) & (high == 0) & (numbers - np.uint32(1) < 2**16 - 1)):
+            if numbers[i] <= heaps.get(int(low[i]), 0) // _LEAST:
+                raise UserError(f"{path} cannot be read as HDF5: a text claims to be longer than what holds it")
+
+
+def _superblock(handle: BinaryIO) -> tuple[int, int]:
+    """Where an HDF5 file begins in its file, and bytes that a length takes there; 0 of them where there is none."""
     for start in (0, *(512 << i for i in range(20))):
         handle.seek(start)
         head = handle.read(16)
         if head.startswith(_SIGNATURE) and len(head) == 16:
-            return head[14] if head[8] < 2 else head[10]
-    return 0
+            return start, head[14] if head[8] < 2 else head[10]
+    return 0, 0
 
 
 def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:

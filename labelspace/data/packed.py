@@ -12,6 +12,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -131,7 +132,8 @@ def check_file(path: Path, said: int) -> None:
 
 # -- HDF5 -------------------------------------------------------------------------------------------------------------
 
-_DEFLATED, _FLETCHER = 1, 3  # HDF5's numbers of filters
+_REFERENCE = 64  # bytes that a reference takes at most
+_DEFLATED = 1  # HDF5's number of the filter
 
 
 def check_chunks(where: str, array: Any) -> None:
@@ -141,8 +143,7 @@ def check_chunks(where: str, array: Any) -> None:
         where: file and array.
         array: in chunks.
     """
-    pipeline = array.id.get_create_plist()
-    filters = [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())]
+    filters = _filters(array)
     if _DEFLATED not in filters:
         return
     whole = math.prod(array.chunks) * array.dtype.itemsize
@@ -155,10 +156,35 @@ def check_chunks(where: str, array: Any) -> None:
     array.id.chunk_iter(look)
     for offset in suspects:
         mask, content = array.id.read_direct_chunk(offset)
-        if filters[-1] == _FLETCHER:
-            content = content[:-4]
-        if not mask and _count(_inflater(), content, whole) > whole:
+        if _DEFLATED in _applied(filters, mask) and _count(_inflater(), content, whole) > whole:
             raise UserError(f"{where}: a chunk unpacks to more than its {whole:,} bytes; the file is damaged")
+
+
+def chunks(array: Any) -> Iterator[bytes]:
+    """The chunks of an HDF5 array of references (which HDF5 does not shuffle), unpacked; none where they are packed by anything
+    else than deflate, or damaged."""
+    filters = _filters(array)
+    if _DEFLATED not in filters:
+        return
+    places: list[tuple[int, ...]] = []
+    array.id.chunk_iter(lambda info: places.append(info.chunk_offset))
+    for place in places:
+        mask, content = array.id.read_direct_chunk(place)
+        applied = _applied(filters, mask)
+        with suppress(zlib.error):
+            if _DEFLATED in applied:
+                content = zlib.decompressobj().decompress(content, _REFERENCE * math.prod(array.chunks))
+            yield content
+
+
+def _filters(array: Any) -> list[int]:
+    pipeline = array.id.get_create_plist()
+    return [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())]
+
+
+def _applied(filters: list[int], mask: int) -> list[int]:
+    """The filters that a chunk went through: some are left out where they can do nothing, which its mask says."""
+    return [number for i, number in enumerate(filters) if not mask >> i & 1]
 
 
 # -- Parquet ----------------------------------------------------------------------------------------------------------

@@ -29,5 +29,6 @@ def directory(path: str | PathLike[str]) -> Path:
 def file(path: str | PathLike[str]) -> Path:
     """A file's path. Raises UserError where there is none."""
     if not (found := own(path)).is_file():
-        raise UserError(f"no such file: {path}")
+        is_there = found.exists()
+        raise UserError(f"{path} is no file but a directory, a pipe or a device" if is_there else f"no such file: {path}")
     return found

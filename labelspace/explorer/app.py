@@ -29,6 +29,7 @@ from labelspace.explorer.tabs import Tabs
 from labelspace.explorer.workbench import Workbench
 
 FIRST_PORT = 8080
+_PACKAGE = Path(__file__).parents[1]
 _PORTS = 20
 _SLOW = 0.01  # seconds for one decoded sample, above which all cores are used
 _SLACK = 1_000_000  # bytes of a request that are no file
@@ -230,12 +231,17 @@ class OneLine(logging.Filter):
         if error is None:
             return True
         passed = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in passed if "labelspace" in Path(frame.filename).parts] or passed
-        where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        own = [frame for frame in passed if Path(frame.filename).is_relative_to(_PACKAGE)] or passed
+        where = f" ({_place(Path(own[-1].filename))}, line {own[-1].lineno})" if own else ""
         said = " ".join(str(error).split())[:300]
         record.msg, record.args = f"labelspace explore: {type(error).__name__}: {said}{where}", ()
         record.exc_info = record.exc_text = None
         return True
+
+
+def _place(file: Path) -> str:
+    """A file as messages name it: of ours from the package on."""
+    return str(file.relative_to(_PACKAGE.parent)) if file.is_relative_to(_PACKAGE) else file.name
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _DAY = 86_400
+_LONG = 20  # digits of a length that are more than any memory has
 _OUTER = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"  # notebooks
 _NOBODY = "'none'"
 _POLICY = "; ".join(
@@ -245,7 +246,7 @@ def _split(address: str) -> tuple[str, str]:
 
 def _length(headers: dict[str, Any]) -> int:
     text = headers.get("content-length", "0")
-    return int(text) if text.isdecimal() else 0
+    return int(text[:_LONG]) if text.isdecimal() else 0
 
 
 async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:

@@ -79,7 +79,7 @@ class Samples:
         self.search.set_visibility(not self.shows_own)
         self.start = 0
         try:
-            self.rows = self.hub.bench.search(self.search.value or "")
+            self.rows = self.hub.bench.search(str(self.search.value or ""))
             self.message.set_text("")
         except UserError as error:
             self.message.set_text(str(error))

@@ -15,7 +15,7 @@ from torch import Tensor
 from labelspace.errors import UserError
 from labelspace.explorer import frames, many
 from labelspace.explorer.hub import Hub
-from labelspace.explorer.parts import Gallery, Text
+from labelspace.explorer.parts import Gallery, Text, whole
 from labelspace.explorer.samples import Samples
 from labelspace.explorer.session import animation
 from labelspace.explorer.steps import Sample, short
@@ -109,7 +109,7 @@ class Generate:
 
     async def choose(self, index: int) -> None:
         """One of the drawn samples was clicked."""
-        self.chosen = int(index)
+        self.chosen = index
         self.gallery.mark(self.chosen)
 
     async def _fill(self, draw: Callable[[], Any]) -> None:
@@ -133,7 +133,7 @@ class Generate:
         """Draws samples under the chosen labels."""
         schema = self.hub.bench.model.schema
         asked = {name: box.value for name, box in self._values.items() if box.value not in (_ANY, None)}
-        n, seed = int(self.n.value or 0), min(max(0, int(self.seed.value or 0)), _MOST_SEED)
+        n, seed = whole(self.n, 0, 10**6), whole(self.seed, 0, _MOST_SEED)  # how many may be drawn, the session knows
         await self._fill(
             lambda: self.hub.session.generate(
                 {name: schema[name].format(schema[name].parse(value)) for name, value in asked.items()}, n, seed

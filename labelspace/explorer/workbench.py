@@ -37,6 +37,7 @@ _QUICK = 0.012  # seconds for reading all labels, up to which that is done for e
 _SAME = 1e-9  # a variance beside the mean square: below it all entries are the same
 _OF_USE = 0.05  # of the variance: reconstructions that explain less show nothing of a sample
 _CLEAN = 0.1  # of the way from chance to certainty: a leak below it is none
+_LONG = 19  # digits of a number that no row has
 _TERM = re.compile(r"^(?P<name>.+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*)$")
 
 
@@ -182,10 +183,11 @@ class Workbench:
     def row(self, name: str) -> int:
         """The inverse of :meth:`name`. Raises UserError when there is no such sample."""
         split, _, index = name.partition(":")
-        if split not in self.data.splits or not index.isdecimal() or int(index) >= len(self.data.rows(split)):
+        number = int(index) if index.isdecimal() and len(index) < _LONG else -1
+        if split not in self.data.splits or not 0 <= number < len(self.data.rows(split)):
             sizes = ", ".join(f"{s}:0 to {s}:{len(self.data.rows(s)) - 1}" for s in SPLITS if s in self.data.splits)
             raise UserError(f"there is no sample {name!r}; there are {sizes}")
-        return int(self.data.rows(split)[int(index)])
+        return int(self.data.rows(split)[number])
 
     def values(self, row: int) -> dict[str, object]:
         """Label name -> what is known of a sample, None where missing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from labelspace.interventions.record import Intervention, Labels
 from labelspace.interventions.start import Start
 from labelspace.models.base import Model
 
+_MOST = 1e37  # of a coordinate, which is a number of 32 bits
 _TAIL = 0.02  # a traversal covers the data's quantiles from this to one minus this
 
 
@@ -113,8 +113,8 @@ def _spans(
     """Where a walk starts and ends, per coordinate."""
     if isinstance(span, tuple):
         low, high = float(span[0]), float(span[1])
-        if not -math.inf < low < high < math.inf:
-            raise UserError(f"a walk goes from a smaller to a larger number, got {span}")
+        if not -_MOST < low < high < _MOST:
+            raise UserError(f"a walk goes from a smaller to a larger number, neither beyond {_MOST:.1g}; got {span}")
         return [(low, high)] * len(coordinates)
     check_choice("span", span, ("prior", "data"))
     if span == "data":

@@ -22,6 +22,7 @@ from labelspace.errors import UserError, reason
 VARIABLE = "LABELSPACE_MAX_BYTES"
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _PART = 2  # of the memory that there is
+_AT_ONCE = 2**20  # bytes that are weighed
 _UNKNOWN = 8 * 2**30  # bytes, where a system does not say how much it has
 
 
@@ -32,7 +33,7 @@ class Kind:
     Attributes:
         times: bytes of memory that a byte of it becomes, at most.
         usual: bytes of memory that are enough for whatever there is of it; for more the environment has to say so.
-        weigh: bytes of memory that a content becomes, where it can be told better than by its size.
+        weigh: bytes of memory that a part of a content becomes, where it can be told better than by its size.
     """
 
     times: int = 1
@@ -165,12 +166,12 @@ def read(path: Path, kind: Kind = PLAIN) -> bytes:
     with opened(path) as file:
         _check_size(path, file, kind)
         try:
-            content = file.read()
+            if kind.weigh is not None:  # part by part: the whole of it may be much
+                check(path, sum(map(kind.weigh, iter(lambda: file.read(_AT_ONCE), b""))), kind.usual)
+                file.seek(0)
+            return file.read()
         except OSError as error:
             raise UserError(f"{path} cannot be read: {reason(error)}") from None
-        if kind.weigh is not None:
-            check(path, kind.weigh(content), kind.usual)
-        return content
 
 
 def text(path: Path, kind: Kind = PLAIN) -> str:

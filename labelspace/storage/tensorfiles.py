@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ def read(path: Path, tell: Callable[[str], object] = lambda text: None) -> tuple
     bounds.sized(path)
     _check_header(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with bounds.opened(path) as handle, safe_open(_named(path, handle), framework="pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
@@ -68,6 +69,15 @@ def read(path: Path, tell: Callable[[str], object] = lambda text: None) -> tuple
     elif digest != _digest(tensors, metadata):
         raise UserError(f"{path} is damaged: its content is not what was written")
     return tensors, metadata
+
+
+def _named(path: Path, handle: BufferedReader) -> str:
+    """A name of an open file that safetensors can open: only texts in UTF-8, which names on Linux need not be."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return f"/dev/fd/{handle.fileno()}"
+    return str(path)
 
 
 _HEADER = 24  # bytes of memory that a byte of a header becomes

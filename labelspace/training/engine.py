@@ -134,7 +134,9 @@ def launch(options: Options, images: bool, command: Sequence[str] | None = None)
         )
     except Exception as error:  # Fabric has several classes for "not on this machine"
         where = f"accelerator={options.accelerator} and devices={devices}"
-        raise UserError(f"{where} do not work on this machine: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"{where} do not work on this machine: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from None
     launcher.start(devices, nodes, command)
     with _talking():
         fabric.launch()

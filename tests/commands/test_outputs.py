@@ -135,6 +135,18 @@ def test_a_label_is_set_once(trained: Path, tmp_path: Path, fails: Fails) -> Non
     assert main(edit(trained, tmp_path / "a.csv", "--set", "side=1")) == 0
 
 
+def test_a_block_is_put_at_one_point(trained: Path, tmp_path: Path, fails: Fails) -> None:
+    moved = ["move", str(trained), "test:0", "--out", str(tmp_path / "a.csv"), "--to", "z=0,0"]
+    fails([*moved, "--to", "z=1,0"], "block 'z' is put at two points")
+    assert main([*moved, "--to", "z=0,0"]) == 0
+
+
+@pytest.mark.parametrize("span", ["-1e300:1e300", "-1e400:1e400", "1:1e38", "2:-2", "0:nan"])
+def test_a_walk_has_two_ends_that_numbers_of_32_bits_reach(span: str, trained: Path, tmp_path: Path, fails: Fails) -> None:
+    walk = ["traverse", str(trained), "--label", "side", "--span", span, "--out", str(tmp_path / "a.npz")]
+    fails(walk, "a walk goes from a smaller to a larger number")
+
+
 @pytest.mark.parametrize("seed", ["9000000000000000000", "4294967296", "-1"])
 def test_seeds_are_such_that_all_libraries_take_them(seed: str, trained: Path, fails: Fails) -> None:
     for command in (["train", "swiss-roll:n=60"], ["data", "inspect", "swiss-roll"], ["evaluate", str(trained)]):
@@ -170,3 +182,12 @@ def _only_notes(replace, out: str):
         replace(source, target)
 
     return stopped
+
+
+def test_codes_are_added_to_a_file_and_not_through_a_link_to_it(tmp_path: Path) -> None:
+    there, link = tmp_path / "cells.h5ad", tmp_path / "link.h5ad"
+    there.write_bytes(b"cells")
+    link.symlink_to(there)
+    outputs.check(argparse.Namespace(command="embed", data=f"h5ad:{there}", out=str(there)))
+    with pytest.raises(UserError, match="is a link to"):
+        outputs.check(argparse.Namespace(command="embed", data=f"h5ad:{link}", out=str(link), overwrite=False))

@@ -180,6 +180,9 @@ def test_errors_of_the_machine_are_one_line() -> None:
     assert errors.told(PermissionError(13, "Permission denied", "a/b")) == "a/b: Permission denied"
     assert "ulimit -n" in str(errors.told(OSError(24, "Too many open files", "x")))
     assert "out of range" in str(errors.told(OverflowError("Python int too large to convert to C long")))
+    with pytest.raises(ValueError, match="limit") as many_digits:
+        int("9" * 5000)
+    assert "out of range" in str(errors.told(many_digits.value))
     assert "memory" in str(errors.told(MemoryError()))
     assert errors.told(KeyError("a fault of ours")) is None
 

@@ -247,7 +247,7 @@ def test_wrong_options_are_refused(font: str, options: str, parts: tuple[str, ..
 def test_wrong_files_are_refused(tmp_path: Path, fonts: ModuleType):
     refused("glyphs", "needs a path", "npm install")
     refused(f"glyphs:{tmp_path}/none.ttf", "no such file")
-    refused(f"glyphs:{tmp_path}", "no such file")
+    refused(f"glyphs:{tmp_path}", "no file but a directory")
     (tmp_path / "text.ttf").write_text("not a font")
     refused(f"glyphs:{tmp_path}/text.ttf", "cannot be read as a font", "text.ttf")
     (tmp_path / "empty.ttf").write_bytes(b"")

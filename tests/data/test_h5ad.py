@@ -146,6 +146,25 @@ def test_a_sparse_matrix_that_points_out_of_itself_is_refused(tmp_path: Path, st
     refused(f"h5ad:{file}", str(file), "damaged" if part != "data" else "")
 
 
+@pytest.mark.parametrize("store", [sp.csr_matrix, sp.csc_matrix])
+@pytest.mark.parametrize("kind", ["i4", "u8", "f8"])
+def test_pointers_that_fall_are_refused(tmp_path: Path, store: Any, kind: str):
+    """Also where the last one says that there are no entries, in numbers without a sign, and in numbers that are not whole."""
+    file = cells(tmp_path / "c.h5ad", store(COUNTS))
+    with h5py.File(file, "r+") as handle:
+        pointers = handle["X"]["indptr"][...].astype(kind)
+        del handle["X"]["indptr"]
+        handle["X"]["indptr"] = np.concatenate([pointers[:2], [2**28], pointers[3:-1], pointers[-1:]]).astype(kind)
+    refused(f"h5ad:{file}", "damaged")
+    zarr = pytest.importorskip("zarr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        anndata.read_h5ad(cells(tmp_path / "d.h5ad", store(COUNTS))).write_zarr(tmp_path / "c.zarr")
+        where = zarr.open(tmp_path / "c.zarr", mode="r+")["X"]["indptr"]
+        where[2], where[-1] = 2**28, 0
+        refused(f"h5ad:{tmp_path / 'c.zarr'}", "damaged")
+
+
 def test_a_zarr_directory_is_read_as_the_file_is(tmp_path: Path):
     pytest.importorskip("zarr")
     file = cells(tmp_path / "c.h5ad", sp.csr_matrix(COUNTS))

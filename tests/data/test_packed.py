@@ -100,6 +100,34 @@ def test_heaps_of_texts_that_claim_more_than_there_is(tmp_path: Path) -> None:
             checked.hdf5(path)
 
 
+@pytest.mark.parametrize("how", ["plain", "attribute", "deflated", "shuffled", "behind"])
+def test_texts_that_claim_to_be_longer_than_their_heap(how: str, tmp_path: Path) -> None:
+    """HDF5 takes as much memory as a reference to a text says that it is long."""
+    h5py = pytest.importorskip("h5py")
+    path, texts = tmp_path / "t.h5", [f"text {i}" for i in range(50)]
+    with h5py.File(path, "w", userblock_size=512 if how == "behind" else 0) as file:
+        if how == "attribute":
+            file.attrs["s"] = texts
+        else:
+            packing = {"chunks": (50,), "compression": "gzip", "shuffle": how == "shuffled"} if how.endswith("ed") else {}
+            file.create_dataset("s", (50,), h5py.string_dtype(), **packing)[...] = texts
+    checked.hdf5(path)
+    if how in ("deflated", "shuffled"):
+        with h5py.File(path, "r+") as file:
+            mask, content = file["s"].id.read_direct_chunk((0,))
+            plain = bytearray(zlib.decompress(content))
+            plain[7 * 16 + 3] = 0x20  # the last byte of a length
+            file["s"].id.write_direct_chunk((0,), zlib.compress(bytes(plain)), mask)
+    else:
+        content = bytearray(path.read_bytes())
+        heap = (content.index(b"GCOL") - (512 if how == "behind" else 0)).to_bytes(8, "little")
+        at = content.index((7).to_bytes(4, "little") + heap)  # of "text 10"
+        content[at + 3] = 0x20
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="a text claims to be longer than what holds it"):
+        checked.hdf5(path)
+
+
 @pytest.mark.parametrize("damage", [b"\0" * 16, b"\1\0\1\0\0\0\0\0" + b"\xff" * 8, b"\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0\0\0"])
 def test_heaps_of_texts_that_have_no_end(damage: bytes, tmp_path: Path) -> None:
     """HDF5 would go on for ever."""

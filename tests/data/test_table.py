@@ -219,7 +219,7 @@ def test_unknown_columns_and_paths_are_refused(trees: Path, tmp_path: Path):
     refused(f"table:{trees},drop=leav", "did you mean 'leaf'", labels=["kind"])
     refused(f"table:{trees},drop=kind", "'kind'", "drop", labels=["kind"])
     refused(f"table:{tmp_path / 'none.csv'}", "no such file", labels=["kind"])
-    refused(f"table:{tmp_path}", "no such file", labels=["kind"])
+    refused(f"table:{tmp_path}", "no file but a directory", labels=["kind"])
 
 
 def test_parquet_is_read_as_csv_is(trees: Path, tmp_path: Path):

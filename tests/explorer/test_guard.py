@@ -106,6 +106,7 @@ def test_the_token_is_asked_for_and_remembered() -> None:
 def test_large_bodies_are_refused_announced_or_not() -> None:
     assert ask(LOCAL, content_length="900", body=(b"x" * 900,))["status"] == 200
     assert ask(LOCAL, content_length="1001")["status"] == 413
+    assert ask(LOCAL, content_length="9" * 5000)["status"] == 413
     assert ask(LOCAL, body=(b"x" * 600, b"x" * 600))["status"] == 413
 
 

@@ -28,6 +28,12 @@ def test_the_search_that_is_proposed_finds_something(vectors: str, things: str, 
         assert len(session.bench.search(session.bench.example))
 
 
+@pytest.mark.parametrize("name", ["test:-1", "test:x", "test:" + "9" * 5000, "nowhere:0", "test:²"])
+def test_a_sample_that_is_not_there(name: str, vectors: str, session_of: Callable[..., Session]) -> None:
+    with pytest.raises(errors.UserError, match="there is no sample"):
+        session_of("lsvae", vectors).bench.row(name)
+
+
 def test_distances_to_training_codes_are_in_their_deviations() -> None:
     schema = Schema([binary("on"), continuous("size", 10.0, 2.0)])
     blocks = Blocks([Block("z", 2), Block("w.on", 2, "on"), Block("w.size", 1, "size")])

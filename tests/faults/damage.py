@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 TOKENS = (
-    b"null", b"[]", b"{}", b"-1", b"0", b"1e400", b"9" * 30, b'"x"', b"true", b"NaN", b"[[[[", b"..", b"\xff\xfe", b"\0", b"",
+    b"null", b"[]", b"{}", b"-1", b"0", b"1e400", b"9" * 30, b'"x"', b"true", b"NaN", b"[[[[", b"..", b"\xff\xfe", b"\0",
+    b"", b"9" * 5000,
     b"*a", b'"../../x"', b'"/etc/passwd"', b"1e18", b"4294967296", b"-9223372036854775809", b"\xf0\x9f\x99\x82",
 )  # fmt: skip
 

@@ -472,7 +472,7 @@ ODD = (
     "٣", "²", "\udce4", "ß" * 200, "x" * 300, "x" * 5000, "%s%n", "{}", "[[", "a=b", "=", "a=", "=b", ",", ":", "a,b", "../..",
     "/", ".", "/dev/null", "/dev/full", "/proc/self/mem", "/nowhere/x", "~nobody/x", "-2:2", "2:-2", "nan:nan", "0,1", "-1,0",
     "true", "null", "a\nb", "a\x00b", "'; rm", "test:0", "test:9", "val:-1", "hf:./x", "hf:no/where", "memory:x", "npz:",
-    "npz:x,a=1,a=2", "folder:.", "mnist:.",
+    "npz:x,a=1,a=2", "folder:.", "mnist:.", "9" * 5000, "test:" + "9" * 5000,
 )  # fmt: skip
 SOURCES = ("swiss-roll", "moons", "faces", "sprites", "patients", "cells", "album", "digits")
 LEFT_OUT = {"explore"}  # a server
@@ -686,12 +686,12 @@ def evidence(logs: Sequence[Path], page: Path) -> None:
 
     calls: dict[str, Counter[str]] = {}
     kinds: dict[str, Counter[str]] = {}
-    seeds: set[str] = set()
+    seeds: dict[str, set[str]] = {}
     for log in logs:
         for line in log.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             seed, what, *kind = row["name"].split(":")
-            seeds.add(seed)
+            seeds.setdefault(row["who"], set()).add(seed)
             end = "faults" if row["fault"] else "late" if row["late"] else "done" if row["code"] == 0 else "refused"
             calls.setdefault(f"{what}s as {row['who']}", Counter()).update([end, "all"])
             if what == "file":
@@ -701,7 +701,8 @@ def evidence(logs: Sequence[Path], page: Path) -> None:
         markdown([first, *titles.values()], [[key, *(f"{table[key][end]:,}" for end in titles)] for key in sorted(table)])
         for first, table in (("what", calls), ("kind of file", kinds))
     ]
-    about = f"`python tests/faults/fuzz.py`, seeds {', '.join(sorted(seeds, key=int))}; {processor()}.\n"
+    drawn = "; ".join(f"seeds as {who}: {', '.join(sorted(seeds[who], key=int))}" for who in sorted(seeds))
+    about = f"`python tests/faults/fuzz.py`; {drawn}; {processor()}.\n"
     put_section(page, "Odd calls and damaged files", "\n".join([about, *tables]))
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,16 @@ def said(call: Callable[[], object]) -> str:
     assert "\n" not in text
     assert 0 < len(text) < 1000
     return text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are texts")
+def test_a_name_that_is_no_text_is_no_damage(run: Path, tmp_path: Path) -> None:
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe4"))
+    try:
+        run.rename(named)
+    except OSError:
+        pytest.skip("this file system takes texts only")
+    assert opened(named) == ""
 
 
 @pytest.mark.parametrize("name", READ)

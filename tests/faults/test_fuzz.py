@@ -23,3 +23,13 @@ def test_odd_calls_and_damaged_files(tmp_path: Path) -> None:
     calls, files = re.search(r"([\d,]+) calls and ([\d,]+) damaged files", done.stdout).groups()  # type: ignore[union-attr]
     assert int(calls) > 5
     assert int(files) > 5
+
+
+def test_odd_events_and_requests_of_a_page(whole: Path) -> None:
+    pytest.importorskip("nicegui")
+    pytest.importorskip("aiohttp")
+    words = [str(PROGRAM.with_name("events.py")), "--events", "100", "--run", str(whole)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing is wrong" in done.stdout
+    assert re.search(r"[1-9]\d* events, [1-9]\d* requests, [1-9]\d* tabs", done.stdout)

@@ -411,7 +411,10 @@ def test_a_signal_to_the_command_is_one_line(
 
 
 def test_absurd_sizes_on_the_command_line_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    for setting in ("latent=1000000000000", "network.width=30000000", "network.depth=1000000000", "latent=1e400"):
+    for setting in (
+        *("latent=1000000000000", "network.width=30000000", "network.depth=1000000000", "latent=1e400"),
+        *("learning_rate=1e400", "kl_w=.inf", "epochs=" + "9" * 5000),
+    ):
         assert cli.main(["train", "swiss-roll:n=300", "--set", setting, "--out", str(tmp_path / "run")]) == 2
         assert capsys.readouterr().err.count("\n") == 1, setting
         assert not (tmp_path / "run").exists()

@@ -267,10 +267,10 @@ def _matrix(file: Path | str, cells: Any, layer: str, raw: bool) -> tuple[Any, A
 def _check_pointers(file: Path | str, matrix: Any) -> None:
     """Raises UserError where a sparse matrix on disk says of its rows or columns what cannot be, before anything follows it."""
     entries, major = len(matrix.group["indices"]), matrix.shape[0] if matrix.format == "csr" else matrix.shape[1]
-    fits = matrix.group["indptr"].shape == (major + 1,)
+    whole = all(matrix.group[part].dtype.kind in "iu" for part in ("indptr", "indices"))
+    fits = whole and matrix.group["indptr"].shape == (major + 1,)
     pointers = np.asarray(matrix.group["indptr"]) if fits else np.zeros(0)
-    wrong = not fits or pointers[0] != 0 or pointers[-1] != entries or bool((np.diff(pointers) < 0).any())
-    if wrong or len(matrix.group["data"]) != entries:
+    if not fits or pointers[0] != 0 or pointers[-1] != entries or _falls(pointers) or len(matrix.group["data"]) != entries:
         raise UserError(f"{file} is damaged: the pointers of its sparse matrix do not fit its {entries:,} entries")
 
 
@@ -282,7 +282,14 @@ def _checked(file: Path | str, matrix: Any) -> Any:
         if isinstance(error, AttributeError):
             return matrix  # of a format without indices of its own
         raise UserError(f"{file} is damaged: its sparse matrix has an index that is not in it ({error})") from None
+    if hasattr(matrix, "indptr") and _falls(matrix.indptr):  # scipy looks at no pointers where the last one is 0
+        raise UserError(f"{file} is damaged: the pointers of its sparse matrix do not fit its entries")
     return matrix
+
+
+def _falls(pointers: np.ndarray) -> bool:
+    """Whether one of them is smaller than the one before; differences would not tell it of numbers without a sign."""
+    return bool((pointers[1:] < pointers[:-1]).any())
 
 
 def _recovered(file: Path | str, matrix: Any) -> tuple[Any, str]:

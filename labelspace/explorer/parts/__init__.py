@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,12 @@ class Text(TextElement):
 
     def __init__(self, tag: str, text: str = "") -> None:
         super().__init__(tag=tag, text=text)
+
+
+def whole(field: ui.number, low: int, high: int) -> int:
+    """The whole number in a field, from ``low`` to ``high``; ``low`` where there is none: a browser may send anything."""
+    value = field.value
+    return int(min(max(value, low), high)) if isinstance(value, int | float) and not math.isnan(value) else low
 
 
 def explain(element: Element, term: str) -> None:
@@ -129,7 +136,10 @@ class Gallery(Element, component="gallery.js"):
         self._props.update({"items": [], "label": label, "pictures": pictures, "empty": empty})
 
         async def chosen(event: GenericEventArguments) -> None:
-            await on_choose(event.args)
+            for item in self._props["items"]:  # what a browser sends may be anything
+                if type(event.args) is type(item["id"]) and event.args == item["id"]:
+                    await on_choose(item["id"])
+                    return
 
         self.on("choose", chosen)
 
