@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import time
 from dataclasses import dataclass, replace
@@ -164,6 +165,21 @@ class Workbench:
         counts, ends = np.histogram(seen, _BARS)
         return float(kind.format(float(ends[0]))), float(kind.format(float(ends[-1]))), counts.tolist()
 
+    def text(self, entry: int, value: float) -> str:
+        """An entry of a vector as it is shown: its class, or a number with what digits tell it from others."""
+        if math.isnan(value):
+            return "missing"
+        variable = self.data.variables[entry] if self.data.variables else None
+        if variable is not None and variable.classes:
+            return variable.format(value)
+        return short(value if variable is None else variable.number(value), self.digits[self.features[entry]])
+
+    @functools.cached_property
+    def digits(self) -> dict[str, int]:
+        """How many digits tell numbers of an entry from each other: four, and more where all are far from zero."""
+        far = {name: max(abs(low), abs(high)) / max(high - low, 1e-12) for name, (low, high) in self.ranges.items()}
+        return {name: min(15, 4 + max(0, math.floor(math.log10(max(times, 1.0))))) for name, times in far.items()}
+
     @property
     def classes(self) -> dict[str, list[str]]:
         """Names of the classes of the entries that are classes."""
@@ -261,6 +277,11 @@ class Workbench:
         """The map of a block, drawn with :attr:`cloud`."""
         return maps.block_map(self.model, self.data, name, self.codes, self.cloud)
 
+    @functools.cache  # noqa: B019
+    def neighbour_map(self, name: str) -> maps.NeighbourMap:
+        """The same by t-SNE, which takes some seconds when it is first asked for."""
+        return maps.neighbour_map(self.model, name, self.codes, self.cloud)
+
     @functools.cached_property
     def crowd(self) -> tuple[np.ndarray, Latents[Tensor]]:
         """All samples, or very many, and their codes; made when they are first asked for."""
@@ -268,14 +289,19 @@ class Workbench:
         return rows, probing.encoded(self.model, self.data, rows)
 
     @functools.cache  # noqa: B019
-    def chart(self, name: str, colour: str | None = None, every: bool = False) -> Chart:
-        """A block's map as it is drawn.
+    def chart(self, name: str, colour: str | None = None, every: bool = False, method: str = maps.PCA) -> Chart:
+        """A block's map as it is drawn. Raises UserError when there is none by t-SNE.
 
         Args:
             name: of the block.
             colour: the label or column that points are coloured by; by default the block's own label.
-            every: draw :attr:`crowd` in the place of :attr:`cloud`.
+            every: draw :attr:`crowd` in the place of :attr:`cloud`; not by t-SNE, which is too slow for them.
+            method: how a block of more than two coordinates is brought to two, :data:`labelspace.maps.PCA` or
+                :data:`labelspace.maps.TSNE`.
         """
+        if method == maps.TSNE:
+            found = self.neighbour_map(name)
+            return chart(self.model, self.data, found, colour or found.block.label)
         found = self.block_map(name)
         if every:
             rows, codes = self.crowd
