@@ -62,15 +62,16 @@ class BlocksPanel:
                 with ui.element("div").classes("tools"):
                     for name, act in (("Back to its own", self.back), ("Draw anew", self.redraw)):
                         explain(ui.button(name, on_click=act).props("outline dense"), name)
-                    options = {"": "own label", **{name: name for name in names}}
-                    self.colouring = ui.select(options, value=self.colour, label="Colours", on_change=self.recolour)
-                    self.colouring.props("dense outlined options-dense").classes("colouring").set_visibility(bool(names))
-                    n = min(len(hub.bench.gallery), workbench.CROWD)
-                    self.all = ui.switch(f"All {n:,}", on_change=self.recolour).classes("every")
-                    explain(self.all, "all samples")
-                    self.mapping = ui.select([PCA, TSNE], value=PCA, label="Map by", on_change=self.recolour)
-                    self.mapping.props("dense outlined options-dense").classes("mapping")
-                    explain(self.mapping, "map by")
+                    with ui.element("div").classes("shows"):
+                        options = {"": "own label", **{name: name for name in names}}
+                        self.colouring = ui.select(options, value=self.colour, label="Colours", on_change=self.recolour)
+                        self.colouring.props("dense outlined options-dense").classes("colouring").set_visibility(bool(names))
+                        n = min(len(hub.bench.gallery), workbench.CROWD)
+                        self.all = ui.switch(f"All {n:,}", on_change=self.recolour).classes("every")
+                        explain(self.all, "all samples")
+                        self.mapping = ui.select([PCA, TSNE], value=PCA, label="Map by", on_change=self.recolour)
+                        self.mapping.props("dense outlined options-dense").classes("mapping")
+                        explain(self.mapping, "map by")
         if method == TSNE:  # which takes a while: the page does not wait for it
             ui.timer(0.1, lambda: self.mapping.set_value(TSNE), once=True)
         self._legend()

@@ -150,7 +150,7 @@ class Page:
         bench, hub = self.hub.bench, self.hub
         with ui.element("header"):
             ui.html("<h1>labelspace</h1>", sanitize=False)
-            Text("span", f"{bench.home.name} · {type(bench.model).__name__} · {bench.data.address}").classes("about")
+            Text("span", f"{bench.home.name} · {type(bench.model).__name__} · {bench.address}").classes("about")
             ui.element("span").classes("grow")
             self.undo = self._tool("undo", "Undo (Ctrl+Z)", hub.undo).classes("undo")
             self.redo = self._tool("redo", "Redo (Ctrl+Shift+Z)", hub.redo).classes("redo")

@@ -140,6 +140,13 @@ class Workbench:
     def is_image(self) -> bool:
         return self.data.is_image
 
+    @property
+    def address(self) -> str:
+        """The data's address as strangers may see it: of a file its name, and not in which directories it lies."""
+        kind, colon, rest = self.data.address.partition(":")
+        path, comma, options = rest.partition(",")
+        return kind + colon + (Path(path).name if Path(path).is_absolute() else path) + comma + options
+
     @functools.cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the entries of a vector."""

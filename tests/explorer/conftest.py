@@ -191,6 +191,7 @@ def browser() -> Iterator[Any]:
 def tab(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens addresses in tabs of their own; errors on the page fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True, reduced_motion="reduce")
+    context.set_default_timeout(90_000)  # a machine may be busy
     problems: list[str] = []
 
     def make(url: str, *, alone: bool = False, **size: int) -> Any:

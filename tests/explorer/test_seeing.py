@@ -62,7 +62,7 @@ def test_a_large_block_is_shown_by_the_method_that_is_named(vectors: str, sessio
     session = session_of("lsvae", vectors, latent=4)
     bench = session.bench
     plane, picture = bench.chart("z", "kind"), bench.chart("z", "kind", method="t-SNE")
-    assert [chart.method for chart in (plane, picture, bench.chart("w.kind"))] == ["PCA", "t-SNE", ""]
+    assert [chart.method for chart in (plane, picture, bench.chart("w.on"))] == ["PCA", "t-SNE", ""]
     assert [chart.to_dict()["fixed"] for chart in (plane, picture)] == [False, True]
     assert picture.to_dict()["axes"] == ["z, t-SNE 1", "z, t-SNE 2"]
     assert np.array_equal(picture.classes, plane.classes)

@@ -28,6 +28,16 @@ def test_the_search_that_is_proposed_finds_something(vectors: str, things: str, 
         assert len(session.bench.search(session.bench.example))
 
 
+def test_strangers_do_not_see_where_files_lie(vectors: str, things: str, session_of: Callable[..., Session]) -> None:
+    assert session_of("lsvae", vectors).bench.address == "npz:made.npz"
+    bench = session_of("lsvae", things, labels=("kind", "on")).bench
+    assert bench.address == "table:things.csv"
+    for address in ("faces:n=800,size=16", "table:here/things.csv,drop=a", "digits"):
+        bench.data.address, before = address, bench.data.address
+        assert bench.address == address
+        bench.data.address = before
+
+
 def test_distances_to_training_codes_are_in_their_deviations() -> None:
     schema = Schema([binary("on"), continuous("size", 10.0, 2.0)])
     blocks = Blocks([Block("z", 2), Block("w.on", 2, "on"), Block("w.size", 1, "size")])
