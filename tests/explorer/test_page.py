@@ -139,10 +139,10 @@ def test_every_view_fits_and_can_be_used_by_everyone(
 def test_wordy_classes_are_read_in_full(shown_wordy: str, width: int, tab: Callable[..., Page]) -> None:
     page = tab(shown_wordy, width=width, height=844)
     page.get_by_role("combobox", name="treatment state").click()
-    page.get_by_role("option", name="treated for one month", exact=True).click()
-    said(page, "treatment state set to treated for one month")
+    page.get_by_role("option", name="treated for one year", exact=True).click()
+    said(page, "treatment state set to treated for one year")
     chosen = page.locator(".choice .q-field__native > span")
-    expect(chosen).to_have_text("treated for one month")
+    expect(chosen).to_have_text("treated for one year")
     assert chosen.evaluate("e => [e.clientWidth > 0, e.scrollWidth <= e.clientWidth]") == [True, True]
     assert page.evaluate(CUT) == []
     page.get_by_role("tab", name="Nearest").click()
