@@ -27,6 +27,7 @@ from labelspace.explorer.steps import short
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
 from labelspace.precision import as_double_on_cpu
+from labelspace.reporting.runs import shown_address
 from labelspace.training.fit import open_run
 
 CROWD = 20_000  # samples that are drawn on maps when all are asked for
@@ -143,9 +144,7 @@ class Workbench:
     @property
     def address(self) -> str:
         """The data's address as strangers may see it: of a file its name, and not in which directories it lies."""
-        kind, colon, rest = self.data.address.partition(":")
-        path, comma, options = rest.partition(",")
-        return kind + colon + (Path(path).name if Path(path).is_absolute() else path) + comma + options
+        return shown_address(self.data.address)
 
     @functools.cached_property
     def features(self) -> tuple[str, ...]:
@@ -185,7 +184,7 @@ class Workbench:
     def digits(self) -> dict[str, int]:
         """How many digits tell numbers of an entry from each other: four, and more where all are far from zero."""
         far = {name: max(abs(low), abs(high)) / max(high - low, 1e-12) for name, (low, high) in self.ranges.items()}
-        return {name: min(15, 4 + max(0, math.floor(math.log10(max(times, 1.0))))) for name, times in far.items()}
+        return {name: 4 if times < 10 else min(15, 4 + math.ceil(math.log10(times))) for name, times in far.items()}
 
     @property
     def classes(self) -> dict[str, list[str]]:

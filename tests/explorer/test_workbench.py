@@ -32,10 +32,6 @@ def test_strangers_do_not_see_where_files_lie(vectors: str, things: str, session
     assert session_of("lsvae", vectors).bench.address == "npz:made.npz"
     bench = session_of("lsvae", things, labels=("kind", "on")).bench
     assert bench.address == "table:things.csv"
-    for address in ("faces:n=800,size=16", "table:here/things.csv,drop=a", "digits"):
-        bench.data.address, before = address, bench.data.address
-        assert bench.address == address
-        bench.data.address = before
 
 
 def test_distances_to_training_codes_are_in_their_deviations() -> None:

@@ -61,7 +61,7 @@ export default {
       // Four digits, and more where all are far from zero.
       const [low, high] = this.ranges[row.name];
       const far = Math.max(Math.abs(low), Math.abs(high)) / Math.max(high - low, 1e-12);
-      return String(Number(value.toPrecision(Math.min(15, 4 + Math.max(0, Math.floor(Math.log10(Math.max(far, 1))))))));
+      return String(Number(value.toPrecision(far < 10 ? 4 : Math.min(15, 4 + Math.ceil(Math.log10(far))))));
     },
     x(row, value) {
       const [low, high] = this.ranges[row.name];
