@@ -18,6 +18,7 @@ from labelspace import maps
 from labelspace.blocks import Latents, modes
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
+from labelspace.data.sources import shown_address
 from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 from labelspace.evaluation import diagnosis, kept, probing
@@ -27,7 +28,6 @@ from labelspace.explorer.steps import short
 from labelspace.interventions import Labels
 from labelspace.models.base import Model
 from labelspace.precision import as_double_on_cpu
-from labelspace.reporting.runs import shown_address
 from labelspace.training.fit import open_run
 
 CROWD = 20_000  # samples that are drawn on maps when all are asked for
