@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,14 @@ ALLOWED = {"memory": 0.03, "files": 0.05, "threads": 0.05}  # by what share the 
 SETTLING = 12.0  # seconds after which the server has let go of tabs that were left
 
 
-async def visit(url: str, click: str) -> float:
-    """One visit; the seconds from the press of the button to the picture."""
+@asynccontextmanager
+async def opened(url: str, click: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A page of the explorer whose elements have come; yields what presses a button and waits for the picture.
+
+    Args:
+        url: of the server.
+        click: name of the button.
+    """
     async with aiohttp.ClientSession() as session, session.get(f"{url}/") as answer:
         text = await answer.text()
     found = re.search(r"client_id': '([0-9a-f-]{36})'", text)
@@ -65,12 +73,41 @@ async def visit(url: str, click: str) -> float:
     await client.connect(f"{url}/?{asked}", wait_timeout=PATIENCE, **way)
     try:
         button = await asyncio.wait_for(listener, PATIENCE)
-        began = time.perf_counter()
-        await client.emit("event", {**button, "client_id": found[1], "args": []})
-        await asyncio.wait_for(shown.wait(), PATIENCE)
-        return time.perf_counter() - began
+
+        async def press() -> None:
+            await client.emit("event", {**button, "client_id": found[1], "args": []})
+            await asyncio.wait_for(shown.wait(), PATIENCE)
+
+        yield press
     finally:
         await client.disconnect()
+
+
+async def visit(url: str, click: str) -> float:
+    """One visit; the seconds from the press of the button to the picture."""
+    async with opened(url, click) as press:
+        began = time.perf_counter()
+        await press()
+        return time.perf_counter() - began
+
+
+@contextmanager
+def started(run: str) -> Iterator[tuple[str, int]]:
+    """An explorer of a run as a program of its own; yields its address and its process."""
+    command = [sys.executable, "-m", "labelspace", "explore", run, "--no-browser", "--json", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout is not None
+        said = ""
+        while not said.rstrip().endswith("}"):
+            line = server.stdout.readline()
+            if not line:
+                raise ChildProcessError("the explorer did not start")
+            said += line
+        yield json.loads(said)["url"].rstrip("/"), server.pid
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def sample(process: int) -> dict[str, float]:
@@ -102,19 +139,9 @@ async def main() -> int:
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    command = [sys.executable, "-m", "labelspace", "explore", given.run, "--no-browser", "--json", "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert server.stdout is not None
-    said = ""
-    while not said.rstrip().endswith("}"):
-        line = server.stdout.readline()
-        if not line:
-            raise ChildProcessError("the explorer did not start")
-        said += line
-    url = json.loads(said)["url"].rstrip("/")
     samples, took, late, began = [], [], 0, time.monotonic()
     result: dict[str, Any] = {}
-    try:
+    with started(given.run) as (url, process):
         for number in range(1, given.sessions + 1):
             for left in reversed(range(TRIES)):
                 try:
@@ -125,7 +152,7 @@ async def main() -> int:
                     if not left:
                         raise
             if number % EVERY == 0:
-                samples.append({"sessions": number, **sample(server.pid)})
+                samples.append({"sessions": number, **sample(process)})
             if number % (10 * EVERY) == 0 or number == given.sessions:
                 result = {
                     "sessions": number,
@@ -142,12 +169,9 @@ async def main() -> int:
                 if given.out:
                     files.write_json(given.out, result)
         await asyncio.sleep(SETTLING)
-        result["at rest"] = sample(server.pid)
+        result["at rest"] = sample(process)
         if given.out:
             files.write_json(given.out, result)
-    finally:
-        server.terminate()
-        server.wait()
     return int(any(one["grew"] for one in result["judged"].values()))
 
 

@@ -569,6 +569,11 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("typical point", "the middle of where training codes of the value lie; edits move a block there", also=("typical",)),
         _E("reads", "the model's own answer for a label of the edit; a side effect where it changed and no edit was about it"),
         _E("all samples", "draw the codes of all samples (20,000 at most); above 5,000 as a density, not as dots"),
+        _E(
+            "map by",
+            "how a block of more than two coordinates is drawn: by PCA its two principal axes, on which the handle is dragged; "
+            "by t-SNE which codes are near each other, which is only looked at",
+        ),
         _E("Sheet", "several samples that the edit is done to at once, while the handle moves, too"),
         _E("Nearest", "the training samples that are nearest to the edit, and whether it is new or remembered"),
         _E("Many", "do the steps of this edit to all samples that the gallery has found, as a file"),

@@ -1,8 +1,10 @@
-"""Latent blocks as maps: at most two coordinates of a block, the codes of data in them, and where the block's priors lie."""
+"""Latent blocks as maps: at most two coordinates of a block, codes of data in them, and where the block's priors lie; or, of
+larger ones, which codes are near each other (t-SNE)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,8 +13,13 @@ from torch import Tensor
 from labelspace.blocks import Block, Latents
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import Point
+from labelspace.errors import UserError
 from labelspace.models.base import Model
 
+PCA, TSNE = "PCA", "t-SNE"  # how blocks of more than two coordinates are shown
+_PERPLEXITY = 30.0  # of t-SNE: about how many codes count as near
+_STEPS = 500  # of t-SNE: enough for some thousand codes
+_NEAR = 8  # codes that say where another one is on a map by t-SNE
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of a number: where its prior is shown
 
 
@@ -57,6 +64,11 @@ class BlockMap:
     priors: tuple[PriorSpot, ...]
     holds_value: bool
 
+    @property
+    def method(self) -> str:
+        """How the plane was found; empty where it is the block's own coordinates."""
+        return PCA if self.block.size > 2 else ""
+
     def project(self, code: Tensor) -> Tensor:
         """Where codes ``(m, size)`` of the block are on the map, ``(m, k)``."""
         return (code - self.origin) @ self.axes
@@ -64,6 +76,42 @@ class BlockMap:
     def lift(self, points: Tensor, code: Tensor) -> Tensor:
         """Codes ``(m, size)`` moved to ``points (m, k)`` of the map; what the map does not show is held."""
         return code + (points - self.project(code)) @ self.axes.T
+
+
+@dataclass(frozen=True)
+class NeighbourMap:
+    """A block of more than two coordinates by t-SNE: codes that are near each other are near each other on the map, and how far
+    apart others lie means little. It is a picture: no way leads from a point of it back to a code, and no prior can be drawn.
+
+    Source: van der Maaten and Hinton, Visualizing data using t-SNE, JMLR 2008; begun from the principal axes (Kobak and
+    Linderman, Nature Biotechnology 2021), so that it is the same every time and keeps some of what is far apart.
+
+    Attributes:
+        block: the block.
+        codes: ``(n, size)`` mean codes of samples.
+        points: ``(n, 2)``, where they are on the map.
+        rows: ``(n,)`` which samples.
+    """
+
+    block: Block
+    codes: Tensor
+    points: Tensor
+    rows: np.ndarray
+    priors: ClassVar[tuple[PriorSpot, ...]] = ()
+    holds_value: ClassVar[bool] = False
+    method: ClassVar[str] = TSNE
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the axes."""
+        return tuple(f"{self.block.name}, {TSNE} {i + 1}" for i in range(2))
+
+    def project(self, code: Tensor) -> Tensor:
+        """Where codes ``(m, size)`` are on the map, ``(m, 2)``: among the codes that they are nearest to, by the inverse of the
+        squared distance, so that a code of the map itself is at its own place."""
+        away, near = torch.cdist(code, self.codes).topk(min(_NEAR, len(self.codes)), largest=False)
+        weights = 1 / away.double().square().clamp_min(1e-12)
+        return ((weights / weights.sum(1, keepdim=True))[..., None] * self.points[near]).sum(1).to(code.dtype)
 
 
 @torch.no_grad()
@@ -86,6 +134,31 @@ def block_map(model: Model, data: Dataset, name: str, codes: Latents[Tensor], ro
         for (spot, value), mean, scale in zip(spots, prior.mean, prior.scale, strict=True)
     )
     return BlockMap(block, origin, axes, names, (code - origin) @ axes, rows, found, isinstance(prior, Point))
+
+
+def neighbour_map(model: Model, name: str, codes: Latents[Tensor], rows: np.ndarray) -> NeighbourMap:
+    """The map of a block by t-SNE, which takes some seconds for a thousand samples.
+
+    Args:
+        model: a trained model.
+        name: the block, of more than two coordinates.
+        codes: mean codes of ``rows``.
+        rows: samples of the data.
+
+    Raises:
+        UserError: the codes do not differ, or are too few.
+    """
+    from sklearn import manifold  # which takes a second
+
+    code = codes[name]
+    centred = (code - code.mean(0)).double().numpy()
+    spread = float(centred.std())
+    if len(code) < 4 or not spread > 1e-9:
+        raise UserError(f"{name}: {len(code)} codes with a spread of {spread:.1g} have no map by {TSNE}")
+    points = manifold.TSNE(
+        perplexity=min(_PERPLEXITY, (len(code) - 1) / 3), init="pca", learning_rate="auto", max_iter=_STEPS, random_state=0
+    ).fit_transform(centred / spread)
+    return NeighbourMap(model.blocks.named(name), code, torch.from_numpy(points).to(code.dtype), rows)
 
 
 def principal(name: str, code: Tensor, most: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +138,22 @@ def alone() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def violations() -> Callable[..., list[str]]:
+    """What Deque's axe-core finds wrong on a page, or inside of one of its elements (a selector in quotes).
+
+    Tooltips and menus hang outside of the page's landmarks, as Quasar puts them.
+    """
+    found = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    script = (Path(found.__path__[0]) / "axe.min.js").read_text()
+
+    def find(page: Any, inside: str = "document") -> list[str]:
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(script)
+        seen = page.evaluate(f"axe.run({inside}, {{resultTypes: ['violations'], rules: {{region: {{enabled: false}}}}}})")
+        nodes = [(rule, node) for rule in seen["violations"] for node in rule["nodes"]]
+        return [f"{rule['id']}: {node['html'][:160]} {node['failureSummary']}" for rule, node in nodes]
+
+    return find

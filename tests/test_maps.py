@@ -8,9 +8,10 @@ import torch
 
 from labelspace.data.dataset import Dataset
 from labelspace.data.splits import random_splits
+from labelspace.errors import UserError
 from labelspace.evaluation.probing import encoded
 from labelspace.labels import Label, Schema, binary, categorical, continuous
-from labelspace.maps import block_map
+from labelspace.maps import block_map, neighbour_map
 from labelspace.models import MODELS, build, model_class
 
 KINDS = (binary("a"), categorical("k", ("x", "y", "z")), continuous("t", 4.0, 2.0))
@@ -74,3 +75,40 @@ def test_priors_of_csvae_are_where_its_paper_has_them() -> None:
     assert block_map(model, data, "w.t", codes, np.arange(60)).priors[2].value == pytest.approx(
         float(np.median(data.values[data.rows("train"), 2]))
     )
+
+
+def groups(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """``n`` codes in six groups, which no plane tells apart: each is on an axis of its own; and their groups."""
+    kinds = torch.arange(n) % 6
+    noise = torch.randn(n, 6, generator=torch.Generator().manual_seed(0))
+    return 6 * torch.eye(6)[kinds] + noise, kinds
+
+
+def alike(points: torch.Tensor, kinds: torch.Tensor) -> float:
+    """The share of points whose nearest other point is of the same group."""
+    away = torch.cdist(points, points).fill_diagonal_(float("inf"))
+    return float((kinds[away.argmin(1)] == kinds).float().mean())
+
+
+def test_neighbours_stay_together_where_a_plane_mixes_them() -> None:
+    data = tables("vae")
+    model = build("vae", data, latent=6).eval()
+    code, kinds = groups(240)
+    rows = np.arange(len(code)) % len(data)
+    codes = encoded(model, data, rows).replace({"z": code})
+    plane, found = block_map(model, data, "z", codes, rows), neighbour_map(model, "z", codes, rows)
+    assert (plane.method, found.method) == ("PCA", "t-SNE")
+    assert alike(plane.points, kinds) < 0.8 < 0.99 <= alike(found.points, kinds)
+    assert torch.equal(found.points, neighbour_map(model, "z", codes, rows).points), "the same one every time"
+    torch.testing.assert_close(found.project(code), found.points, atol=1e-3, rtol=0)  # each at its own place
+    new, theirs = groups(300)[0][240:], groups(300)[1][240:]
+    nearest = torch.cdist(found.project(new), found.points).argmin(1)
+    assert float((kinds[nearest] == theirs).float().mean()) > 0.95, "others among those like them"
+
+
+def test_codes_that_do_not_differ_have_no_neighbours() -> None:
+    data = tables("vae")
+    model = build("vae", data, latent=6).eval()
+    codes = encoded(model, data, np.arange(60)).replace({"z": torch.ones(60, 6)})
+    with pytest.raises(UserError, match="z: 60 codes with a spread of 0 have no map by t-SNE"):
+        neighbour_map(model, "z", codes, np.arange(60))

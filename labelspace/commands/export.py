@@ -49,8 +49,6 @@ def _page(given: argparse.Namespace) -> None:
     out = paths.own(given.out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {given.out} is not the name of a page; expected one that ends in .html")
-    if out.exists() and not given.overwrite:
-        raise UserError(f"{given.out} exists; --overwrite replaces it")
     bench = Workbench.open(given.run_directory)
     page, lost = saved.write(
         bench, home=Path(given.runtime) if given.runtime else None, tell=lambda name: terminal.say(f"writing: {name}")

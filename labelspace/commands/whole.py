@@ -14,6 +14,7 @@ from torch import Tensor
 from labelspace import interventions, terminal
 from labelspace.commands.data import open_like
 from labelspace.data.dataset import Dataset
+from labelspace.data.sources import shown_address
 from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 from labelspace.interventions import Intervention, Labels
@@ -99,7 +100,7 @@ def each(
             "held": [name for name in blocks if name not in changed],
             "labels": list(record["target"]),
             **_about(given, model, len(rows)),
-            "data": _shown(data.address),
+            "data": shown_address(data.address),
         }
 
     _write(given, model, len(rows), one, summary)
@@ -146,7 +147,7 @@ def transfer(given: argparse.Namespace, model: Model, get: Callable[[str], tuple
         rows = drawn(places)
         return given_by(x, labels, donors.samples(rows), (torch.from_numpy(values[rows]), torch.from_numpy(observed[rows])))
 
-    about = {"donors": given.donors if given.donors in SPLITS else _shown(given.donors), "seed": given.seed}
+    about = {"donors": given.donors if given.donors in SPLITS else shown_address(given.donors), "seed": given.seed}
     each(given, model, change, lambda places: {called: ids[drawn(places)].tolist()}, about)
 
 
@@ -220,10 +221,3 @@ def _own(given: argparse.Namespace) -> Dataset:
     """The data that the run was trained on."""
     with terminal.bar("reading the run's data") as progress:
         return open_run_data(Run(given.run_directory), progress=progress)
-
-
-def _shown(address: str) -> str:
-    """An address as results show it."""
-    from labelspace.reporting.runs import shown_address  # with it come the metrics, which edits do not need
-
-    return shown_address(address)

@@ -13,6 +13,7 @@ from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import LatentMap, Reading, Readings, Slide, Text, explain
 from labelspace.explorer.steps import Redraw, SetLabel
 from labelspace.labels import Label
+from labelspace.maps import PCA, TSNE
 
 _FEW, _LONG = 4, 32  # values of a label that get a button each, and letters of all of them
 _PREDICTED, _UNKNOWN = "predicted", "not known"
@@ -26,9 +27,10 @@ class BlocksPanel:
         block: the block that is shown first; the first one of a label where there is none of this name.
         colour: the label or column that points are coloured by; empty for what suits the block.
         root: the path below which a proxy shows the page.
+        method: how a block of more than two coordinates is shown, "PCA" or "t-SNE".
     """
 
-    def __init__(self, hub: Hub, block: str = "", colour: str = "", root: str = "") -> None:
+    def __init__(self, hub: Hub, block: str = "", colour: str = "", root: str = "", method: str = PCA) -> None:
         self.hub, self.root = hub, root
         blocks = hub.bench.model.blocks
         first = next((b.name for b in blocks if b.label), blocks[0].name)
@@ -36,6 +38,7 @@ class BlocksPanel:
         names = charts.colourings(hub.bench.data)
         self.colour = colour if colour in names else ""  # none chosen: what suits the block
         self.every = False  # whether all samples are drawn, and not a part of them
+        self.method = PCA  # of blocks of more than two coordinates
         self._rows: dict[str, dict[str, Any]] = {}
         self.on_shown: Callable[[], object] = lambda: None  # after another block is shown
         with ui.element("section").classes("panel blocks").props('aria-label="Labels and latent blocks"'):
@@ -59,13 +62,18 @@ class BlocksPanel:
                 with ui.element("div").classes("tools"):
                     for name, act in (("Back to its own", self.back), ("Draw anew", self.redraw)):
                         explain(ui.button(name, on_click=act).props("outline dense"), name)
-                    options = {"": "own label", **{name: name for name in names}}
-                    self.colouring = ui.select(options, value=self.colour, label="Colours", on_change=self.recolour)
-                    self.colouring.props("dense outlined options-dense").classes("colouring").set_visibility(bool(names))
-                    n = min(len(hub.bench.gallery), workbench.CROWD)
-                    self.all = ui.switch(f"All {n:,}", on_change=self.recolour).classes("every")
-                    self.all.set_visibility(n > len(hub.bench.cloud))
-                    explain(self.all, "all samples")
+                    with ui.element("div").classes("shows"):
+                        options = {"": "own label", **{name: name for name in names}}
+                        self.colouring = ui.select(options, value=self.colour, label="Colours", on_change=self.recolour)
+                        self.colouring.props("dense outlined options-dense").classes("colouring").set_visibility(bool(names))
+                        n = min(len(hub.bench.gallery), workbench.CROWD)
+                        self.all = ui.switch(f"All {n:,}", on_change=self.recolour).classes("every")
+                        explain(self.all, "all samples")
+                        self.mapping = ui.select([PCA, TSNE], value=PCA, label="Map by", on_change=self.recolour)
+                        self.mapping.props("dense outlined options-dense").classes("mapping")
+                        explain(self.mapping, "map by")
+        if method == TSNE:  # which takes a while: the page does not wait for it
+            ui.timer(0.1, lambda: self.mapping.set_value(TSNE), once=True)
         self._legend()
         hub.on_change.append(self.refresh)
         self.refresh()
@@ -128,7 +136,7 @@ class BlocksPanel:
             changed = bool(note) and note not in (_PREDICTED, _UNKNOWN)
             _mark(row["row"], "changed", changed)
             _mark(row["row"], "chosen", row["block"] == self.block)
-        self.map.place(session.where(self.block), session.where(self.block, session.base))
+        self.map.place(*self._places())
 
     def _show_value(self, label: Label, control: Any, value: Any) -> None:
         if isinstance(control, dict):
@@ -164,12 +172,20 @@ class BlocksPanel:
         bench = self.hub.bench
         names = bench.data.schema.names
         suits = bench.model.blocks.named(self.block).label or (names[0] if names else None)
-        return bench.chart(self.block, self.colour or suits, self.every)
+        by_pca = bench.chart(self.block, self.colour or suits, self.every)
+        if self.method == PCA or not by_pca.method:
+            return by_pca
+        return bench.chart(self.block, self.colour or suits, method=self.method)
+
+    def _places(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Where the edit is on the map, and the sample without it."""
+        session, chart = self.hub.session, self.chart
+        return chart.locate(session.state.codes[self.block]), chart.locate(session.base.codes[self.block])
 
     def _drawing(self) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...], str]:
-        session, block = self.hub.session, self.hub.bench.model.blocks.named(self.block)
+        block = self.hub.bench.model.blocks.named(self.block)
         about = f"Position in {block.name}" + (f", the block of {block.label}" if block.label else ", a free block")
-        return self.chart.to_dict(), session.where(self.block), session.where(self.block, session.base), about
+        return self.chart.to_dict(), *self._places(), about
 
     async def choose(self, block: str) -> None:
         """Another block is shown."""
@@ -182,18 +198,30 @@ class BlocksPanel:
             self._legend()
             self.refresh()
             self.on_shown()
+        elif self.method != PCA:  # there is no other map
+            self.method = PCA
+            self.mapping.set_value(PCA)
 
     async def recolour(self) -> None:
-        """Other colours are wanted, or other samples."""
+        """Other colours are wanted, other samples, or another method."""
+        before, self.method = self.method, str(self.mapping.value)
         self.colour, self.every = str(self.colouring.value or ""), bool(self.all.value)
+        if self.method == before:
+            await self.choose(self.block)
+            return
+        self.hub.say(f"drawing by {self.method}" + (", which takes some seconds" if self.method == TSNE else ""))
         await self.choose(self.block)
+        self.hub.say(f"map by {self.method}")
 
     def _legend(self) -> None:
         block = self.hub.bench.model.blocks.named(self.block)
         chart = self.chart
         size = f"{block.size} coordinate{'s' if block.size > 1 else ''}"
-        method = ", by PCA" if block.size > 2 and chart.anchors is None else ""
+        method = f", by {chart.method}" if chart.method else ""
         self.title.set_text(f"{block.name}: {size}{'' if block.label else ', free'}{method}")
+        self.mapping.set_visibility(bool(chart.method))
+        n = min(len(self.hub.bench.gallery), workbench.CROWD)
+        self.all.set_visibility(n > len(self.hub.bench.cloud) and chart.method != TSNE)
         leak = self.hub.bench.leak(self.block)
         self.leak.set_visibility(leak is not None or self.hub.bench.report is not None)
         self.leak.clear()
@@ -207,11 +235,16 @@ class BlocksPanel:
             if chart.anchors is not None:
                 Text("span", "The block is the label's own value: slide between values.")
                 return
+            if chart.colours:
+                Text("span", f"{chart.colour_label}:")
             for name, colour in chart.colours:
                 with ui.element("span").classes("key"):
                     ui.element("i").style(f"background:{colour}")
-                    Text("span", f"{chart.colour_label} {name}")
-            explain(Text("span", "outlines: priors, one and two deviations").classes("key quiet"), "prior")
+                    Text("span", name)
+            if chart.method == TSNE:
+                Text("span", "A sample stands among the codes nearest to its own; drag on the map by PCA.").classes("key quiet")
+            else:
+                explain(Text("span", "outlines: priors, one and two deviations").classes("key quiet"), "prior")
 
     async def moved(self, event: dict[str, Any]) -> None:
         """The handle moved: its picture on the way, or a step when it was let go of."""

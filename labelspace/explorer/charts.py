@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
 from labelspace.labels import Label
-from labelspace.maps import BlockMap, PriorSpot
+from labelspace.maps import BlockMap, NeighbourMap, PriorSpot
 from labelspace.models.base import Model
 from labelspace.reporting.colours import OTHER, colour, of_values
 
@@ -36,7 +37,7 @@ class Chart:
     """A block as it is drawn.
 
     Attributes:
-        map: the plane or line through the block.
+        map: the plane or line through the block, or which codes are near each other in it.
         low, high: ends of each axis, ``k`` numbers.
         colours: names and colours of the classes that points have.
         classes: ``(n,)`` the class of each point, -1 where it is not known.
@@ -46,7 +47,7 @@ class Chart:
         scale: the values at the anchors: places 0, 1, ... of a discrete label, two numbers of a continuous one.
     """
 
-    map: BlockMap
+    map: BlockMap | NeighbourMap
     low: tuple[float, ...]
     high: tuple[float, ...]
     colours: tuple[tuple[str, str], ...]
@@ -82,8 +83,19 @@ class Chart:
                 best, place = distance, self.scale[i] + t * (self.scale[i + 1] - self.scale[i])
         return (round(place, self.digits),)
 
+    @property
+    def method(self) -> str:
+        """How the block was brought to two axes; empty where it has no more."""
+        return self.map.method if self.anchors is None else ""
+
     def code(self, point: tuple[float, ...], code: Tensor) -> list[float]:
-        """The block's code at a point of the chart, ``size`` numbers; what the chart does not show is as in ``code``."""
+        """The block's code at a point of the chart, ``size`` numbers; what the chart does not show is as in ``code``.
+
+        Raises:
+            UserError: no way leads from the chart back to a code.
+        """
+        if isinstance(self.map, NeighbourMap):
+            raise UserError(f"a point of a map by {self.method} stands for no code; drag on the map by PCA")
         if self.anchors is None:
             moved = self.map.lift(torch.tensor([point], dtype=code.dtype), code)[0]
             if len(moved) > len(point):  # all digits: what is held does not change at all
@@ -120,6 +132,7 @@ class Chart:
         spots = [] if self.anchors is not None else [self._spot(i, spot) for i, spot in enumerate(self.map.priors)]
         return {
             "block": self.map.block.name,
+            "fixed": isinstance(self.map, NeighbourMap),  # nothing is dragged on it
             "digits": self.digits,
             "low": self.low,
             "high": self.high,
@@ -165,7 +178,7 @@ class Chart:
         }
 
 
-def chart(model: Model, data: Dataset, found: BlockMap, colour: str | None) -> Chart:
+def chart(model: Model, data: Dataset, found: BlockMap | NeighbourMap, colour: str | None) -> Chart:
     """How a block is drawn.
 
     Args:
@@ -193,7 +206,7 @@ def _anchors(model: Model, label: Label) -> tuple[Tensor, tuple[float, ...]]:
 
 
 def _ends(
-    data: Dataset, found: BlockMap, label: Label | None, anchors: Tensor | None
+    data: Dataset, found: BlockMap | NeighbourMap, label: Label | None, anchors: Tensor | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if anchors is not None and label is not None:
         if label.discrete:

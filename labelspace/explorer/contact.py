@@ -83,6 +83,4 @@ class ContactSheet:
         return {"src": frames.url(frames.png(x))} if self.hub.bench.is_image else {}
 
     def _texts(self, x: Tensor, chosen: Sequence[int]) -> dict[str, Any]:
-        variables = self.hub.bench.data.variables
-        texts = [variables[i].format(float(x[i])) if variables else f"{float(x[i]):.4g}" for i in chosen]
-        return {"texts": [text or "missing" for text in texts]}
+        return {"texts": [self.hub.bench.text(i, float(x[i])) for i in chosen]}

@@ -198,7 +198,10 @@ class Hub:
         """Samples ``(n, *shape)`` as items of a gallery."""
         if self.bench.is_image:
             return [{"id": i, "name": names[i], "text": "", "src": frames.url(frames.png(one))} for i, one in enumerate(x)]
-        texts = [", ".join(f"{v:.3g}" for v in one[:6].tolist()) + (", ..." if len(one) > 6 else "") for one in x]
+        texts = [
+            ", ".join(self.bench.text(i, v) for i, v in enumerate(one[:6].tolist())) + (", ..." if len(one) > 6 else "")
+            for one in x
+        ]
         return [{"id": i, "name": names[i], "text": text} for i, text in enumerate(texts)]
 
     def _show(self, frame: Frame, number: int) -> None:

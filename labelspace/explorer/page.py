@@ -20,6 +20,7 @@ from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import Bars, Pictures, Text, explain
 from labelspace.explorer.samples import Samples
 from labelspace.explorer.workbench import Workbench
+from labelspace.maps import PCA
 
 _PICTURES = {
     "original": ("Original", "The sample as it is"),
@@ -73,7 +74,7 @@ class Page:
             with ui.element("div").classes("middle"):
                 self._comparison()
                 self._views(samples, state.get("view", ""))
-            self.blocks = BlocksPanel(hub, state.get("block", ""), state.get("colour", ""), root)
+            self.blocks = BlocksPanel(hub, state.get("block", ""), state.get("colour", ""), root, state.get("map", ""))
         hub.on_change.append(self.refresh)
         hub.on_change.append(self.remember)
         self.blocks.on_shown = self.remember
@@ -108,6 +109,8 @@ class Page:
         shown = {"block": self.blocks.block, "view": str(self.tabs.value or "")}
         if self.blocks.colour:
             shown["colour"] = self.blocks.colour
+        if self.blocks.method != PCA:
+            shown["map"] = self.blocks.method
         query = links.query(session, shown) or ""
         if query == self._query:
             return
@@ -147,7 +150,7 @@ class Page:
         bench, hub = self.hub.bench, self.hub
         with ui.element("header"):
             ui.html("<h1>labelspace</h1>", sanitize=False)
-            Text("span", f"{bench.home.name} · {type(bench.model).__name__} · {bench.data.address}").classes("about")
+            Text("span", f"{bench.home.name} · {type(bench.model).__name__} · {bench.address}").classes("about")
             ui.element("span").classes("grow")
             self.undo = self._tool("undo", "Undo (Ctrl+Z)", hub.undo).classes("undo")
             self.redo = self._tool("redo", "Redo (Ctrl+Shift+Z)", hub.redo).classes("redo")
@@ -242,12 +245,12 @@ class Page:
                 with ui.tab_panel(found["Sheet"]):
                     self.sheet = ContactSheet(hub, samples)
                 with ui.tab_panel(found["Nearest"]):
-                    views.Nearest(hub)
+                    views.nearest(hub)
                 with ui.tab_panel(found["Many"]):
                     views.Several(hub, samples)
                 if "Truth" in found:
                     with ui.tab_panel(found["Truth"]):
-                        views.Truths(hub)
+                        views.truth(hub)
 
     # -- taking it away -----------------------------------------------------------------------------------------------
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from nicegui import run, ui
+from nicegui import ui
 from PIL import Image
 from torch import Tensor
 
-from labelspace.errors import UserError
 from labelspace.explorer import frames, many
 from labelspace.explorer.hub import Hub
 from labelspace.explorer.parts import Gallery, Text, whole
 from labelspace.explorer.samples import Samples
 from labelspace.explorer.session import animation
 from labelspace.explorer.steps import Sample, short
+from labelspace.explorer.workbench import Workbench
 from labelspace.reporting.pictures import tile
 
 _ANY = "any"
@@ -199,7 +199,7 @@ class Grid:
             if self.hub.bench.is_image:
                 sheet(x, f"Grid through {block}")
             else:
-                table(self.hub.bench.features, x.flatten(0, -2))
+                table(self.hub.bench, x.flatten(0, -2))
             Text("p", "Downwards: " + "; across: ".join(words)).classes("hint")
         self.hub.say(f"grid through {block} drawn")
 
@@ -241,7 +241,7 @@ class Interpolate:
                 save = lambda: ui.download.content(self.content, "walk.gif", "image/gif")  # noqa: E731
                 ui.button("Save the animation", on_click=save).props("outline dense")
             else:
-                table(self.hub.bench.features, x)
+                table(self.hub.bench, x)
         self.hub.say(f"walk of {steps} steps drawn")
 
 
@@ -288,80 +288,69 @@ class Several:
         self.hub.say(f"edited: {done.n:,}")
 
 
-class Nearest:
-    """The training samples that are nearest to the edit."""
+def beside(hub: Hub, hint: str, name: str, alt: str, find: Callable[[], tuple[str, Tensor, list[str], str]]) -> None:
+    """Samples that are asked for to compare the edit with; they are gone when it changes.
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-        with ui.element("div").classes("view stack"):
-            Text(
-                "p",
-                "Is the edit new, or remembered? Pictures are compared at 16 x 16 pixels, columns of a table in standard "
-                "deviations; how near is usual is told by reconstructions of samples that were held back.",
-            ).classes("hint")
-            ui.button("Find the nearest training samples", on_click=self.find).props("outline dense")
-            self.out = ui.element("div").classes("sheet")
-        hub.on_change.append(self.out.clear)
+    Args:
+        hub: the tab.
+        hint: what they are.
+        name: of the button that asks for them.
+        alt: what a picture of one is.
+        find: finds them: what they tell of the edit, the samples, what each is, and what is said when they are there.
+    """
 
-    async def find(self) -> None:
-        """Finds them."""
-        bench = self.hub.bench
-        found = await self.hub.ask(lambda: bench.neighbours.of(self.hub.session.x, _NEAREST))
-        if found is None:
+    async def show() -> None:
+        if (found := await hub.ask(find)) is None:
             return
-        names = [f"{bench.name(row)}, {away:.3g} away" for row, away in zip(found.rows, found.distances, strict=True)]
-        x = bench.data.samples(list(found.rows))
-        self.out.clear()
-        with self.out:
-            Text("p", found.verdict)
-            if bench.is_image:
-                with ui.element("div").classes("truths"):
-                    for name, one in zip(names, x, strict=True):
-                        with ui.element("figure").classes("truth"):
-                            _picture(one, "A training sample")
-                            Text("figcaption", name)
+        verdict, x, names, said = found
+        out.clear()
+        with out:
+            Text("p", verdict).set_visibility(bool(verdict))
+            if not hub.bench.is_image:
+                table(hub.bench, x, names)
             else:
-                table(bench.features, x, names)
-        self.hub.say("nearest training samples found")
+                with ui.element("div").classes("truths"):
+                    for caption, one in zip(names, x, strict=True):
+                        with ui.element("figure").classes("truth"):
+                            ui.element("img").props(f'alt="{alt}"').props["src"] = frames.url(frames.png(one))
+                            Text("figcaption", caption)
+        hub.say(said)
+
+    with ui.element("div").classes("view stack"):
+        Text("p", hint).classes("hint")
+        ui.button(name, on_click=show).props("outline dense")
+        out = ui.element("div").classes("sheet")
+    hub.on_change.append(out.clear)
 
 
-class Truths:
-    """The true counterfactuals of generated data, beside the edit."""
+def nearest(hub: Hub) -> None:
+    """The training samples that are nearest to the edit."""
+    bench = hub.bench
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-        with ui.element("div").classes("view stack"):
-            Text(
-                "p",
-                "These data were drawn from known factors, so what a sample truly is with one label changed can be drawn, too: "
-                "one for each style that the new value has.",
-            ).classes("hint")
-            ui.button("Draw the truth of this edit", on_click=self.draw).props("outline dense")
-            self.out = ui.element("div").classes("truths")
-        hub.on_change.append(self.out.clear)
+    def find() -> tuple[str, Tensor, list[str], str]:
+        near = bench.neighbours.of(hub.session.x, _NEAREST)
+        names = [f"{bench.name(row)}, {away:.3g} away" for row, away in zip(near.rows, near.distances, strict=True)]
+        return near.verdict, bench.data.samples(list(near.rows)), names, "nearest training samples found"
 
-    async def draw(self) -> None:
-        """Draws them, outside of the renderer: a moment is needed to start the drawing program."""
-        try:
-            found = await run.io_bound(self.hub.session.truth)
-        except UserError as error:
-            self.hub.warn(error)
-            return
-        if found is None:  # the server is about to end
-            return
-        self.out.clear()
-        with self.out:
-            if not self.hub.bench.is_image:
-                table(self.hub.bench.features, found.x, [f"{found.title}: {style}" for style in found.styles])
-            for style, x in zip(found.styles, found.x, strict=True) if self.hub.bench.is_image else ():
-                with ui.element("figure").classes("truth"):
-                    _picture(x, "The true picture")
-                    Text("figcaption", f"{found.title}: {style}")
-        self.hub.say(f"truth of {found.title} drawn")
+    hint = (
+        "Is the edit new, or remembered? Pictures are compared at 16 x 16 pixels, columns of a table in standard deviations; "
+        "how near is usual is told by reconstructions of samples that were held back."
+    )
+    beside(hub, hint, "Find the nearest training samples", "A training sample", find)
 
 
-def _picture(x: Tensor, alt: str) -> None:
-    ui.element("img").props(f'alt="{alt}"').props["src"] = frames.url(frames.png(x))
+def truth(hub: Hub) -> None:
+    """The true counterfactuals of generated data."""
+
+    def find() -> tuple[str, Tensor, list[str], str]:
+        true = hub.session.truth()
+        return "", true.x, [f"{true.title}: {style}" for style in true.styles], f"truth of {true.title} drawn"
+
+    hint = (
+        "These data were drawn from known factors, so what a sample truly is with one label changed can be drawn, too: one for "
+        "each style that the new value has."
+    )
+    beside(hub, hint, "Draw the truth of this edit", "The true picture", find)
 
 
 def sheet(x: Tensor, alt: str) -> None:
@@ -373,21 +362,21 @@ def sheet(x: Tensor, alt: str) -> None:
     ui.image(large).props("no-spinner fit=contain").classes("tiles").props["alt"] = alt
 
 
-def table(features: tuple[str, ...], x: Tensor, names: Sequence[str] = ()) -> None:
+def table(bench: Workbench, x: Tensor, names: Sequence[str] = ()) -> None:
     """Vectors ``(n, d)`` as a table, one a row, with their names if there are any; of very long ones the entries that differ
     most."""
     shown = list(range(x.shape[1]))
     if len(shown) > 12:
-        shown = sorted(np.argsort(-x.std(0).numpy())[:12].tolist())
+        shown = sorted(np.argsort(-x.std(0).nan_to_num().numpy())[:12].tolist())
     with ui.element("div").classes("bars").props('tabindex=0 role="region" aria-label="Values"'), ui.element("table"):
         with ui.element("tr"):
             if names:
                 Text("td")
             for i in shown:
-                Text("th", features[i])
+                Text("th", bench.features[i])
         for row, one in enumerate(x.tolist()):
             with ui.element("tr"):
                 if names:
                     Text("th", names[row])
                 for i in shown:
-                    Text("td", f"{one[i]:.4g}")
+                    Text("td", bench.text(i, one[i]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import time
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from labelspace import maps
 from labelspace.blocks import Latents, modes
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
+from labelspace.data.sources import shown_address
 from labelspace.data.splits import SPLITS
 from labelspace.errors import UserError
 from labelspace.evaluation import diagnosis, kept, probing
@@ -140,6 +142,11 @@ class Workbench:
     def is_image(self) -> bool:
         return self.data.is_image
 
+    @property
+    def address(self) -> str:
+        """The data's address as strangers may see it: of a file its name, and not in which directories it lies."""
+        return shown_address(self.data.address)
+
     @functools.cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the entries of a vector."""
@@ -164,6 +171,21 @@ class Workbench:
             seen = np.array([middle - kind.scale, middle + kind.scale])  # type: ignore[attr-defined]
         counts, ends = np.histogram(seen, _BARS)
         return float(kind.format(float(ends[0]))), float(kind.format(float(ends[-1]))), counts.tolist()
+
+    def text(self, entry: int, value: float) -> str:
+        """An entry of a vector as it is shown: its class, or a number with what digits tell it from others."""
+        if math.isnan(value):
+            return "missing"
+        variable = self.data.variables[entry] if self.data.variables else None
+        if variable is not None and variable.classes:
+            return variable.format(value)
+        return short(value if variable is None else variable.number(value), self.digits[self.features[entry]])
+
+    @functools.cached_property
+    def digits(self) -> dict[str, int]:
+        """How many digits tell numbers of an entry from each other: four, and more where all are far from zero."""
+        far = {name: max(abs(low), abs(high)) / max(high - low, 1e-12) for name, (low, high) in self.ranges.items()}
+        return {name: 4 if times < 10 else min(15, 4 + math.ceil(math.log10(times))) for name, times in far.items()}
 
     @property
     def classes(self) -> dict[str, list[str]]:
@@ -263,6 +285,11 @@ class Workbench:
         """The map of a block, drawn with :attr:`cloud`."""
         return maps.block_map(self.model, self.data, name, self.codes, self.cloud)
 
+    @functools.cache  # noqa: B019
+    def neighbour_map(self, name: str) -> maps.NeighbourMap:
+        """The same by t-SNE, which takes some seconds when it is first asked for."""
+        return maps.neighbour_map(self.model, name, self.codes, self.cloud)
+
     @functools.cached_property
     def crowd(self) -> tuple[np.ndarray, Latents[Tensor]]:
         """All samples, or very many, and their codes; made when they are first asked for."""
@@ -270,14 +297,19 @@ class Workbench:
         return rows, probing.encoded(self.model, self.data, rows)
 
     @functools.cache  # noqa: B019
-    def chart(self, name: str, colour: str | None = None, every: bool = False) -> Chart:
-        """A block's map as it is drawn.
+    def chart(self, name: str, colour: str | None = None, every: bool = False, method: str = maps.PCA) -> Chart:
+        """A block's map as it is drawn. Raises UserError when there is none by t-SNE.
 
         Args:
             name: of the block.
             colour: the label or column that points are coloured by; by default the block's own label.
-            every: draw :attr:`crowd` in the place of :attr:`cloud`.
+            every: draw :attr:`crowd` in the place of :attr:`cloud`; not by t-SNE, which is too slow for them.
+            method: how a block of more than two coordinates is brought to two, :data:`labelspace.maps.PCA` or
+                :data:`labelspace.maps.TSNE`.
         """
+        if method == maps.TSNE:
+            found = self.neighbour_map(name)
+            return chart(self.model, self.data, found, colour or found.block.label)
         found = self.block_map(name)
         if every:
             rows, codes = self.crowd

@@ -11,6 +11,7 @@ import yaml
 from labelspace import __version__, saving
 from labelspace.data import paths
 from labelspace.data.dataset import Dataset
+from labelspace.data.sources import shown_address
 from labelspace.errors import UserError
 from labelspace.evaluation import kept
 from labelspace.evaluation.diagnosis import diagnose
@@ -18,7 +19,7 @@ from labelspace.models import name_of
 from labelspace.models.base import Model
 from labelspace.reporting import words
 from labelspace.reporting.evaluation import tables
-from labelspace.reporting.runs import shown_address, shown_text
+from labelspace.reporting.runs import shown_text
 from labelspace.storage import files, hub
 from labelspace.training.fit import open_data as open_run_data
 from labelspace.training.run import Run

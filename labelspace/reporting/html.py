@@ -48,13 +48,17 @@ def join(content: Content) -> Html:
 
 
 def tag(name: str, /, *content: Content, **attributes: str | int | bool | None) -> Html:
-    """An element. Underscores at the end of an attribute's name fall off, others become hyphens; None and False: left out."""
+    """An element. Underscores at the end of an attribute's name fall off, others become hyphens; None and False: left out.
+
+    Values of attributes are text, too; one that is :class:`Html` holds no double quotes and is written as it is.
+    """
     written = []
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         key = key.rstrip("_").replace("_", "-")
-        written.append(f" {key}" if value is True else f' {key}="{html.escape(str(value))}"')
+        text = value if isinstance(value, Html) else html.escape(str(value))
+        written.append(f" {key}" if value is True else f' {key}="{text}"')
     opened = f"<{name}{''.join(written)}>"
     return Html(opened if name in _EMPTY else f"{opened}{join(content)}</{name}>")
 
@@ -139,23 +143,27 @@ def _image(figure: Figure, alt: str) -> Html:
     if size is None:
         raise ValueError("matplotlib wrote an SVG without a size")
     width, height = (round(float(part) * 4 / 3) for part in size.groups())
-    # Browsers drop line breaks of addresses. The names of vocabularies in it look like addresses of the network, which a reader
-    # of the page's source need not wonder about.
-    text = quote(_smaller(themed(svg)).replace("\n", " "), safe=" /:;,=+-_.!*()$?").replace("http:", "http%3A")
-    return tag("img", src=f"data:image/svg+xml,{text}", alt=alt, width=width, height=height, decoding="async")
+    # The names of vocabularies in it look like addresses of the network, which a reader of the page's source need not wonder
+    # about. Its quotes are single ones, which need no escape: a picture has tens of thousands.
+    text = quote(_smaller(themed(svg)), safe=" /:;,=+-_.!*()$?'").replace("http:", "http%3A")
+    return tag("img", src=Html(f"data:image/svg+xml,{text}"), alt=alt, width=width, height=height, decoding="async")
 
 
 def _smaller(svg: str) -> str:
-    """An SVG in less room: places to a hundredth of a point, the pixels that it carries as WebP, what all share said once.
+    """An SVG in less room: places to a hundredth of a point, pixels that it carries as WebP, what all share said once, short
+    names, no comments.
 
     WebP halves the resolution of colours, so pixels of small pictures are doubled first.
     """
-    svg = re.sub(r">\s+<", "><", svg)
+    svg = re.sub(r">\s+<", "><", re.sub(r"<!--.*?-->", "", svg, flags=re.S))
     if _PIXELATED in svg:
         svg = svg.replace(f' style="{_PIXELATED}"', "").replace("<style>", f"<style>image{{{_PIXELATED}}}", 1)
-    if "#image" not in svg:  # nothing refers to pictures by their names
-        svg = re.sub(r' id="image[0-9a-f]+"', "", svg)
+    svg = svg.replace("xlink:href", "href").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    names = {name: f"{i:x}" for i, name in enumerate(dict.fromkeys(re.findall(r'(?:href="|url\()#([^")]+)', svg)))}
+    svg = re.sub(r'((?:href="|url\()#)([^")]+)', lambda found: f"{found[1]}{names[found[2]]}", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", svg)
     svg = re.sub(r'(?<= )(?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    svg = re.sub(r'(?<= )style="[^"]*"', lambda found: re.sub(r"([:;]) ", r"\1", found[0]), svg)
 
     def again(found: re.Match[str]) -> str:
         buffer = io.BytesIO()
@@ -165,8 +173,10 @@ def _smaller(svg: str) -> str:
             larger.save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT, exact=True)
         return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
-    # matplotlib breaks long lines
-    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", again, svg) if features.check("webp") else svg
+    if features.check("webp"):
+        svg = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", again, svg)  # matplotlib breaks long lines
+    svg = re.sub(r"\s+", " ", svg)
+    return svg if "'" in svg else svg.replace('"', "'")
 
 
 def themed(svg: str) -> str:

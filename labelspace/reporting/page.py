@@ -83,7 +83,8 @@ def plain(views_: Sequence[Shown], level: int) -> list[Content]:
     out: list[Content] = []
     for view in views_:
         if isinstance(view, View):
-            out += [tag(f"h{level}", view.title), picture(view.figures, view.caption)]
+            heading = tag(f"h{level}", view.title) if view.title else None
+            out += [heading, picture(view.figures, view.caption)]
         else:
             out.append(paragraph(view, kind="note"))
     return out

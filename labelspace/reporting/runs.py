@@ -83,7 +83,7 @@ class Subject:
 
     @property
     def address(self) -> str:
-        return shown_address(self.config["data"]["address"])
+        return sources.shown_address(self.config["data"]["address"])
 
     def findings(self) -> list[Finding]:
         """The alarms of what is measured and of the metrics; none where training diverged, from which they would follow."""
@@ -171,13 +171,6 @@ def distinct(subjects: Sequence[Subject]) -> None:
         for subject in subjects:
             if names.count(subject.name) > 1:
                 subject.name = "/".join(subject.home.resolve().parts[-depth:])
-
-
-def shown_address(address: str) -> str:
-    """A data address without the directories of this machine."""
-    name, path, options = sources.parts(address)
-    given = [Path(path).name if Path(path).is_absolute() else path] if path else []
-    return ":".join([name, *[",".join([*given, *(f"{key}={value}" for key, value in options.items())])]]).rstrip(":")
 
 
 def shown_text(text: str) -> str:

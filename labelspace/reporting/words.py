@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from labelspace.data.sources import shown_address
 from labelspace.evaluation.diagnosis import DONE, READS, TRUSTED, Finding, excess, trusted
 from labelspace.evaluation.probing import said
 from labelspace.reporting.html import Content, Html, explained, items, paragraph, table, tag
-from labelspace.reporting.runs import Subject, shown_address, shown_text
+from labelspace.reporting.runs import Subject, shown_text
 from labelspace.terminal import duration
 
 MOVES = 0.05  # of samples: a label that changes with another one in more of them is said to move with it

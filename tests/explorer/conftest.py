@@ -191,6 +191,7 @@ def browser() -> Iterator[Any]:
 def tab(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens addresses in tabs of their own; errors on the page fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True, reduced_motion="reduce")
+    context.set_default_timeout(90_000)  # a machine may be busy
     problems: list[str] = []
 
     def make(url: str, *, alone: bool = False, **size: int) -> Any:
@@ -207,22 +208,3 @@ def tab(browser: Any) -> Iterator[Callable[..., Any]]:
     yield make
     context.close()
     assert not problems
-
-
-@pytest.fixture
-def violations() -> Callable[..., list[str]]:
-    """What Deque's axe-core finds wrong on a page, or inside of one of its elements (a selector in quotes).
-
-    Tooltips and menus hang outside of the page's landmarks, as Quasar puts them.
-    """
-    found = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-    script = (Path(found.__path__[0]) / "axe.min.js").read_text()
-
-    def find(page: Any, inside: str = "document") -> list[str]:
-        if not page.evaluate("'axe' in window"):
-            page.evaluate(script)
-        seen = page.evaluate(f"axe.run({inside}, {{resultTypes: ['violations'], rules: {{region: {{enabled: false}}}}}})")
-        nodes = [(rule, node) for rule in seen["violations"] for node in rule["nodes"]]
-        return [f"{rule['id']}: {node['html'][:160]} {node['failureSummary']}" for rule, node in nodes]
-
-    return find

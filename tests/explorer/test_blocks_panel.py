@@ -26,7 +26,7 @@ def panel_of(session: Session, refuse: bool = False) -> tuple[BlocksPanel, list]
     drawn: list = []
     panel = BlocksPanel.__new__(BlocksPanel)
     panel.hub = SimpleNamespace(session=session, bench=session.bench, apply=apply)  # type: ignore[assignment]
-    panel.block, panel.colour, panel.every = "z", "", False
+    panel.block, panel.colour, panel.every, panel.method = "z", "", False, "PCA"
     panel.map = SimpleNamespace(draw=lambda *given: drawn.append(given))  # type: ignore[assignment]
     return panel, drawn
 

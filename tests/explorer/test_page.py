@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("nicegui")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page = playwright.Page
 expect = playwright.expect
-expect.set_options(timeout=15_000)  # a machine may be busy
+expect.set_options(timeout=60_000)  # a machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,21 @@ def shown_things(things: str, run_of: Callable[..., Path], server: Callable[...,
 @pytest.fixture(scope="module")
 def shown_pictures(pictures: str, run_of: Callable[..., Path], server: Callable[..., Any]) -> Iterator[str]:
     with server(run_of("lsvae", pictures)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shown_wordy(
+    run_of: Callable[..., Path], server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a table with classes of three words, in a label that begins alike and in a column."""
+    rng, file = np.random.default_rng(0), tmp_path_factory.mktemp("wordy") / "wordy.csv"
+    states = ["not treated yet", "treated for one month", "treated for one year"]
+    regions = ["north east coast", "south west hills", "inner city district"]
+    rows = ["treatment state,pressure,region of living,glucose"]
+    rows += [f"{rng.choice(states)},{rng.normal(120, 9):.1f},{rng.choice(regions)},{rng.normal(5):.2f}" for _ in range(120)]
+    file.write_text("\n".join(rows) + "\n")
+    with server(run_of("lsvae", f"table:{file}", labels=("treatment state",), latent=4)) as url:
         yield url
 
 
@@ -117,6 +133,23 @@ def test_every_view_fits_and_can_be_used_by_everyone(
     expect(page.locator(".copied pre")).to_be_visible()
     rests(page)
     assert violations(page, "'.q-dialog'") == []
+
+
+@pytest.mark.parametrize("width", [1280, 820, 390])
+def test_wordy_classes_are_read_in_full(shown_wordy: str, width: int, tab: Callable[..., Page]) -> None:
+    page = tab(shown_wordy, width=width, height=844)
+    page.get_by_role("combobox", name="treatment state").click()
+    page.get_by_role("option", name="treated for one year", exact=True).click()
+    said(page, "treatment state set to treated for one year")
+    chosen = page.locator(".choice .q-field__native > span")
+    expect(chosen).to_have_text("treated for one year")
+    assert chosen.evaluate("e => [e.clientWidth > 0, e.scrollWidth <= e.clientWidth]") == [True, True]
+    assert page.evaluate(CUT) == []
+    page.get_by_role("tab", name="Nearest").click()
+    page.get_by_role("button", name="Find the nearest").click()
+    expect(page.locator(".sheet tr")).to_have_count(9)
+    regions = page.locator(".sheet tr td:nth-child(3)").all_inner_texts()
+    assert set(regions) <= {"north east coast", "south west hills", "inner city district"}, "and not their numbers"
 
 
 def test_the_focus_of_buttons_is_seen(shown_things: str, tab: Callable[..., Page]) -> None:
@@ -234,6 +267,39 @@ def test_reload_back_and_a_link_keep_edits(shown_things: str, tab: Callable[...,
     said(other, "undone: kind set to elm")
     damaged = tab(f"{shown_things}?steps=%5B%5B%22fly%22")
     expect(damaged.get_by_text("does not describe a state of this run")).to_be_visible()
+
+
+def test_a_map_by_neighbours_is_looked_at_and_kept(
+    shown_wordy: str, violations: Callable[..., list[str]], tab: Callable[..., Page]
+) -> None:
+    page = tab(shown_wordy)
+    method = page.get_by_role("combobox", name="Map by")
+    page.get_by_role("button", name="Map of z").click()
+    expect(page.locator(".map-box h3")).to_have_text("z: 4 coordinates, free, by PCA")
+    method.click()
+    page.get_by_role("option", name="t-SNE").click()
+    expect(page.locator(".map-box h3")).to_have_text("z: 4 coordinates, free, by t-SNE", timeout=60_000)
+    picture = page.get_by_role("img", name="Position in z")
+    tools = page.locator(".map-box .tools").bounding_box()
+    assert picture.bounding_box()["y"] + picture.bounding_box()["height"] <= tools["y"]
+    place = picture.get_attribute("data-point")
+    box = picture.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 90, steps=4)
+    page.mouse.up()
+    assert picture.get_attribute("data-point") == place, "nothing is dragged on it"
+    expect(page.get_by_label("Undo")).to_be_disabled()
+    page.get_by_role("button", name="Draw anew").click()
+    said(page, "z drawn anew")
+    expect(picture).not_to_have_attribute("data-point", place)
+    rests(page)
+    assert violations(page) == []
+    page.reload()
+    expect(page.locator(".map-box h3")).to_have_text("z: 4 coordinates, free, by t-SNE", timeout=60_000)
+    method.click()
+    page.get_by_role("option", name="PCA").click()
+    expect(page.get_by_role("slider", name="Position in z")).to_be_visible()
 
 
 # -- rows of one's own ------------------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def everyone(page: Any, violations: Callable[..., list[str]]) -> None:
     for width in (1280, 820, 390):
         page.set_viewport_size({"width": width, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        cut = "[...document.querySelectorAll('.exact')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.value)"
+        assert page.evaluate(cut) == []
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
             expect(page.locator("body.body--dark")).to_have_count(int(theme == "dark"))

@@ -58,6 +58,24 @@ def test_points_have_the_colour_of_any_label_or_column(things: str, session_of: 
     assert bench.chart("w.kind").colour_label == "kind"
 
 
+def test_a_large_block_is_shown_by_the_method_that_is_named(vectors: str, session_of: Callable[..., Session]) -> None:
+    session = session_of("lsvae", vectors, latent=4)
+    bench = session.bench
+    plane, picture = bench.chart("z", "kind"), bench.chart("z", "kind", method="t-SNE")
+    assert [chart.method for chart in (plane, picture, bench.chart("w.on"))] == ["PCA", "t-SNE", ""]
+    assert [chart.to_dict()["fixed"] for chart in (plane, picture)] == [False, True]
+    assert picture.to_dict()["axes"] == ["z, t-SNE 1", "z, t-SNE 2"]
+    assert np.array_equal(picture.classes, plane.classes)
+    row = int(bench.cloud[5])
+    own = picture.locate(bench.codes["z"][5:6])
+    assert own == pytest.approx(picture.map.points[5].tolist(), abs=1e-2)
+    session.choose(session.of_data(row))
+    session.apply(session.point_step("z", [5.0, 5.0]))
+    assert picture.locate(session.state.codes["z"]) != own, "an edit moves on it, too"
+    with pytest.raises(UserError, match="stands for no code; drag on the map by PCA"):
+        picture.code(own, session.state.codes["z"])
+
+
 def test_many_codes_are_a_density(vectors: str, session_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
     bench = session_of("lsvae", vectors).bench
     dots = bench.chart("w.kind", None, True)

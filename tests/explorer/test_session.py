@@ -419,6 +419,20 @@ def test_names_and_scales_of_samples(vectors: str, session_of: Callable[..., Ses
     assert bench.ranges["x2"] == pytest.approx([bench.data.x[:, 1].min(), bench.data.x[:, 1].max()])
 
 
+def test_entries_are_shown_in_the_words_of_the_data(
+    things: str, session_of: Callable[..., Session], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bench = session_of("lsvae", things, labels=("kind", "on")).bench
+    assert bench.features == ("amount", "colour", "size")
+    assert [bench.text(1, 0.0), bench.text(1, 1.0), bench.text(1, float("nan"))] == ["deep red", "pale blue", "missing"]
+    assert bench.text(0, 5.123456) == "5.123"
+    rng, file = np.random.default_rng(0), tmp_path_factory.mktemp("far") / "far.csv"
+    seconds = 1_700_000_000 + rng.integers(0, 5000, 80)
+    file.write_text("when,on\n" + "".join(f"{second},{i % 2}\n" for i, second in enumerate(seconds)))
+    far = session_of("lsvae", f"table:{file}", labels=("on",)).bench
+    assert [far.text(0, float(x)) for x in far.data.x[:20, 0]] == [str(second) for second in seconds[:20]]
+
+
 def test_what_a_map_does_not_show_is_held(vectors: str, session_of: Callable[..., Session]) -> None:
     session = session_of("lsvae", vectors, latent=4)
     shown = session.bench.block_map("z")

@@ -34,6 +34,12 @@ def test_a_sample_that_is_not_there(name: str, vectors: str, session_of: Callabl
         session_of("lsvae", vectors).bench.row(name)
 
 
+def test_strangers_do_not_see_where_files_lie(vectors: str, things: str, session_of: Callable[..., Session]) -> None:
+    assert session_of("lsvae", vectors).bench.address == "npz:made.npz"
+    bench = session_of("lsvae", things, labels=("kind", "on")).bench
+    assert bench.address == "table:things.csv"
+
+
 def test_distances_to_training_codes_are_in_their_deviations() -> None:
     schema = Schema([binary("on"), continuous("size", 10.0, 2.0)])
     blocks = Blocks([Block("z", 2), Block("w.on", 2, "on"), Block("w.size", 1, "size")])

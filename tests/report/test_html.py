@@ -47,9 +47,14 @@ def test_a_picture_is_a_whole_svg_that_follows_the_pages_colours() -> None:
     style, body = svg.split("</style>", 1)
     assert colours.INK in style
     assert colours.ON_DARK[0] in style
-    assert "stroke: var(--c0)" in body
+    assert "stroke:var(--c0)" in body
     assert colours.INK not in body
     assert "<metadata>" not in svg
+    assert "<!--" not in svg
+    names = [element.get("id") for element in root.iter() if element.get("id")]
+    used = re.findall(r"(?:href='|url\()#([^')]+)", svg)
+    assert used
+    assert set(used) == set(names), "every name is used, and every use has its name"
     width, height = re.search(r'width="(\d+)" height="(\d+)"', shown).groups()  # type: ignore[union-attr]
     assert int(width) > int(height) > 100
 

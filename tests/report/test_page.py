@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from labelspace.data.sources import shown_address
 from labelspace.evaluation import kept, whole
 from labelspace.models import MODELS
 from labelspace.reporting import figures, page, runs
@@ -182,9 +183,9 @@ def test_data_without_labels_have_a_page(trained, parse) -> None:
 
 
 def test_addresses_and_texts_lose_their_directories() -> None:
-    assert runs.shown_address("npz:/home/me/data/x.npz") == "npz:x.npz"
-    assert runs.shown_address("folder:/photos,size=64,channels=3") == "folder:photos,size=64,channels=3"
-    assert runs.shown_address("folder:photos/mine") == "folder:photos/mine"
-    assert runs.shown_address("faces:n=200,size=32") == "faces:n=200,size=32"
-    assert runs.shown_address("digits") == "digits"
+    assert shown_address("npz:/home/me/data/x.npz") == "npz:x.npz"
+    assert shown_address("folder:/photos,size=64,channels=3") == "folder:photos,size=64,channels=3"
+    assert shown_address("folder:photos/mine") == "folder:photos/mine"
+    assert shown_address("faces:n=200,size=32") == "faces:n=200,size=32"
+    assert shown_address("digits") == "digits"
     assert runs.shown_text("no such file: /a/b/c.npz; try 1/2 or a/b.") == "no such file: c.npz; try 1/2 or a/b"

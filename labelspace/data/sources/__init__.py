@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from labelspace import plugins
@@ -345,6 +346,13 @@ def parts(address: str) -> tuple[str, str, dict[str, str]]:
     name, *early = name.split(",")
     path, options = _split(rest, early)
     return name, os.path.expanduser(path), options
+
+
+def shown_address(address: str) -> str:
+    """An address without the directories of this machine."""
+    name, path, options = parts(address)
+    given = [Path(path).name if Path(path).is_absolute() else path] if path else []
+    return ":".join([name, *[",".join([*given, *(f"{key}={value}" for key, value in options.items())])]]).rstrip(":")
 
 
 def _split(rest: str, early: list[str]) -> tuple[str, dict[str, str]]:

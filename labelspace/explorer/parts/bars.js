@@ -57,7 +57,11 @@ export default {
     text(row, value) {
       if (value === null) return "missing";
       const names = this.classes[row.name];
-      return names ? names[value] : Number(value.toPrecision(4)).toString();
+      if (names) return names[value];
+      // Four digits, and more where all are far from zero.
+      const [low, high] = this.ranges[row.name];
+      const far = Math.max(Math.abs(low), Math.abs(high)) / Math.max(high - low, 1e-12);
+      return String(Number(value.toPrecision(far < 10 ? 4 : Math.min(15, 4 + Math.ceil(Math.log10(far))))));
     },
     x(row, value) {
       const [low, high] = this.ranges[row.name];

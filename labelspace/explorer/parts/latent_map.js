@@ -12,9 +12,8 @@ const KEY_PAUSE = 350; // milliseconds without a key after which the position co
 
 export default {
   template: `
-    <svg class="map" :class="{dragging}" :viewBox="'0 0 ' + width + ' ' + height" ref="svg" tabindex="0" role="slider"
-      :aria-label="label" :aria-roledescription="flat ? 'slider' : 'two-dimensional slider'"
-      :aria-valuemin="chart.low[0]" :aria-valuemax="chart.high[0]" :aria-valuenow="at[0]" :aria-valuetext="spoken"
+    <svg class="map" :class="{dragging, still: chart.fixed}" :viewBox="'0 0 ' + width + ' ' + height" ref="svg"
+      :aria-label="label" v-bind="role"
       :data-point="at.join(',')" @pointerdown="grab" @pointermove="drag" @pointerup="drop" @pointercancel="drop"
       @keydown="press" @blur="settle">
       <line v-if="flat" class="rail" :x1="px(chart.low)[0]" :x2="px(chart.high)[0]" :y1="middle" :y2="middle" />
@@ -76,7 +75,7 @@ export default {
       if (!this.dragging && !this.timer) this.at = [...now];
     },
     chart(now, before) {
-      if (now.block === before.block && (this.dragging || this.timer)) return;
+      if (now.block === before.block && now.fixed === before.fixed && (this.dragging || this.timer)) return;
       // What was not sent yet are points of another map.
       clearTimeout(this.timer);
       this.timer = this.waiting = null;
@@ -122,6 +121,19 @@ export default {
     moved() {
       return this.at.some((value, i) => Math.abs(value - this.home[i]) > 1.5 * 10 ** -this.chart.digits);
     },
+    // Where nothing is dragged it is a picture.
+    role() {
+      if (this.chart.fixed) return { role: "img" };
+      return {
+        role: "slider",
+        tabindex: 0,
+        "aria-roledescription": this.flat ? "slider" : "two-dimensional slider",
+        "aria-valuemin": this.chart.low[0],
+        "aria-valuemax": this.chart.high[0],
+        "aria-valuenow": this.at[0],
+        "aria-valuetext": this.spoken,
+      };
+    },
     spoken() {
       const named = this.chart.ticks.find((tick) => Math.abs(tick.at - this.at[0]) < 1e-6);
       if (named) return named.name;
@@ -155,7 +167,7 @@ export default {
       return point.map((value, i) => Number(inside(value, i).toFixed(this.chart.digits)));
     },
     grab(event) {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || this.chart.fixed) return;
       this.$refs.svg.setPointerCapture(event.pointerId);
       this.dragging = true;
       this.go(this.pointUnder(event), event.timeStamp);
@@ -169,6 +181,7 @@ export default {
       this.choose();
     },
     press(event) {
+      if (this.chart.fixed) return;
       const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
       let next = null;
       if (event.key in ways && !event.altKey && !event.ctrlKey && !event.metaKey) {

@@ -119,7 +119,7 @@ def _about(bench: Workbench) -> dict[str, Any]:
         "alphabet": _ALPHABET,
         "name": bench.home.resolve().name,
         "model": type(model).__name__,
-        "data": data.address if data.address.partition(":")[0] != "npz" else "arrays",
+        "data": bench.address,
         "shape": list(model.shape),
         "keeps_detail": model.likelihood.keeps_detail,
         "remarks": [*model.remarks(), *filter(None, [bench.remark])],

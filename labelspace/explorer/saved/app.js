@@ -276,11 +276,12 @@ const app = createApp({
           </div>
         </Readings>
         <div class="map-box">
-          <div class="heading"><h3>{{ block.name }}: {{ block.size }} coordinate{{ block.size > 1 ? "s" : "" }}{{ block.label ? "" : ", free" }}</h3></div>
+          <div class="heading"><h3>{{ block.name }}: {{ block.size }} coordinate{{ block.size > 1 ? "s" : "" }}{{ block.label ? "" : ", free" }}{{ block.size > 2 && !block.anchors ? ", by PCA" : "" }}</h3></div>
           <LatentMap :chart="chart" :point="point" :home="home" :label="'Position in ' + block.name" @move="drag" />
           <div class="legend"><span v-if="block.anchors">The block is the label's own value: slide between values.</span>
-            <template v-else><span class="key" v-for="[text, colour] in block.legends[colouring] || []"><i :style="{background: colour}"></i>
-              <span>{{ colouring }} {{ text }}</span></span>
+            <template v-else><span v-if="block.legends[colouring]?.length">{{ colouring }}:</span>
+              <span class="key" v-for="[text, colour] in block.legends[colouring] || []"><i :style="{background: colour}"></i>
+              <span>{{ text }}</span></span>
             <span class="key quiet">outlines: priors, one and two deviations</span></template></div>
           <div class="tools"><button type="button" class="tool" @click="back">Back to its own</button>
             <label class="colouring" v-if="Object.keys(block.charts).length > 1">Colours <select v-model="colour">
