@@ -27,8 +27,8 @@ def pictures(home: Path) -> None:
     with (home / "labels.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["file", "Eyeglasses", "Smiling"])
-        for i in range(90):
-            Image.fromarray(rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(home / f"{i:04}.jpg")
+        for i in range(240):
+            Image.fromarray(rng.integers(0, 255, (20, 16, 3), dtype=np.uint8)).save(home / f"{i:04}.jpg")
             table.writerow([f"{i:04}.jpg", i % 2, "" if i == 2 else i // 2 % 2])
 
 

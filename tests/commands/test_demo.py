@@ -30,8 +30,8 @@ class Explorer:
         self.open = False
 
 
-@pytest.fixture
-def at_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be called by a test itself: what stands for standard error is another while its fixtures are made."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
 
 
@@ -50,18 +50,20 @@ def work(monkeypatch: pytest.MonkeyPatch, explorer: Explorer) -> SimpleNamespace
     return found
 
 
-@pytest.mark.usefixtures("at_terminal")
 def test_a_trained_model_is_open_while_the_demo_trains(
-    work: SimpleNamespace, explorer: Explorer, capsys: pytest.CaptureFixture[str]
+    work: SimpleNamespace, explorer: Explorer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    at_terminal(monkeypatch)
     demo.demo(argparse.Namespace(json=False))
     assert work.seen
     assert not explorer.open
     assert explorer.url in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("at_terminal")
-def test_programs_that_read_its_result_see_nothing_of_it(work: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_programs_that_read_its_result_see_nothing_of_it(
+    work: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_terminal(monkeypatch)
     demo.demo(argparse.Namespace(json=True))
     assert work.seen is False
     assert capsys.readouterr().err == ""
@@ -73,8 +75,8 @@ def test_without_a_terminal_a_line_says_how(work: SimpleNamespace, capsys: pytes
     assert "labelspace explore demo:faces" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("at_terminal", "explorer")
 def test_without_starters_a_line_says_how(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    at_terminal(monkeypatch)
     monkeypatch.setattr(starters, "available", dict)
     assert isinstance(demo.meanwhile(), nullcontext)
     said = capsys.readouterr().err
@@ -82,13 +84,13 @@ def test_without_starters_a_line_says_how(monkeypatch: pytest.MonkeyPatch, capsy
     assert "labelspace explore demo:faces" in said
 
 
-@pytest.mark.usefixtures("at_terminal")
 def test_an_explorer_that_cannot_open_is_no_end(
     work: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(run: str, browser: bool) -> None:
         raise UserError("no port from 8080 to 8099 is free")
 
+    at_terminal(monkeypatch)
     monkeypatch.setattr(notebook, "explore", fails)
     demo.demo(argparse.Namespace(json=False))
     assert work.seen is False
