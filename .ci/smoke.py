@@ -8,6 +8,7 @@ installed.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import sysconfig
@@ -86,7 +87,8 @@ def main() -> None:
 
 def use(python: Path, place: Path) -> None:
     place.mkdir()
-    done = subprocess.run([python, "-c", USE], cwd=place, capture_output=True, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it comes before what is installed
+    done = subprocess.run([python, "-c", USE], cwd=place, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{done.stdout}\n{done.stderr}\nwhat was installed does not work: {place}")
     print(done.stdout.splitlines()[-1])

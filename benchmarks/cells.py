@@ -125,7 +125,7 @@ def measure(file: str, seed: int, epochs: int) -> dict[str, Any]:
 def page(found: list[dict[str, Any]], command: str) -> str:
     """The tables as Markdown."""
     lines = [
-        "# Types of blood cell",
+        "# Types of blood cell: all figures",
         "",
         f"Written by `{command}`: {len(found)} seeds, the mean, and smallest and largest in brackets.",
         "Held-out cells; how it is measured is said in the script.",

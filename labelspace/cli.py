@@ -363,6 +363,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--tabs", type=_rounds, default=64, help="most tabs that are kept; the one not used for longest rests (64)")
     c.add_argument("--frames", action="store_true", help="let notebooks of this machine show it in a frame")
     c.add_argument("--no-browser", action="store_true", help="only print the address")
+    c.add_argument(
+        "--with-input", action="store_true", help="end when standard input does, as a program needs that starts this"
+    )
 
     c = add("export", "write a model as a folder for a model hub, as ONNX graphs, or as a page", "export:export")
     c.add_argument("run_directory", type=expanduser, metavar="RUN")

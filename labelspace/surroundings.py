@@ -79,6 +79,11 @@ def _place_matplotlib() -> None:
     os.environ["MPLCONFIGDIR"] = str((cache.lasting() or cache.temporary()) / "matplotlib")
 
 
+def display() -> bool:
+    """Whether a browser with windows may open. Elsewhere one of text could, in the terminal, and all else would wait for it."""
+    return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
 def letters(argument: str) -> str:
     """A word of the command line as text: under an old locale Python takes its letters apart into bytes."""
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")

@@ -265,6 +265,15 @@ def test_constructors_that_could_not_be_called_are_refused_at_once(forgotten: No
         ls.register(nn.Linear)  # type: ignore[type-var]
 
 
+def test_a_model_without_its_parts_is_refused_at_once(forgotten: None) -> None:
+    class Half(VAE):
+        losses = Model.losses
+        prior = Model.prior
+
+    with pytest.raises(ls.UserError, match=r"'half' defines no prior and no losses; every model needs"):
+        ls.register(Half)
+
+
 def test_a_player_without_an_objective_is_named() -> None:
     with pytest.raises(ls.UserError, match="unknown objective of player 'adversary'"):
         Losses({"model": dict}).objective("adversary")

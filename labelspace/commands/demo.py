@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from labelspace import interventions, terminal
+from labelspace import interventions, surroundings, terminal
 from labelspace.commands.data import open_data
 from labelspace.data.dataset import Dataset
+from labelspace.errors import UserError
 from labelspace.evaluation import edits
 from labelspace.evaluation import judge as judges
 from labelspace.evaluation.manipulation import errors_to_styles
@@ -27,16 +30,41 @@ from labelspace.training.progress import Terminal
 from labelspace.training.run import Run
 
 LABELS = ("Eyeglasses", "Beard", "Smiling")
+STARTER = "faces"
 _STEPS = 1100  # of training: a few minutes of two cores; the score would go on to gain
 _WALKED = 9  # points of a walk along each axis
 
 
 def demo(given: argparse.Namespace) -> None:
     """Draws faces, trains an LSVAE and a judge, edits test faces, and prints what was achieved."""
+    with nullcontext() if given.json else meanwhile():
+        _demo(given)
+
+
+def meanwhile() -> AbstractContextManager[Any]:
+    """The explorer of a model that is trained already, where somebody sits at a terminal; else a line that says how to."""
+    starter = starters.SCHEME + STARTER
+    command = f"labelspace explore {starter}"
+    if STARTER not in starters.available():
+        terminal.say(f"a model that is trained already can be looked at meanwhile: {starters.INSTALL}, then {command}")
+    elif not sys.stderr.isatty():
+        terminal.say(f"a smaller model is ready: {command}")
+    else:
+        from labelspace.explorer import notebook
+
+        try:
+            explorer = notebook.explore(starter, browser=surroundings.display())
+        except UserError as error:
+            terminal.say(f"a smaller model is ready, but the explorer did not open: {error}")
+        else:
+            terminal.say(f"0/4 a smaller model that is ready, until this ends: {explorer.url}")
+            return explorer
+    return nullcontext()
+
+
+def _demo(given: argparse.Namespace) -> None:
     began = time.monotonic()
     address = "faces:n=1500" if given.quick else "faces"
-    if "faces" in starters.available():
-        terminal.say("a smaller model is ready: labelspace explore demo:faces")
     terminal.say("1/4 drawing faces (kept for next time)")
     data = open_data(address, ",".join(LABELS), given.seed)
     terminal.say("2/4 training an LSVAE")
@@ -63,6 +91,7 @@ def demo(given: argparse.Namespace) -> None:
         return
     show(result)
     terminal.say(f"table: {home / 'demo.json'}   picture: {picture}   {result['seconds']:.0f} s in all")
+    terminal.say(f"by hand, in the browser: labelspace explore {given.out}")
 
 
 def show(result: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from labelspace import interventions, saving, terminal
 from labelspace.commands import outputs, whole
-from labelspace.data import paths
+from labelspace.data import paths, sources
 from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import MODES
@@ -212,7 +212,9 @@ def open_samples(home: str, address: str | None = None):
 
 def _from_file(model: Model, text: str) -> Tensor | Path:
     if len(model.shape) != 3:
-        raise UserError(f"{text!r} is not a sample of this run; vectors are named SPLIT:INDEX, such as test:0")
+        address = sources.address_of(text)
+        rows = f"; for rows of a file give --data {address}" if address else ""
+        raise UserError(f"{text!r} is not a sample of this run; vectors are named SPLIT:INDEX, such as test:0{rows}")
     path = paths.own(text)
     if not path.exists():
         raise UserError(f"no such image: {text} (or name a sample of the run's data, such as test:0)")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import webbrowser
 
-from labelspace import terminal
+from labelspace import surroundings, terminal
 from labelspace.errors import UserError
 
 
@@ -33,12 +35,21 @@ def explore(given: argparse.Namespace) -> None:
             terminal.emit({"url": url})
             sys.stdout.flush()  # a program that reads it waits for it
         terminal.say(f"{given.run_directory} is at {url} (Ctrl+C ends it)")
-        if not given.no_browser:
+        if not given.no_browser and surroundings.display():
             webbrowser.open(url)
 
+    if given.with_input:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         app.serve(bench, listening, given.host, given.token, ready, proxies, tabs=given.tabs, framed=given.frames)
     except KeyboardInterrupt:
         terminal.say("closed")
     finally:
         listening.close()
+
+
+def _end_with_input() -> None:
+    """Ends this process when standard input does: whoever held it is gone, however that came about."""
+    while sys.stdin.read(4096):
+        pass
+    signal.raise_signal(signal.SIGINT)

@@ -21,7 +21,7 @@ _HEIGHT = 760
 
 
 class Explorer:
-    """A running explorer; it ends with :meth:`close`, at the end of a ``with`` block, or with the program.
+    """A running explorer; it ends with :meth:`close`, at the end of a ``with`` block, or with the program, however that ends.
 
     Attributes:
         url: where it is.
@@ -37,9 +37,7 @@ class Explorer:
     def close(self) -> None:
         """Ends the server."""
         self._process.terminate()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        _closed(self._process)
         if self._kept is not None:
             self._kept.cleanup()
             self._kept = None
@@ -61,6 +59,14 @@ class Explorer:
         return f'<iframe src="{html.escape(self.url)}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc"></iframe>'
 
 
+def _closed(process: subprocess.Popen[str]) -> None:
+    """Waits for the end of a process, and closes our ends of its pipes."""
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
 def explore(
     run: str | Path | Fitted, data: Any = None, *, port: int | None = None, browser: bool = False, root_path: str = ""
 ) -> Explorer:
@@ -79,7 +85,7 @@ def explore(
     home = run.home if isinstance(run, Fitted) else paths.own(run)
     if home is None:
         raise UserError("this training wrote no run directory, and the explorer shows one: fit(..., out=DIR)")
-    command = [sys.executable, "-m", "labelspace", "explore", str(home), "--no-browser", "--frames", "--json"]
+    command = [sys.executable, "-m", "labelspace", "explore", str(home), "--no-browser", "--frames", "--json", "--with-input"]
     kept = None
     if data is not None:
         address = data if isinstance(data, str) else ""
@@ -91,7 +97,8 @@ def explore(
     command += ["--port", str(port)] if port else []
     command += ["--root-path", root_path] if root_path else []
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:  # a pipe that nobody reads would fill
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8")
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, encoding="utf-8")
         assert process.stdout is not None
         said = ""
         for line in process.stdout:  # an object of JSON, over several lines
@@ -104,8 +111,7 @@ def explore(
             if browser:
                 found.show()
             return found
-        process.stdout.close()
-        process.wait()
+        _closed(process)
         errors.seek(0)
         why = errors.read().strip().splitlines()
     if kept is not None:

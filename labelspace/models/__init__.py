@@ -48,6 +48,8 @@ def _checked(name: str, cls: Any) -> type[Model]:
     if not (isinstance(cls, type) and issubclass(cls, Model)):
         raise UserError(f"model {name!r} must be a class that extends labelspace.models.base.Model, got {cls!r}")
     cls.own_arguments()  # refuses a constructor that could not be called later
+    if lacking := [part for part in ("posterior", "prior", "losses") if getattr(cls, part) is getattr(Model, part)]:
+        raise UserError(f"model {name!r} defines no {' and no '.join(lacking)}; every model needs posterior, prior and losses")
     return cls
 
 
@@ -63,7 +65,8 @@ def register(cls: M, name: str = "") -> M:
         name: what the model is called; by default the name of its class in small letters.
 
     Raises:
-        UserError: not a model, a constructor that cannot be called from saved arguments, or a name that is taken.
+        UserError: not a model, one without its parts, a constructor that cannot be called from saved arguments, or a name that
+            is taken.
     """
     OWN.add(name or cls.__name__.lower(), cls)
     return cls

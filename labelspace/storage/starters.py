@@ -18,6 +18,7 @@ from labelspace.storage import cache, files
 
 SCHEME = "demo:"
 PACKAGE = "labelspace_starters"
+INSTALL = "pip install labelspace-starters (in a clone: pip install ./starters)"
 SAMPLES = "samples.npz"
 HERE = "npz:HERE/" + SAMPLES
 """What a starter's ``config.yaml`` calls its data; HERE becomes the directory that it is put into."""
@@ -32,7 +33,7 @@ def fetch(address: str) -> Path:
     name = address.removeprefix(SCHEME)
     there = available()
     if not there:
-        raise UserError(f"{address}: no starters are installed; install them with: pip install labelspace-starters")
+        raise UserError(f"{address}: no starters are installed; install them with: {INSTALL}")
     if name not in there:
         raise unknown("starter", name, there)
     source = there[name]

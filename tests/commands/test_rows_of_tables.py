@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ def test_new_rows_are_draws_or_means(run: Path, tmp_path: Path) -> None:
     assert all(row["visits"].isdecimal() and row["site"] == "west" for row in drawn)
     assert len({row["age"] for row in drawn}) == 30
     assert not all(row["visits"].isdecimal() for row in means)
+
+
+def test_a_file_in_the_place_of_a_sample_is_told_its_option(run: Path, tmp_path: Path, fails: Callable[..., None]) -> None:
+    file = tmp_path / "rows.csv"
+    assert main(["edit", str(run), "--split", "test", "--set", "treated=1", "--out", str(file)]) == 0
+    fails(["edit", str(run), str(file), "--set", "treated=1"], f"for rows of a file give --data table:{file}")
+    fails(["edit", str(run), "nothing.csv", "--set", "treated=1"], "vectors are named SPLIT:INDEX, such as test:0")
 
 
 def test_an_evaluation_sets_drawn_rows_beside_real_ones(run: Path) -> None:

@@ -274,6 +274,25 @@ def test_the_column_of_files_is_found(tmp_path: Path, index: str):
         ls.open(f"folder:{tmp_path},file=pictures")
 
 
+def test_a_label_of_0_and_1_is_no_column_of_files_called_0_and_1(tmp_path: Path):
+    for i in range(30):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    rows = [f"face{i}.png,{i % 2}" for i in range(30)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,glasses", *rows]))
+    with pytest.raises(UserError, match=r"no such file .* for 30 of 30 rows \(column 'file'.*did you mean '0.png'"):
+        ls.open(f"folder:{tmp_path}")
+
+
+def test_a_folder_without_labels_says_what_is_expected(tmp_path: Path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"or a table labels\.csv") as refused:
+        ls.open(f"folder:{tmp_path}")
+    assert "rename" not in str(refused.value)
+    (tmp_path / "annotations.csv").write_text("file,glasses\na.png,1\n")
+    with pytest.raises(UserError, match=r"is it 'annotations.csv'\? rename it"):
+        ls.open(f"folder:{tmp_path}")
+
+
 def test_the_column_of_files_needs_a_labels_csv(tmp_path: Path):
     classes(tmp_path, solid)
     with refused("labels.csv"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -33,3 +37,24 @@ def test_what_cannot_be_shown_is_one_line(tmp_path: Path) -> None:
     kept = ls.fit(ls.build("condvae", data), data, epochs=1, out=tmp_path / "run")
     with pytest.raises(ls.UserError, match="trained on data in memory"):
         ls.explore(kept)
+
+
+def test_it_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    data = ls.Dataset.from_arrays(np.random.default_rng(0).normal(size=(60, 3)), {"a": [0, 1] * 30})
+    ls.fit(ls.build("condvae", data), data, epochs=1, out=tmp_path / "run")
+    given = data.save(tmp_path / "data.npz")
+    lines = f"e = ls.explore({str(tmp_path / 'run')!r}, 'npz:{given}'); print(e.url, flush=True); input()"
+    code = f"import labelspace as ls; {lines}"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        url = program.stdout.readline().strip()
+        urllib.request.urlopen(url, timeout=20).close()
+        program.kill()
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        try:
+            urllib.request.urlopen(url, timeout=20).close()
+        except (urllib.error.URLError, OSError):
+            return
+        time.sleep(0.1)
+    pytest.fail("the server outlived its program")

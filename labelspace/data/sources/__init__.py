@@ -229,12 +229,12 @@ def register_source(function: F, name: str = "") -> F:
 
 def source(name: str) -> Source:
     """The source of that name. Raises UserError with the nearest name."""
-    if name not in SOURCES and (address := _address_of(name)):
+    if name not in SOURCES and (address := address_of(name)):
         raise UserError(f"{name!r} is a file or directory; its address is {address}")
     return SOURCES[name] if name in SOURCES else OWN.find(name)
 
 
-def _address_of(path: str | PathLike[str]) -> str:
+def address_of(path: str | PathLike[str]) -> str:
     """The address of a file or directory by what it is; '' where it is none that a source reads."""
     place = paths.own(path)
     if not place.exists():
@@ -286,7 +286,7 @@ def open(
     if not 0 <= seed < 2**32:
         raise UserError(f"the seed must be 0 to {2**32 - 1:,}, got {seed}")
     if isinstance(address, PathLike):
-        found = _address_of(address)
+        found = address_of(address)
         if not found:
             raise UserError(f"{address} is no file or directory that can be read; labelspace data list says what can")
         address = found

@@ -274,7 +274,10 @@ class _Files:
 
 
 def _column_of_files(there: _Files, columns: Mapping[str, Column]) -> str:
-    """The column whose entries are files: the first where half of them are; else that of which most are, and at least half."""
+    """The column whose entries are files: the first where half of them are; else that of which most are, and at least half.
+
+    What repeats itself names no files: 0 and 1 are a label's values, although there are 0.png and 1.png.
+    """
     n = len(next(iter(columns.values())))
     tried = {name: column.cells.take(np.arange(0, n, -(-n // _TRIED))).to_pylist() for name, column in columns.items()}
 
@@ -284,8 +287,9 @@ def _column_of_files(there: _Files, columns: Mapping[str, Column]) -> str:
     first = next(iter(columns))
     if found(first, there.exact) >= 0.5:
         return first
-    shares = {name: (found(name, there.exact), found(name, there.near)) for name in columns}
-    best = max(columns, key=lambda name: shares[name])
+    apart = [name for name, entries in tried.items() if name == first or len(set(entries)) > len(entries) / 2]
+    shares = {name: (found(name, there.exact), found(name, there.near)) for name in apart}
+    best = max(apart, key=lambda name: shares[name])
     return best if max(shares[best]) >= 0.5 else first
 
 
@@ -303,7 +307,12 @@ def _from_directories(home: Path) -> tuple[list[str], list[str], list[str]]:
         files += [str(file.relative_to(home)) for file in found]
         names += [directory.name] * len(found)
     if len(classes) < 2:
-        raise UserError(f"{home} has no labels.csv and fewer than two class directories")
+        tables = sorted(file.name for file in home.glob("*.[ct]sv"))
+        raise UserError(
+            f"{home} has no labels.csv and fewer than two class directories; expected a directory for each class, or a table "
+            "labels.csv with a column of file names and one for each label"
+            + (f" (is it {tables[0]!r}? rename it)" if tables else "")
+        )
     beside, others = images.within(home, below=False)
     notes = list(images.left_out([*left, *others]))
     if beside:

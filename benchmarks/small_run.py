@@ -1,6 +1,6 @@
 """The whole walk of a small run: from typing ``labelspace train table:FILE`` to the prompt, in processor seconds by stage.
 
-    python benchmarks/walk.py [--rows 300] [--epochs 100] [--out FILE.json]
+    python benchmarks/small_run.py [--rows 300] [--epochs 100] [--out FILE.json]
 
 Processor time of one process, so that a busy machine hardly counts. The goal: 1.5 times what steps and ``import torch`` take.
 """
