@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._dynamo import graph_break
 
 from labelspace.models.base import Model
 from labelspace.models.ccvae import CCVAE
@@ -147,6 +148,7 @@ def _csvae(model: CSVAE, fused: bool) -> Step:
         w_mean, w_scale = _gaussian(w_head(F.silu(w_hidden(torch.cat([features, y], 1)))))
         z = mean + scale * torch.randn_like(scale)
         w = w_mean + w_scale * torch.randn_like(w_scale)
+        graph_break()  # where the step is compiled: what the readers go back through is a graph of its own
         read = F.binary_cross_entropy_with_logits(adversary(z.detach()), y) * y.shape[1]
         read = read + F.binary_cross_entropy_with_logits(label_head(features.detach()), y) * y.shape[1]
         auxiliary.zero_grad()

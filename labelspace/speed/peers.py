@@ -1,4 +1,4 @@
-"""Other libraries that train such models: pythae 0.1.2, with the networks of our models."""
+"""Other libraries that train such models: pythae 0.1.2, with the networks of our models; JAX has steps of its own."""
 
 # pyright: reportMissingImports=false
 from __future__ import annotations
@@ -21,6 +21,11 @@ from labelspace.models.vae import VAE
 def has_pythae() -> bool:
     """Whether pythae is installed (``pip install 'labelspace[bench]'``)."""
     return importlib.util.find_spec("pythae") is not None
+
+
+def has_jax() -> bool:
+    """Whether JAX is installed (``pip install 'labelspace[bench]'``); see :mod:`labelspace.speed.jitted`."""
+    return importlib.util.find_spec("jax") is not None
 
 
 def pythae(model: VAE, x: Tensor, batch_size: int, passes: int = 1) -> float:

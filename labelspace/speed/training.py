@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from labelspace.training.options import Options
 
 HAND = "hand-written loop"
 FUSED = "hand-written, fused Adam"
+COMPILED = "hand-written, compiled"
+JAX = "the same in JAX, compiled"
 DEFAULT = "fit, default recipe"
 PUBLISHED = Network("strided", width=32, activation="relu")  # Joy et al. 2021, at 64x64
 
@@ -107,6 +110,20 @@ class Training:
                 return peers.pythae(model, x, self.batch_size)
 
             contestants["pythae 0.1.2"] = theirs
+        compiling: dict[str, list[float]] = {}
+        if self.compiles:
+            contestants[COMPILED] = lambda: self._compiled(data, x, y, compiling.setdefault(COMPILED, []))
+        if peers.has_jax():
+            from labelspace.speed import jitted
+
+            if jitted.can(self.new(data)):
+
+                def in_jax() -> float:
+                    rate, took = jitted.rate(self.new(data), x, y, self.batch_size)
+                    compiling.setdefault(JAX, []).append(took)
+                    return rate
+
+                contestants[JAX] = in_jax
         for precision in ("32-true", "auto"):
             contestants[f"fit, {precision}"] = lambda precision=precision: self._fit(data, precision=precision)
         if self.compiles:
@@ -118,6 +135,7 @@ class Training:
         return {
             **found,
             "contestants": timing.summary(rates, HAND),
+            "compiling_seconds": {name: took[0] for name, took in compiling.items()},  # the first time
             "pythae": {n: r.plain() for n, r in timing.against(rates, "pythae 0.1.2").items()}
             if "pythae 0.1.2" in rates
             else {},
@@ -137,6 +155,14 @@ class Training:
             other = "float32" if multiplies_bfloat16(torch.device("cpu")) else "bfloat16"
             out[f"{DEFAULT}, Muon in {other}"] = lambda: default(replace(options, muon_precision=other))
         return out
+
+    def _compiled(self, data: Dataset, x: torch.Tensor, y: torch.Tensor, compiling: list[float]) -> float:
+        """The rate of the hand-written step, forward, backward and fused Adam compiled."""
+        step = torch.compile(loops.by_hand(self.new(data), fused=True))
+        began = time.perf_counter()
+        step(x[: self.batch_size], y[: self.batch_size])
+        compiling.append(time.perf_counter() - began)
+        return loops.gathered(step, x, y, self.batch_size)
 
     def _fit(self, data: Dataset, **changes: Any) -> float:
         options = Options(epochs=1, batch_size=self.batch_size, clip=0.0, warmup=0, decay=0.0)
