@@ -27,6 +27,7 @@ _AT_ONCE = 2**22  # bytes that are looked through
 _REFERENCES = 2**28  # bytes of a file that are looked through for them
 _LEAST = 16  # bytes that a text takes in a heap, and a reference to it
 _LONGEST = 2**26  # bytes of a text; of what is shorter, no harm comes
+_VARIABLE = 3  # the byte of a type of variable length that says which kind it is of
 _MOST_OBJECTS = 50_000  # groups and arrays of a file
 _DEEPEST = 64  # groups in groups
 
@@ -158,6 +159,7 @@ def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
     import h5py
     from h5py import h5o  # type: ignore[attr-defined]
 
+    _check_types(path, "/", file["/"])
     waiting: list[tuple[str, Any, tuple[int, ...]]] = [("", file, ())]
     seen = 0
     while waiting:
@@ -175,6 +177,7 @@ def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
             found = group.get(key)
             if found is None:
                 raise _links(path, inner, "a link that leads nowhere")
+            _check_types(path, inner, found)
             if isinstance(found, h5py.Group):
                 waiting.append((inner, found, (*above, address)))
             elif isinstance(found, h5py.Dataset):
@@ -183,6 +186,26 @@ def _arrays(path: str, file: Any) -> Iterator[tuple[str, Any]]:
                 if found.is_virtual:
                     raise _links(path, inner, "put together from other arrays")
                 yield inner, found
+
+
+def _check_types(path: str, where: str, one: Any) -> None:
+    """Raises UserError where an array or an attribute is of a variable length of no known kind: HDF5 would call what is not
+    there."""
+    import h5py
+    from h5py import h5a, h5t  # type: ignore[attr-defined]
+
+    kinds = [h5a.open(one.id, index=i).get_type() for i in range(h5a.get_num_attrs(one.id))]
+    kinds += [one.id.get_type()] if isinstance(one, h5py.Dataset) else []
+    while kinds:
+        kind = kinds.pop()
+        if isinstance(kind, h5t.TypeVlenID):
+            if kind.encode()[_VARIABLE] & 15 > 1:  # 0: a sequence, 1: a text
+                raise UserError(f"{path} cannot be read as HDF5: {where} is of a type that there is not")
+            kinds.append(kind.get_super())
+        elif isinstance(kind, h5t.TypeArrayID):
+            kinds.append(kind.get_super())
+        elif isinstance(kind, h5t.TypeCompoundID):
+            kinds += [kind.get_member_type(i) for i in range(kind.get_nmembers())]
 
 
 # -- Zarr -------------------------------------------------------------------------------------------------------------

@@ -128,6 +128,23 @@ def test_texts_that_claim_to_be_longer_than_their_heap(how: str, tmp_path: Path)
         checked.hdf5(path)
 
 
+@pytest.mark.parametrize("where", ["", "g", "a"])
+def test_types_of_a_variable_length_that_there_are_not(where: str, tmp_path: Path) -> None:
+    """HDF5 crashes where it reads one."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "t.h5"
+    with h5py.File(path, "w") as file:
+        file.create_group("g")
+        file["a"] = [1, 2]
+        file[f"/{where}"].attrs["s"] = "a text"
+    checked.hdf5(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x19\x01") + 1] = 0x09
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="of a type that there is not"):
+        checked.hdf5(path)
+
+
 @pytest.mark.parametrize("damage", [b"\0" * 16, b"\1\0\1\0\0\0\0\0" + b"\xff" * 8, b"\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0\0\0"])
 def test_heaps_of_texts_that_have_no_end(damage: bytes, tmp_path: Path) -> None:
     """HDF5 would go on for ever."""

@@ -794,7 +794,6 @@ def main() -> int:
         evidence(given.logs, given.page)
         return 0
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "agg"}
-    warm()
     plain = os.getuid() == 0 and not given.root and readable()
     who = "nobody" if plain else "root" if os.getuid() == 0 else "a plain user"
     with tempfile.TemporaryDirectory(prefix="labelspace-fuzz-") as scratch:
@@ -805,6 +804,7 @@ def main() -> int:
             (top / name).chmod(0o777)
         os.environ |= {"LABELSPACE_CACHE": str(top / "cache"), "HOME": str(top / "home"), "HF_HOME": str(top / "home")}
         os.environ["TMPDIR"] = tempfile.tempdir = str(top / "tmp")
+        warm()  # now: some libraries ask only once where they may write
         (top / "world").mkdir()
         world = make(top / "world")
         if given.calls + given.files > LEARNING:
