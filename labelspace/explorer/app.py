@@ -182,6 +182,8 @@ def application(bench: Workbench, tabs: Tabs) -> ASGIApp:
         request = client.request
         opening = ui.element("p").classes("opening")  # whoever only asks for the address gets no more than this
         await client.connected(timeout=_PATIENCE)
+        if client.is_deleted:  # it was left, or loaded again, meanwhile
+            return
         opening.delete()
         root = request.headers.get("x-forwarded-prefix", "")  # see Guard
         client.on_delete(lambda: tabs.leave(client.id))
