@@ -33,8 +33,9 @@ def bench(given: argparse.Namespace) -> None:
     for key in chosen:
         if key not in workloads:
             raise unknown("workload", key, workloads)
-    if not peers.has_pythae():
-        terminal.say("pythae is not installed and is left out (pip install 'labelspace[bench]')")
+    for name, there in (("pythae", peers.has_pythae()), ("JAX", peers.has_jax())):
+        if not there:
+            terminal.say(f"{name} is not installed and is left out (pip install 'labelspace[bench]')")
     found: dict[str, Any] = {
         "machine": {
             "processor": processor(),

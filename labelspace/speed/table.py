@@ -29,6 +29,8 @@ def _rows(key: str, each: dict[str, Any], multiply: dict[str, float], copied: fl
                 share = f"{100 * rate * each['operations_per_sample'] / multiply[kind]:.0f}% ({kind})"
                 if copied and "bytes_per_sample" in each:
                     share += f", {100 * rate * each['bytes_per_sample'] / copied:.0f}% (traffic)"
+            if who in each.get("compiling_seconds", {}):
+                who += f" ({each['compiling_seconds'][who]:.0f} s before)"
             yield title, who, f"{rate:,.0f} {each['unit']}", _spread(measured.get("ratio")), share
             title = ""
     elif "models" in each:

@@ -98,6 +98,25 @@ def test_bytes_that_a_step_moves_are_those_of_its_tensors() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_the_step_in_jax_is_the_one_by_hand(key: str) -> None:
+    pytest.importorskip("jax")
+    from labelspace.speed import jitted
+
+    workload = shortened(key)
+    data = workload.dataset()
+    x, y = all_of(data)[: workload.batch_size], torch.from_numpy(data.values[: workload.batch_size])
+    model = workload.new(data)
+    assert jitted.can(model)
+    assert not jitted.can(shortened("cv").new(shortened("cv").dataset())), "convolutions"
+    by_hand = loops.by_hand(model)
+    step, state = jitted._step(model)
+    for i in range(40):
+        state, loss = step(state, x.flatten(1).numpy(), y.numpy(), i)
+        assert float(loss) == pytest.approx(float(by_hand(x, y)), rel=0.1), "but for the noise of one draw"
+
+
+@pytest.mark.slow
 def test_a_workload_is_measured_with_all_its_contestants() -> None:
     found = replace(shortened("b"), compiles=False).measure(1, lambda text: None)
     names = set(found["contestants"])
