@@ -28,11 +28,12 @@ KEPT = ("config.json", "schema.json", "variables.json", "model.safetensors", "en
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a starter is trained on, and how; ``FONTS`` in an address is a file or directory of fonts."""
+    """What a starter is trained on, for how many epochs (0: until it is done), and how; ``FONTS`` in an address: of fonts."""
 
     address: str
     labels: tuple[str, ...] | None = None
     width: int = 0
+    epochs: int = 0
     model: str = "lsvae"
 
 
@@ -51,7 +52,7 @@ def make(name: str, recipe: Recipe, out: Path) -> Path:
     model = ls.build(recipe.model, data, network=Network(width=recipe.width))
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / name
-        ls.fit(model, data, out=run, seed=0)
+        ls.fit(model, data, out=run, epochs=recipe.epochs, seed=0)
         tensorfiles.write(
             run / "model.safetensors", halved(ls.load(run).state_dict())
         )  # what is measured is what is given away

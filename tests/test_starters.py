@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import labelspace as ls
+from labelspace import saving
 from labelspace.cli import main
 from labelspace.storage import starters, tensorfiles
 
@@ -99,10 +101,15 @@ def test_an_unknown_one_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "pip install labelspace-starters" in capsys.readouterr().err
 
 
-def test_those_of_the_repository_open() -> None:
-    """Every starter that lies here is a model with samples of its own."""
-    for name, home in starters.available().items():
-        model, data = ls.open_run(f"demo:{name}")
-        assert data.schema == model.schema
-        assert "## Measured" in (home / "README.md").read_text()
-        assert sum(file.stat().st_size for file in home.iterdir()) < 3_000_000
+@pytest.mark.parametrize("name", ["faces", "letters", "digits", "patients"])
+def test_those_of_the_repository_are_small_measured_and_of_this_version(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path(__file__).parents[1] / "starters" / starters.PACKAGE
+    monkeypatch.setenv("LABELSPACE_STARTERS", str(home))
+    model, data = ls.open_run(f"demo:{name}")
+    assert data.schema == model.schema
+    label = model.schema.labels[0]
+    edited = ls.interventions.set(model, data.samples([0]), {label.name: label.format(1)}, data.labels([0]))
+    assert edited.x.shape == (1, *data.shape)
+    assert json.loads((home / name / "config.json").read_text())["format"] == saving.FORMAT, "to be made again"
+    assert "## Measured" in (home / name / "README.md").read_text()
+    assert sum(file.stat().st_size for file in (home / name).iterdir()) < 3_000_000
