@@ -46,6 +46,7 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
         talks: whether it passes on what pages say to their server.
     """
     loop = asyncio.new_event_loop()
+    writers: list[asyncio.StreamWriter] = []
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -58,6 +59,7 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
             writer.close()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except (asyncio.IncompleteReadError, OSError):
@@ -76,6 +78,7 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
         asked = f"{method} {path if keeps else path.removeprefix('/lab')} " + "\r\n".join(lines)
         host, port = target.split(":")
         theirs, to_them = await asyncio.open_connection(host, int(port))
+        writers.append(to_them)
         to_them.write(asked.encode("latin-1"))
         await asyncio.gather(pipe(reader, to_them), pipe(theirs, writer))
 
@@ -92,7 +95,9 @@ def proxy(target: str, keeps: bool = True, websockets: bool = True, talks: bool 
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            await asyncio.sleep(0.1)  # until connections are closed
+            for writer in writers:  # also those whose task was cancelled before it could close them
+                writer.close()
+            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
             loop.stop()
 
         asyncio.run_coroutine_threadsafe(end(), loop)
@@ -578,7 +583,7 @@ def test_vectors_are_a_table(
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180)])
 def test_everything_fits_and_has_a_name(faces: str, tab: Callable[..., Page], width: int, height: int) -> None:
     page = tab(faces, width=width, height=height)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert until(lambda: page.evaluate("document.documentElement.scrollWidth") <= width)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, input:not([type=file]), [role=slider], [role=listbox], img')]
           .filter((e) => e.offsetParent !== null)
