@@ -57,20 +57,19 @@ def measure_label(model: Model, data: Dataset, judge: Judge, rows: np.ndarray, l
             "judge": hit_rate(judge, edited, label, wanted).to_dict(),
             "kept": {name: score.to_dict() for name, score in effects.kept.items()},
             "log_odds": {name: score.to_dict() for name, score in effects.log_odds.items()},
-            "error": errors(truths, edited, wanted),
+            "error": errors(truths, edited),
         }
     return out
 
 
-def errors(truths: Truths, edited: Tensor, wanted: Tensor) -> dict[str, dict[str, Any]]:
+def errors(truths: Truths, edited: Tensor) -> dict[str, dict[str, Any]]:
     """Error of flipped samples to their nearest truth, beside that of doing nothing: "all", "adding" and "removing".
 
     Args:
         truths: of the samples with the label at their new values.
         edited: ``(n, *shape)``.
-        wanted: ``(n,)`` the new values.
     """
-    new, nothing, made = wanted.numpy(), truths.of_nothing(), truths.of_edits(edited)
+    new, nothing, made = truths.wanted, truths.of_nothing(), truths.of_edits(edited)
     parts = {"all": np.ones(len(new), bool), "adding": new == 1, "removing": new == 0}
     return {name: _error(made[part], nothing[part]) for name, part in parts.items()}
 

@@ -134,6 +134,7 @@ class Worth:
         self._before = judge.read(data.samples(rows)).numpy()
         # Drawn once: to draw what hundreds of samples truly would be takes longer than to edit them in every way.
         self._truths = None if data.truth is None else Truths(data, rows, label, wanted)
+        self._nothing = 0.0 if self._truths is None else max(float(self._truths.of_nothing().sum()), 1e-12)
 
     def __call__(self, edited: Tensor) -> float:
         """Of edited samples ``(n, *shape)``."""
@@ -147,5 +148,4 @@ class Worth:
         total += min((float((before[:, j] == after[:, j]).mean()) for j in others), default=1.0)
         if self._truths is None:
             return total
-        made, nothing = self._truths.of_edits(edited).sum(), self._truths.of_nothing().sum()
-        return total - min(2.0, float(made / max(nothing, 1e-12)))
+        return total - min(2.0, float(self._truths.of_edits(edited).sum()) / self._nothing)

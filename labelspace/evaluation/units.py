@@ -55,11 +55,15 @@ class Truths:
         label: that is changed.
         wanted: ``(n,)`` its new values.
         progress: told pictures drawn and pictures in all, of each new value.
+
+    Attributes:
+        wanted: ``(n,)`` the new values.
     """
 
     def __init__(
         self, data: Dataset, rows: np.ndarray, label: str, wanted: np.ndarray, progress: Progress | None = None
     ) -> None:
+        self.wanted = wanted
         self._compared, x, self._expected = units(data), data.samples(rows), data.expected(rows)
         self._missing = x.isnan()
         self._own = self._filled(self._expected)

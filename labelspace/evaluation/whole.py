@@ -213,7 +213,7 @@ def _styles(
         return out
     known = rows[:TRUTH]
     x = data.expected(known)
-    out["error"] = edits.errors(Truths(data, known, label, wanted[:TRUTH].numpy()), edited[:TRUTH], wanted[:TRUTH])
+    out["error"] = edits.errors(Truths(data, known, label, wanted[:TRUTH].numpy()), edited[:TRUTH])
     on = wanted[:TRUTH] == 1
     if bool(on.any()):
         truths, _ = data.counterfactuals(label, 1, known[on.numpy()])

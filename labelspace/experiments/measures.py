@@ -59,7 +59,7 @@ def edited(model: Model, data: Dataset, reader: Judge, rows: np.ndarray, label: 
         "changed": mean(((made - x) ** 2).flatten(1).nanmean(1).numpy()).to_dict(),
     }
     if data.truth is not None and data.schema[label].kind == "binary":
-        errors = edits.errors(Truths(data, rows, label, wanted), made, new)["all"]
+        errors = edits.errors(Truths(data, rows, label, wanted), made)["all"]
         out |= {"to_truth": errors["error"], "nothing": errors["doing_nothing"], "error": errors["ratio"]}
     return out
 
