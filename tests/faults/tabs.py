@@ -38,6 +38,15 @@ class Tab:
         self.elements.update({int(number): one for number, one in elements.items() if isinstance(one, dict)})
         self.changed.set()
 
+    async def found(self, label: str) -> dict[str, Any]:
+        """Of what is called so, once it has come, what an event of it says: its number and what listens."""
+        while True:
+            for number, one in self.elements.items():
+                if one.get("props", {}).get("aria-label") == label and one.get("events"):
+                    return {"id": number, "listener_id": one["events"][0]["listener_id"]}
+            self.changed.clear()
+            await self.changed.wait()
+
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Tab]:
