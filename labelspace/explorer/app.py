@@ -33,7 +33,7 @@ _PACKAGE = Path(__file__).parents[1]
 _PORTS = 20
 _SLOW = 0.01  # seconds for one decoded sample, above which all cores are used
 _SLACK = 1_000_000  # bytes of a request that are no file
-_PATIENCE = 15.0  # seconds that a page may take to connect, before what was kept for it is let go of
+_PATIENCE = 60.0  # seconds that a page may take to connect, before what was kept for it is let go of
 _SWEEP = 60.0  # seconds between looks at tabs that nobody uses
 _TALKATIVE = ("nicegui", "asyncio", "uvicorn.error", "socketio", "socketio.server", "engineio", "engineio.server")
 # Said by the page itself, with nothing that has to be fetched: what could not be fetched may be what is wrong.

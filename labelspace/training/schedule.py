@@ -10,8 +10,9 @@ from typing import Any
 
 from labelspace.training.options import Options
 
-_FEWEST, _SHORTEST = 5, 650  # validations and steps that a verdict needs
+_FEWEST, _SHORTEST = 8, 650  # validations and steps that a verdict needs
 _LITTLE = 0.02  # of all that the score has gained; less in a quarter of training is not worth as much time again
+_MEDIAN = 0.6745  # of a normal variable's size, in its deviations
 _CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
 
 
@@ -127,10 +128,11 @@ class Schedule:
 
 
 def settled(scores: Sequence[tuple[int, float]]) -> bool:
-    """Whether scores (lower is better) gain no more than their noise, or than is worth waiting for.
+    """Whether scores (lower is better) can be said to gain no more than is worth waiting for.
 
-    The best of the last quarter is compared with the best before it, on any scale and for any number of steps; a setback is
-    no end.
+    The means of the last two quarters are compared, on any scale and for any number of steps. Scores jump, and what a few of
+    them do not show may still be there: the gain counts with two standard errors on top. Where there is nothing but noise,
+    these are small enough after some twenty scores.
 
     Args:
         scores: steps and scores, in order; gains are measured from the first.
@@ -138,10 +140,11 @@ def settled(scores: Sequence[tuple[int, float]]) -> bool:
     if len(scores) < _FEWEST or scores[-1][0] - scores[0][0] < _SHORTEST:
         return False
     values = [score for _, score in scores]
-    quarter = len(values) // 4
-    best = min(values[-quarter:])
-    last = values[-max(2 * quarter + 1, _FEWEST) :]
+    quarter = max(2, len(values) // 4)
+    gain = statistics.fmean(values[-2 * quarter : -quarter]) - statistics.fmean(values[-quarter:])
+    last = values[-max(2 * quarter, _FEWEST) :]
     # Of second differences, in which a trend leaves nothing: their deviation is sqrt(6) times that of a score.
-    noise = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False)) / math.sqrt(6)
-    worth = _LITTLE * (values[0] - best)
-    return min(values[:-quarter]) - best <= max(worth, noise)
+    second = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False))
+    noise = second / _MEDIAN / math.sqrt(6)
+    worth = _LITTLE * (values[0] - min(values))
+    return gain + 2 * noise * math.sqrt(2 / quarter) <= max(worth, noise / 2)

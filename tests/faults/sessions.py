@@ -27,7 +27,7 @@ from socketio.exceptions import ConnectionError as RefusedError
 from labelspace.storage import files
 
 EVERY = 20  # visits a sample
-TRIES = 5  # of a visit: the server gives up pages that take longer than 15 seconds to connect
+TRIES = 5  # of a visit: the server gives up pages that take longer than a minute to connect
 ALLOWED = {"memory": 0.03, "files": 0.05, "threads": 0.05}  # by what share the last quarter may exceed the second
 SETTLING = 12.0  # seconds after which the server has let go of tabs that were left
 

@@ -52,9 +52,20 @@ def test_few_validations_or_steps_are_no_ground() -> None:
 
 
 def test_a_steady_gain_is_no_noise_however_few_validations() -> None:
-    for n in range(5, 12):
+    for n in range(8, 15):
         assert not settled([(1000 * i, -float(i)) for i in range(n)])
         assert settled([(1000 * i, -1.0 if i else 0.0) for i in range(n)])
+
+
+def test_a_gain_that_noise_hides_is_waited_for_and_noise_alone_is_not() -> None:
+    early = []
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=100)
+        slow = [(1000 * i, -0.02 * i + 0.05 * float(jump)) for i, jump in enumerate(noise)]  # a quarter gains less than a jump
+        early.append(any(settled(slow[:n]) for n in range(5, 60)))
+        flat = [(1000 * i, float(jump)) for i, jump in enumerate(noise)]
+        assert any(settled(flat[:n]) for n in range(5, 80))
+    assert np.mean(early) < 0.15
 
 
 def test_gains_are_measured_from_the_first_score_of_all() -> None:
