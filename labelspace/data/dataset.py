@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelspace.data import paths, store, views
+from labelspace.data import altered, learnable, paths, store, views
 from labelspace.data.images import Background, Crop, Framing
-from labelspace.data.splits import SPLITS, Split
+from labelspace.data.splits import Split
 from labelspace.data.truth import Truth
 from labelspace.data.views import Sample, TorchView
-from labelspace.errors import UserError, option, unknown
+from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema, frequencies
-from labelspace.labels.relations import relations
 from labelspace.variables import Variable, describe
 
 if TYPE_CHECKING:
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from labelspace.data.memory import Picture, Splits
     from labelspace.data.reading import Reading
     from labelspace.data.targets import Array, LabelColumns
-
-_FEW = 5  # samples of a class
-_LISTED = 8
-_MEASURED = 10  # samples of a split from which on it matters whether a class is among them
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -499,44 +494,7 @@ class Dataset:
         Raises:
             UserError: an unknown name, or fewer groups than splits.
         """
-        groups = self._groups(name)
-        together = replace(self, grouped=name)
-        homes = [set(np.unique(groups[rows])) for rows in self.splits.values()]
-        if sum(map(len, homes)) == len(set().union(*homes)):
-            return together
-        _, codes = np.unique(groups, return_inverse=True)
-        order = np.random.default_rng([seed, 3]).permutation(codes.max() + 1)
-        if len(order) < len(self.splits):
-            raise UserError(
-                f"{self.address}: {name!r} has {len(order)} groups, too few for {len(self.splits)} splits that share none"
-            )
-        sizes = np.bincount(codes)[order]
-        taken, splits = 0, {}
-        behind = len(self.splits)
-        for split in sorted(self.splits, key=lambda split: len(self.splits[split])):  # the largest gets what is left
-            behind -= 1
-            end = taken + 1
-            while behind and end < len(order) - behind and sizes[taken:end].sum() < len(self.splits[split]):
-                end += 1
-            chosen = order[taken : end if behind else len(order)]
-            splits[split] = np.flatnonzero(np.isin(codes, chosen))
-            taken = end
-        note = f"split so that samples of one {name} are in one split (seed {seed})"
-        return replace(
-            together, splits={split: splits[split] for split in SPLITS if split in splits}, notes=(*self.notes, note)
-        )
-
-    def _groups(self, name: str) -> np.ndarray:
-        """Per sample a text that samples of its group share."""
-        if name in self.keys:
-            groups, known = self.keys[name], self.keys[name] != ""
-        elif name in self.schema.names and self.schema[name].discrete:
-            column = self.schema.index(name)
-            groups, known = self.values[:, column].astype(int).astype(str), self.observed[:, column]
-        else:
-            discrete = [label.name for label in self.schema if label.discrete]
-            raise unknown("group", name, [*self.keys, *discrete])
-        return np.where(known, np.char.add("=", groups.astype(str)), np.arange(len(self)).astype(str))
+        return altered.grouped(self, name, seed)
 
     def hide(self, supervision: float, seed: int) -> Dataset:
         """The same samples, with the labels of only some of them: to learn from few labels when many are known.
@@ -551,26 +509,7 @@ class Dataset:
         Raises:
             UserError: a supervision outside (0, 1].
         """
-        if not 0 < supervision <= 1:
-            raise UserError(f"supervision is the fraction of samples whose labels are used, above 0 up to 1; got {supervision}")
-        if supervision == 1:
-            return self
-        observed = self.observed.copy()
-        kept = {}
-        for i, split in enumerate(self._trained_on()):
-            rows = self.rows(split)
-            kept[split] = max(1, round(supervision * len(rows)))
-            observed[np.random.default_rng([seed, i]).permutation(rows)[kept[split] :]] = False
-        note = (
-            f"labels of {kept['train']:,} of {len(self.rows('train')):,} training samples are used "
-            f"(supervision {supervision:g}, seed {seed})"
-        )
-        values = np.where(observed, self.values, 0).astype(self.values.dtype)
-        return replace(self, values=values, observed=observed, notes=(*self.notes, note), supervision=supervision)
-
-    def _trained_on(self) -> list[Split]:
-        """The splits that training looks at."""
-        return [split for split in SPLITS if split != "test" and split in self.splits]
+        return altered.hidden(self, supervision, seed)
 
     def with_label_noise(self, share: float, seed: int) -> Dataset:
         """The same samples, some of their labels wrong: to learn what wrong labels cost.
@@ -585,23 +524,7 @@ class Dataset:
         Raises:
             UserError: a share outside [0, 1).
         """
-        if not 0 <= share < 1:
-            raise UserError(f"label_noise is the fraction of labels that are wrong, from 0 up to below 1; got {share}")
-        if share == 0:
-            return self
-        values = self.values.copy()
-        rng = np.random.default_rng([seed, 2])
-        rows = np.concatenate([self.rows(split) for split in self._trained_on()])
-        for i, label in enumerate(self.schema):
-            wrong = rows[(rng.random(len(rows)) < share) & self.observed[rows, i]]
-            if label.discrete:
-                shift = rng.integers(1, len(label.values), len(wrong))
-                values[wrong, i] = (values[wrong, i] + shift) % len(label.values)
-            else:
-                taken = rng.permutation(wrong)
-                values[taken, i] = values[np.roll(taken, 1), i]  # each the next one's, so that none keeps its own
-        note = f"{100 * share:g}% of the labels for training are wrong on purpose (seed {seed})"
-        return replace(self, values=values, notes=(*self.notes, note), label_noise=share)
+        return altered.mislabelled(self, share, seed)
 
     def counterfactuals(
         self, label: str, value: float, rows: Sequence[int] | np.ndarray, progress: store.Progress | None = None
@@ -678,91 +601,10 @@ class Dataset:
                 table's column without any cell in the training split; a label without two values, or with a class that is never
                 seen, there.
         """
-        table = self.likelihood.startswith("table")
-        if 0 in self.shape:
-            raise UserError(f"{self.address}: samples have shape {self.shape}; expected at least one entry in each")
-        if self.x.dtype != np.uint8:
-            cells = self.x.reshape(len(self.x), -1)
-            wrong = np.isinf(cells) if table else ~np.isfinite(cells)
-            bad = wrong.any(axis=1)
-            if bad.any():
-                row = int(bad.argmax())
-                column = int(wrong[row].argmax())
-                raise UserError(
-                    f"{self.address}: x holds {'infinity' if table else 'NaN or infinity'}, first in row {row + 1}, "
-                    f"column {self._called(column)} ({int(bad.sum())} rows in all)"
-                )
+        learnable.refuse(self, training)
         if not training:
             return self
-        hint = (
-            ""
-            if self.supervision == 1
-            else f" (only {self.supervision:g} of the labels are used: raise it, or change the seed)"
-        )
-        for name, rows in self.splits.items():
-            if len(rows) == 0:
-                raise UserError(f"{self.address}: the {name} split is empty ({len(self)} samples in all)")
-        train = self.rows("train")
-        if table and (absent := np.isnan(self.x[train]).all(axis=0)).any():
-            raise UserError(
-                f"{self.address}: column {self._called(int(absent.argmax()))} has no cell in the training split; leave it out"
-            )
-        for i, label in enumerate(self.schema):
-            seen = self.values[train, i][self.observed[train, i]]
-            if len(seen) == 0:
-                raise UserError(f"{self.address}: label {label.name!r} has no value in the training split; leave it out{hint}")
-            if len(np.unique(seen)) < 2:
-                raise UserError(
-                    f"{self.address}: label {label.name!r} is always {label.format(float(seen[0]))!r} in the training "
-                    f"split, so nothing can be learnt about it; leave it out with {option('labels')}{hint}"
-                )
-            never = set(range(len(label.values))) - set(seen.astype(int)) if label.discrete else set()
-            if never:
-                raise UserError(
-                    f"{self.address}: class {label.format(min(never))!r} of label {label.name!r} never occurs in the "
-                    f"training split; leave the label out with {option('labels')}, merge the class with another, or bring "
-                    f"labelled samples of it{hint}"
-                )
-        return replace(self, notes=(*self.notes, *(note for note in self._hard() if note not in self.notes)))
-
-    def _hard(self) -> list[str]:
-        """What is hard to learn from, a line each."""
-        train = self.rows("train")
-        values, observed = self.values[train], self.observed[train]
-        notes, keep = [], option("labels")
-        same, follow = relations(self.schema, values, observed)
-        notes += [
-            f"labels {a!r} and {b!r} say the same in the training split: no edit of one leaves the other; keep one ({keep})"
-            for a, b in same
-        ]
-        notes += [
-            f"label {b!r} follows from {a!r} in the training split: what {a!r} does alone cannot be learnt; keep one ({keep})"
-            for a, b in follow
-        ]
-        for i, label in enumerate(self.schema):
-            if label.discrete:
-                counts = np.bincount(values[observed[:, i], i].astype(int), minlength=len(label.values))
-                few = [f"{label.format(float(value))!r} ({counts[value]})" for value in np.flatnonzero(counts < _FEW)]
-                for split in ("val", "test"):
-                    rows = self.splits.get(split, np.zeros(0, int))
-                    there = np.unique(self.values[rows[self.observed[rows, i]], i]).astype(int)
-                    gone = [repr(label.format(float(v))) for v in np.flatnonzero(counts) if v not in there]
-                    if gone and len(rows) >= max(_MEASURED, len(label.values)):
-                        notes.append(f"label {label.name!r}: no sample in the {split} split is of {_some(gone)}")
-                if few:
-                    notes.append(
-                        f"label {label.name!r} has too few training samples to learn what these look like: {_some(few)}; merge "
-                        f"them with others, or leave the label out ({option('labels')})"
-                    )
-        constant = () if self.is_image or len(train) < 2 else _constant(self.x, train)
-        if len(constant):
-            named = [self._called(int(column)) for column in constant]
-            notes.append(f"constant in the training split, so nothing can be learnt of them: columns {_some(named)}")
-        return notes
-
-    def _called(self, column: int) -> str:
-        """What a column of ``x`` is called in messages."""
-        return repr(self.variables[column].name) if self.variables else f"{column + 1} of x"
+        return replace(self, notes=(*self.notes, *(note for note in learnable.hard(self) if note not in self.notes)))
 
     def describe(self) -> dict:
         """What was found, as plain data: counts, shape, range, missing cells of vectors, per label its kind, frequencies
@@ -793,25 +635,6 @@ class Dataset:
             "notes": list(self.notes),
             **({} if self.reading is None else {"reading": self.reading.to_dict()}),
         }
-
-
-def _constant(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Columns of ``x (n, d)`` that have one value in some rows, missing cells apart. Few rows are looked at, mostly."""
-    columns = np.arange(x.shape[1])
-    low = high = np.full(len(columns), np.nan, np.float32)
-    for start in range(0, len(rows), 1000):
-        part = x[rows[start : start + 1000]][:, columns]
-        low, high = np.fmin(low, np.fmin.reduce(part)), np.fmax(high, np.fmax.reduce(part))
-        same = (low == high) | np.isnan(low)
-        columns, low, high = columns[same], low[same], high[same]
-        if not len(columns):
-            break
-    return columns[low == high]
-
-
-def _some(names: list[str]) -> str:
-    """The first of a list, and how many more there are."""
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def as_float(x: Tensor) -> Tensor:
