@@ -430,7 +430,7 @@ class Loop:
     def _end(self) -> str:
         """Why learning rates fell before all epochs were over."""
         assert self.schedule.closing is not None
-        return "the score having settled" if self.schedule.settled else "as the budget asks"
+        return "nothing being gained any more" if self.schedule.settled else "as the budget asks"
 
     def _expected(self) -> int:
         """Epochs of all training, as it looks now."""

@@ -31,9 +31,9 @@ class Schedule:
         steps: batches of an epoch.
 
     Attributes:
-        scores: what has to settle, of every validation: its step, and values (lower is better).
+        scores: what has to settle, of every validation: its step, and values (lower is better), the score first.
         closing: the step from which rates fall, and over how many steps; None before.
-        settled: whether they fall because the score had settled.
+        settled: whether they fall because nothing was gained any more.
         seconds: that training has taken, in all calls.
     """
 
@@ -86,8 +86,8 @@ class Schedule:
 
         Args:
             step: steps of all training so far.
-            values: what has to settle, the score of validation and its reconstruction term, say (of training where there is
-                none); None where they were not finite.
+            values: what has to settle, the score of validation first, and its reconstruction term, say (of training where there
+                is none); None where they were not finite.
             seconds: that the epoch took.
         """
         self.seconds += seconds
@@ -95,7 +95,7 @@ class Schedule:
             self.scores.append((step, tuple(values)))
         if self.closing is not None:
             return
-        if self.horizon is None and self._all_settled():
+        if self.horizon is None and self._gains_no_more():
             self.settled = True
             self._close(step, round(step * _CLOSING))
         elif (most := self.options.steps) and (step + self.steps) * (1 + _CLOSING) > most and (self.horizon or most + 1) > most:
@@ -103,10 +103,12 @@ class Schedule:
         elif self.options.minutes and (self.seconds + seconds) * (1 + _CLOSING) > 60 * self.options.minutes:
             self._close(step, round(step * _CLOSING))
 
-    def _all_settled(self) -> bool:
+    def _gains_no_more(self) -> bool:
+        """Whether all that has to settle has, or the first of it, the score itself, becomes worse."""
         if not self.scores:
             return False
-        return all(settled([(step, values[i]) for step, values in self.scores]) for i in range(len(self.scores[0][1])))
+        columns = [[(step, values[i]) for step, values in self.scores] for i in range(len(self.scores[0][1]))]
+        return all(map(settled, columns)) or worsened(columns[0])
 
     def _close(self, step: int, over: int) -> None:
         self.closing = (step, max(1, over))
@@ -137,8 +139,31 @@ def settled(scores: Sequence[tuple[int, float]]) -> bool:
     Args:
         scores: steps and scores, in order; gains are measured from the first.
     """
-    if len(scores) < _FEWEST or scores[-1][0] - scores[0][0] < _SHORTEST:
+    if not _known(scores):
         return False
+    gain, error, noise, worth = _last_quarter(scores)
+    return gain + 2 * error <= max(worth, noise / 2)
+
+
+def worsened(scores: Sequence[tuple[int, float]]) -> bool:
+    """Whether scores can be said to have become worse in the last quarter, by more than a gain would be worth waiting for.
+
+    Args:
+        scores: as of :func:`settled`.
+    """
+    if not _known(scores):
+        return False
+    gain, error, _, worth = _last_quarter(scores)
+    return -gain - 2 * error > worth
+
+
+def _known(scores: Sequence[tuple[int, float]]) -> bool:
+    return len(scores) >= _FEWEST and scores[-1][0] - scores[0][0] >= _SHORTEST
+
+
+def _last_quarter(scores: Sequence[tuple[int, float]]) -> tuple[float, float, float, float]:
+    """The gain from the means of the quarter before to those of the last, its standard error, the deviation of a single score,
+    and what a gain must be to be worth waiting for."""
     values = [score for _, score in scores]
     quarter = max(2, len(values) // 4)
     gain = statistics.fmean(values[-2 * quarter : -quarter]) - statistics.fmean(values[-quarter:])
@@ -146,5 +171,4 @@ def settled(scores: Sequence[tuple[int, float]]) -> bool:
     # Of second differences, in which a trend leaves nothing: their deviation is sqrt(6) times that of a score.
     second = statistics.median(abs(a - 2 * b + c) for a, b, c in zip(last, last[1:], last[2:], strict=False))
     noise = second / _MEDIAN / math.sqrt(6)
-    worth = _LITTLE * (values[0] - min(values))
-    return gain + 2 * noise * math.sqrt(2 / quarter) <= max(worth, noise / 2)
+    return gain, noise * math.sqrt(2 / quarter), noise, _LITTLE * (values[0] - min(values))

@@ -16,7 +16,7 @@ from labelspace.errors import UserError
 from labelspace.models.networks import Network
 from labelspace.training.options import Options
 from labelspace.training.progress import Callback
-from labelspace.training.schedule import Schedule, settled
+from labelspace.training.schedule import Schedule, settled, worsened
 
 
 def falling(n: int, step: int, noise: float, seed: int = 0, scale: float = 1.0, rate: float = 300.0) -> list[tuple[int, float]]:
@@ -66,6 +66,26 @@ def test_a_gain_that_noise_hides_is_waited_for_and_noise_alone_is_not() -> None:
         flat = [(1000 * i, float(jump)) for i, jump in enumerate(noise)]
         assert any(settled(flat[:n]) for n in range(5, 80))
     assert np.mean(early) < 0.15
+
+
+def test_a_score_that_becomes_worse_ends_training_whatever_reconstructions_do() -> None:
+    schedule, plain = Schedule(Options(epochs=0), 100), Schedule(Options(epochs=0), 100)
+    for i in range(60):
+        score = -min(i, 20) + 0.2 * max(0, i - 20)  # codes cost more than what they save from here
+        schedule.epoch_ended(100 * (i + 1), (score, -float(i)), 1.0)
+        plain.epoch_ended(100 * (i + 1), (-min(i, 20), -float(i)), 1.0)
+    assert schedule.settled
+    assert schedule.closing is not None
+    assert schedule.closing[0] < 4000
+    assert not plain.settled, "it stands still, and reconstructions get better"
+
+
+@pytest.mark.parametrize("rise", [0.0, 0.01])
+def test_noise_and_what_is_too_little_are_no_worsening(rise: float) -> None:
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=80)
+        scores = [(0, 0.0), *((1000 * i, -50 + rise * i + 0.5 * float(jump)) for i, jump in enumerate(noise, 1))]
+        assert not any(worsened(scores[:n]) for n in range(8, 80))
 
 
 def test_gains_are_measured_from_the_first_score_of_all() -> None:
@@ -176,7 +196,7 @@ def test_training_without_a_number_of_passes_ends_by_itself_and_resumes_to_the_s
     model, data = new()
     heard = Heard()
     fitted = ls.fit(model, data, options, out=tmp_path / "whole", callbacks=[heard])
-    assert "the score having settled" in fitted.reason
+    assert "nothing being gained any more" in fitted.reason
     epochs = len(heard.rows)
     assert 40 < epochs < 400
     assert heard.expected[-1] == epochs
