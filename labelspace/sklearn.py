@@ -19,8 +19,9 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from labelspace.blocks import concatenate
 from labelspace.data.cells import Column, plain
+from labelspace.data.columns import Columns, read_labels
 from labelspace.data.dataset import Dataset
-from labelspace.data.reading import Asked, Columns, Reading, read_labels
+from labelspace.data.reading import Asked, Reading
 from labelspace.data.splits import Split
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema

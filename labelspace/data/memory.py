@@ -20,8 +20,9 @@ from PIL import Image
 
 from labelspace.data import frames, images, paths, tabular, vectors
 from labelspace.data.cells import Column, plain
+from labelspace.data.columns import Columns, read_labels
 from labelspace.data.dataset import Dataset
-from labelspace.data.reading import Asked, Columns, Reading, asked_for, read_labels
+from labelspace.data.reading import Asked, Reading, asked_for
 from labelspace.data.splits import SPLITS, Split, drawn_splits
 from labelspace.data.targets import Array, LabelColumns, as_array, label_columns
 from labelspace.errors import UserError, option, unknown

@@ -1,6 +1,6 @@
 """Named columns as a data set: some are labels, one may say what belongs together, one names the rows, the others are samples.
 
-A sample column is continuous, categorical or a count (:class:`labelspace.variables.Variable`); :mod:`labelspace.data.reading`
+A sample column is continuous, categorical or a count (:class:`labelspace.variables.Variable`); :mod:`labelspace.data.columns`
 says which. ``x`` is in the units of the file: the table likelihood standardises by what it measures on the training split,
 and is saved with the model.
 """
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelspace.data.cells import Column, some
+from labelspace.data.columns import BadCell, Columns, copies, read_labels, together
 from labelspace.data.dataset import Dataset
-from labelspace.data.reading import Asked, BadCell, ColumnReading, Columns, Reading, copies, read_labels, together
+from labelspace.data.reading import Asked, ColumnReading, Reading
 from labelspace.data.splits import Split, drawn_splits
 from labelspace.errors import UserError, option, unknown
 from labelspace.variables import Described, Variable, table_likelihood

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import labelspace as ls
 from labelspace.data.cells import Column, look
-from labelspace.data.reading import Columns, Reading
+from labelspace.data.columns import Columns
+from labelspace.data.reading import Reading
 from labelspace.errors import UserError
 
 RNG = np.random.default_rng(0)

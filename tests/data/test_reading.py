@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelspace.data.cells import Column
-from labelspace.data.reading import Asked, Columns, read_labels
+from labelspace.data.columns import Columns, read_labels
+from labelspace.data.reading import Asked
 from labelspace.errors import UserError
 from labelspace.labels import Label, Schema, binary, categorical
 

@@ -15,9 +15,10 @@ import numpy as np
 from labelspace.data import delimited, images, paths, stored
 from labelspace.data.arrow import pa
 from labelspace.data.cells import Column
+from labelspace.data.columns import Columns, read_labels
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import Background, Crop
-from labelspace.data.reading import Asked, Columns, Reading, read_labels
+from labelspace.data.reading import Asked, Reading
 from labelspace.data.splits import drawn_splits
 from labelspace.data.tabular import parse_asked
 from labelspace.errors import UserError, unknown

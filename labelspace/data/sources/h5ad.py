@@ -18,8 +18,9 @@ import numpy as np
 
 from labelspace.data import checked, frames, paths
 from labelspace.data.cells import Column, some
+from labelspace.data.columns import BadCell, Columns, read_labels
 from labelspace.data.dataset import Dataset
-from labelspace.data.reading import Asked, BadCell, Columns, Reading, read_labels
+from labelspace.data.reading import Asked, Reading
 from labelspace.data.splits import drawn_splits
 from labelspace.data.tabular import parse_asked
 from labelspace.errors import UserError, lacks_memory, unknown

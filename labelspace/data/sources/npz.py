@@ -15,9 +15,10 @@ from numpy.lib import format as npy
 from labelspace import variables
 from labelspace.data import paths, vectors
 from labelspace.data.cells import Column
+from labelspace.data.columns import Columns, read_labels
 from labelspace.data.dataset import Dataset
 from labelspace.data.images import Framing
-from labelspace.data.reading import Columns, Reading, read_labels
+from labelspace.data.reading import Reading
 from labelspace.data.splits import SPLITS, Split, drawn_splits
 from labelspace.errors import UserError, unknown
 from labelspace.labels import Schema

@@ -1,6 +1,6 @@
 """``table:FILE``: a table whose columns have names, as CSV, TSV or Parquet.
 
-:mod:`labelspace.data.delimited` parses text, :mod:`labelspace.data.reading` says what the columns are.
+:mod:`labelspace.data.delimited` parses text, :mod:`labelspace.data.columns` says what the columns are.
 """
 
 from __future__ import annotations
