@@ -22,7 +22,7 @@ from labelspace.reporting.figures import write as write_figure
 from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 
-COLOURS = 128
+COLOURS = 64
 """Of figures: more can hardly be told from them, and take three times the bytes."""
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}
 
