@@ -12,7 +12,7 @@ from labelspace.training.options import Options
 
 _FEWEST, _SHORTEST = 8, 650  # validations and steps that a verdict needs
 _LITTLE = 0.02  # of all that the score has gained; less in a quarter of training is not worth as much time again
-_MEDIAN = 0.6745  # of a normal variable's size, in its deviations
+_MEDIAN = 0.6745  # of how far a normal variable is from its mean, in standard deviations
 _CLOSING = 0.5  # steps in which learning rates fall, in parts of those before; a third of all
 
 

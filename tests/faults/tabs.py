@@ -42,7 +42,7 @@ class Tab:
         """Of what is called so, once it has come, what an event of it says: its number and what listens."""
         while True:
             for number, one in self.elements.items():
-                if one.get("props", {}).get("aria-label") == label and one.get("events"):
+                if (one.get("props") or {}).get("aria-label") == label and one.get("events"):
                     return {"id": number, "listener_id": one["events"][0]["listener_id"]}
             self.changed.clear()
             await self.changed.wait()
