@@ -86,7 +86,7 @@ def fill(page: Page, view: str) -> None:
 
 
 @pytest.mark.parametrize("run", ["shown_things", "shown_pictures"])
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (820, 1180), (390, 844)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), pytest.param(820, 1180, marks=pytest.mark.slow), (390, 844)])
 def test_every_view_fits_and_can_be_used_by_everyone(
     run: str,
     width: int,

@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).with_name("fuzz.py")
 def test_odd_calls_and_damaged_files(tmp_path: Path) -> None:
     pytest.importorskip("anndata")
     pytest.importorskip("datasets")
-    limits = ["--calls", "60", "--files", "90", "--minutes", "0.5", "--keep", str(tmp_path / "kept")]
+    limits = ["--calls", "60", "--files", "90", "--minutes", "0.25", "--keep", str(tmp_path / "kept")]
     done = subprocess.run([sys.executable, str(PROGRAM), *limits], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 faults" in done.stdout
