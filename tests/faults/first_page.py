@@ -1,6 +1,6 @@
 """How long the explorer takes from the command to the first page, beside importing PyTorch, which it cannot do without.
 
-    python benchmarks/first_page.py RUN --click "Eyeglasses 1" [--rounds 7] [--out docs/evidence/first-page.json]
+    python tests/faults/first_page.py RUN --click "Eyeglasses 1" [--rounds 7] [--out docs/evidence/first-page.json]
 
 By turns a program that only imports PyTorch, and an explorer of the run whose page is opened: the page is there when the server
 has sent its elements (a browser's own time to draw them is not in it). Processor and wall time since the start of the program,
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from sessions import opened, started
+import tabs
 from socketio.exceptions import ConnectionError as RefusedError
 
 from labelspace.storage import files
@@ -40,15 +40,19 @@ def first_page(run: str, click: str) -> tuple[float, float]:
     """The same of an explorer until its first page is there."""
 
     async def visit(url: str) -> None:
-        async with opened(url, click):
-            pass
+        async with tabs.opened(url) as tab:
+            await asyncio.wait_for(tab.found(click), tabs.PATIENCE)
 
     began = time.monotonic()
-    with started(run) as (url, process):
+    server, url = tabs.started(run, stderr=subprocess.DEVNULL)
+    try:
         asyncio.run(visit(url))
         took = time.monotonic() - began
-        ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+        ticks = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), took
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def main() -> int:
