@@ -23,7 +23,7 @@ from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 
 COLOURS = 64
-"""Of figures: more can hardly be told from them, and take three times the bytes."""
+"""Of figures: more can hardly be told from them, and twice as many take a quarter more bytes."""
 HELD = {True: "held", False: "did not hold", None: "cannot be said"}
 
 

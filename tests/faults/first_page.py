@@ -44,15 +44,11 @@ def first_page(run: str, click: str) -> tuple[float, float]:
             await asyncio.wait_for(tab.found(click), tabs.PATIENCE)
 
     began = time.monotonic()
-    server, url = tabs.started(run, stderr=subprocess.DEVNULL)
-    try:
+    with tabs.running(run) as (process, url):
         asyncio.run(visit(url))
         took = time.monotonic() - began
-        ticks = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), took
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def main() -> int:

@@ -15,7 +15,6 @@ import asyncio
 import json
 import re
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -75,8 +74,7 @@ async def main() -> int:
     given = parser.parse_args()
     samples, took, late, began = [], [], 0, time.monotonic()
     result: dict[str, Any] = {}
-    server, url = tabs.started(given.run, stderr=subprocess.DEVNULL)
-    try:
+    with tabs.running(given.run) as (process, url):
         for number in range(1, given.sessions + 1):
             for left in reversed(range(TRIES)):
                 try:
@@ -87,7 +85,7 @@ async def main() -> int:
                     if not left:
                         raise
             if number % EVERY == 0:
-                samples.append({"sessions": number, **sample(server.pid)})
+                samples.append({"sessions": number, **sample(process)})
             if number % (10 * EVERY) == 0 or number == given.sessions:
                 result = {
                     "sessions": number,
@@ -104,12 +102,9 @@ async def main() -> int:
                 if given.out:
                     files.write_json(given.out, result)
         await asyncio.sleep(SETTLING)
-        result["at rest"] = sample(server.pid)
+        result["at rest"] = sample(process)
         if given.out:
             files.write_json(given.out, result)
-    finally:
-        server.terminate()
-        server.wait()
     return int(any(one["grew"] for one in result["judged"].values()))
 
 

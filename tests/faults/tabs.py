@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -86,3 +86,14 @@ def started(run: str, *options: str, **how: Any) -> tuple[subprocess.Popen[str],
             raise ChildProcessError("the explorer did not start")
         said += line
     return server, json.loads(said)["url"].rstrip("/")
+
+
+@contextmanager
+def running(run: str) -> Iterator[tuple[int, str]]:
+    """A server of a run for as long as it is needed: its process and its address."""
+    server, url = started(run, stderr=subprocess.DEVNULL)
+    try:
+        yield server.pid, url
+    finally:
+        server.terminate()
+        server.wait()
