@@ -53,11 +53,11 @@ def test_a_run_with_a_link_out_of_it_is_neither_read_nor_written(name: str, run:
     assert not list(victim.iterdir()) if victim.is_dir() else victim.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "data", "figures-of-mine/a.png", "model.onnx"])
-def test_links_that_are_no_business_of_ours_are_left_alone(name: str, run: Path, tmp_path: Path) -> None:
+def test_links_that_are_no_business_of_ours_are_left_alone(run: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("mine")
-    (run / name).parent.mkdir(exist_ok=True)
-    (run / name).symlink_to(tmp_path / "elsewhere")
+    for name in ("notes.txt", "data", "figures-of-mine/a.png", "model.onnx"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).symlink_to(tmp_path / "elsewhere")
     ls.load(run)
     assert main(["train", "--resume", "--out", str(run), "--no-report"]) == 0
     assert main(["report", str(run), "--quick"]) == 0
