@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow faults fuzz chromium lint format glossary evidence docs dist lowest clean
+.PHONY: demo test test-browser test-slow faults fuzz chromium lint format glossary evidence docs dist lowest clean
 
 demo: $(READY)
 	$(BIN)/labelspace demo --resume
 
-test: $(READY) chromium
+test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: $(READY)
+test-browser: $(READY) chromium
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "browser and not slow"
+
+test-slow: $(READY) chromium
 	$(BIN)/python -m pytest -m slow
 
 # Kills at random moments, full and damaged disks, malicious files. Some need root, to mount a disk, and are skipped without it.
@@ -25,7 +28,7 @@ fuzz: $(READY)
 	$(BIN)/python tests/faults/fuzz.py --calls 5000 --files 2000 $(FUZZ)
 	$(BIN)/python tests/faults/events.py --events 2000 $(EVENTS)
 
-# The explorer is tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
+# Explorer and report are tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
 # and say so.
 chromium:
 	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \

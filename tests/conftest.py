@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from labelspace import models
 from labelspace.data import sources
-from labelspace.evaluation import judge
+from labelspace.evaluation import judge, readers
 
 settings.register_profile(
     "tests",
@@ -41,6 +41,13 @@ def seed() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and "browser" in item.fixturenames:
+            item.add_marker("browser")
 
 
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:
@@ -85,8 +92,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def hasty_judge() -> Iterator[None]:
-    """For modules that ask that a judge is there, and not how well it reads: it takes most of the time of a page."""
+def hasty_readers() -> Iterator[None]:
+    """For modules that ask what is read off codes, and not how well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "_PASSES", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def hasty(hasty_readers: None) -> Iterator[None]:
+    """For modules that ask that a judge is there, too, and not how well it reads: both take most of the time of a page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "_STEPS", 30)
         yield

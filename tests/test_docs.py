@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-pytestmark = pytest.mark.usefixtures("hasty_judge")
+pytestmark = pytest.mark.usefixtures("hasty")
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = [

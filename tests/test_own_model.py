@@ -32,6 +32,8 @@ from labelspace.models.networks import Network
 from labelspace.models.vae import VAE
 from labelspace.training.progress import Callback
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 FILE = str(Path(__file__).parents[1] / "examples" / "own_model.py")
 SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 64}
 SMALL = Network(width=8, depth=1)

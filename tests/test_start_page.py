@@ -13,7 +13,7 @@ from PIL import Image
 
 from labelspace.cli import main
 
-pytestmark = pytest.mark.usefixtures("hasty_judge")
+pytestmark = pytest.mark.usefixtures("hasty")
 
 ROOT = Path(__file__).parent.parent
 QUICKLY = ["--epochs", "1", "--set", "network.width=4", "--no-report"]

@@ -21,7 +21,7 @@ def make(program) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def package(make: ModuleType, hasty_judge: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(make: ModuleType, hasty: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with one starter, of a tiny model."""
     home = tmp_path_factory.mktemp("starters")
     make.make("roll", make.Recipe("swiss-roll:n=600", epochs=1, model="ccvae", width=32), home)

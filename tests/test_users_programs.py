@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,38 +153,33 @@ def test_what_does_not_train_imports_no_trainer_and_no_plots(tmp_path: Path) -> 
     data = ls.open("moons:n=100")
     ls.fit(ls.build("condvae", data), data, epochs=1, out=tmp_path / "run")
     heavy = "torch._dynamo,lightning_fabric,matplotlib,pandas,sklearn,scipy.stats"
-    program = f"""
-        import sys
+    edit = ["edit", "run", "test:0", "--set", "moon=" + str(data.schema["moon"].values[0]), "--out", "e.csv"]
+    predict, embed = (["predict", "run", "moons:n=100", "--out", "p.csv"], ["embed", "run", "moons:n=100", "--out", "c.npz"])
+    calls = [edit, predict, embed, ["generate", "run", "-n", "4", "--out", "g.csv"]]
+    assert _imported(tmp_path, calls, heavy) == [[0, []]] * len(calls)
+    light = {
+        ("models",): 0,
+        ("models", "--json"): 0,
+        ("edit", "nowhere", "test:0", "--set", "a=1"): 2,
+        ("edit", "run", "test:0", "--set", "mon=1"): 2,
+    }
+    assert _imported(tmp_path, list(light), "torch") == [[code, []] for code in light.values()]
+
+
+def _imported(home: Path, calls: Sequence[Sequence[str]], names: str) -> list[list[Any]]:
+    """The codes of calls of the command, one after the other in one process, and which of some modules were there then."""
+    program = """
+        import json, sys
         from labelspace.cli import main
-        code = main(sys.argv[1:])
-        print(code, *(name for name in "{heavy}".split(",") if name in sys.modules))
+        calls, names = json.loads(sys.argv[1]), sys.argv[2].split(",")
+        found = [[main(words), [name for name in names if name in sys.modules]] for words in calls]
+        print()
+        print(json.dumps(found))
     """
-    for words in (
-        ["edit", "run", "test:0", "--set", "moon=" + str(data.schema["moon"].values[0]), "--out", "e.csv"],
-        ["predict", "run", "moons:n=100", "--out", "p.csv"],
-        ["embed", "run", "moons:n=100", "--out", "c.npz"],
-        ["generate", "run", "-n", "4", "--out", "g.csv"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program), *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.stdout.strip() == "0", (words, done.stdout, done.stderr)
-    light = """
-        import sys
-        from labelspace.cli import main
-        code = main(sys.argv[1:])
-        print(code, "torch" in sys.modules)
-    """
-    for words, code in (
-        (["models"], 0),
-        (["models", "--json"], 0),
-        (["edit", "nowhere", "test:0", "--set", "a=1"], 2),
-        (["edit", "run", "test:0", "--set", "mon=1"], 2),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(light), *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.stdout.strip().endswith(f"{code} False"), (words, done.stdout, done.stderr)
+    words = [sys.executable, "-c", textwrap.dedent(program), json.dumps(calls), names]
+    done = subprocess.run(words, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_a_users_program_passes_pyright_without_unknown_types(tmp_path: Path) -> None:

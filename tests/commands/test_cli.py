@@ -19,7 +19,7 @@ from labelspace.speed import floor, using
 from labelspace.speed.training import noise
 from labelspace.training.run import Run
 
-pytestmark = pytest.mark.usefixtures("hasty_judge")
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from PIL import Image
 
 from labelspace.cli import main
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 SMALL = ["--epochs", "2", "--set", "network.width=8", "--no-report"]
 
 

@@ -15,6 +15,8 @@ from labelspace.evaluation.whole import evaluate
 from labelspace.models.networks import Network
 from labelspace.reporting.evaluation import tables
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

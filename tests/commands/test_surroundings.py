@@ -67,7 +67,7 @@ def lines(text: str) -> list[str]:
     ("redirect", "code"),
     [("| head -c 1 >/dev/null", 0), (">/dev/full", 2), (">&-", 0), (">&- 2>&- <&-", 0), ("<&-", 0)],
 )
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_streams_that_take_nothing_are_one_line_at_most(labelspace, redirect: str, code: int, unbuffered: str) -> None:
     done = labelspace("explain", redirect=redirect, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == code, done.stderr
@@ -121,7 +121,7 @@ def test_every_text_file_has_an_encoding() -> None:
         assert not found, file
 
 
-@pytest.mark.parametrize("home", [None, "/", "locked", "file"])
+@pytest.mark.parametrize("home", [None, "locked", *(pytest.param(home, marks=pytest.mark.slow) for home in ("/", "file"))])
 def test_without_a_home_the_cache_is_temporary_and_said(labelspace, tmp_path: Path, home: str | None) -> None:
     pytest.importorskip("skia")
     pytest.importorskip("python_avatars")
@@ -143,7 +143,7 @@ def test_without_a_home_the_cache_is_temporary_and_said(labelspace, tmp_path: Pa
     assert not list(Path("/tmp").glob("labelspace-cache-*/faces*"))
 
 
-@pytest.mark.parametrize("what", ["onnx", "report"])
+@pytest.mark.parametrize("what", [pytest.param("onnx", marks=pytest.mark.slow), "report"])
 def test_nothing_is_written_outside(labelspace, plain_run: Path, tmp_path: Path, what: str) -> None:
     run = Path(shutil.copytree(plain_run, tmp_path / "out" / "run"))
     (tmp_path / "home").mkdir()

@@ -21,6 +21,8 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network
 from labelspace.reporting.evaluation import figures, page, tables
 
+pytestmark = pytest.mark.usefixtures("hasty_readers")
+
 PARTS = ("judge", "prediction", "manipulation", "leakage", "blocks", "disentanglement", "likelihood", "generation")
 Measured = tuple[Model, Dataset, dict[str, Any]]
 

@@ -120,9 +120,9 @@ def faces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             time.sleep(0.5)
         pytest.fail("the run that another worker trains was not finished in five minutes")
     try:
-        data = ls.open("faces:n=500,size=16", labels=["Eyeglasses"])
+        data = ls.open("faces:n=700,size=24", labels=["Eyeglasses"])
         torch.manual_seed(0)
-        model = ls.build("lsvae", data, latent=16, subspace=2, network=Network(width=16))
+        model = ls.build("lsvae", data, latent=16, subspace=2, network=Network(width=24))
         ls.fit(model, data, out=home / "run", epochs=24, batch_size=32)
     except BaseException:
         failed.touch()

@@ -30,7 +30,6 @@ pytest.importorskip("nicegui")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page = playwright.Page
 playwright.expect.set_options(timeout=15_000)  # a machine may be busy
-SIDE = 16  # of the pictures
 
 
 # -- proxies ----------------------------------------------------------------------------------------------------------
@@ -123,7 +122,7 @@ def bench(faces_run: Path) -> Workbench:
 def pixels(page: Page, key: str = "edit") -> np.ndarray:
     """A picture as it is on the screen, ``(channels, height, width)`` in [0, 1]."""
     shown = Image.open(io.BytesIO(page.locator(f".picture.{key} img").screenshot(animations="disabled")))
-    return np.asarray(shown.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).transpose(2, 0, 1) / 255
+    return np.asarray(shown.convert("RGB").resize((24, 24), Image.Resampling.BOX), np.float32).transpose(2, 0, 1) / 255
 
 
 @functools.cache
@@ -294,7 +293,7 @@ def test_transfer_and_what_is_copied(faces: str, bench: Workbench, tab: Callable
         page.get_by_label("Save this edit").click()
         page.get_by_text("picture with its record").click()
     saved = Image.open(io.BytesIO(download.value.path().read_bytes()))
-    assert saved.size == (SIDE, SIDE)
+    assert saved.size == (24, 24)
     assert json.loads(saved.info["labelspace"])["changed"] == ["w.Eyeglasses"]
 
 
@@ -387,7 +386,7 @@ def test_a_large_upload_is_shown_at_its_own_size(faces: str, bench: Workbench, t
     large = page.locator("dialog.large .after")
     assert until(lambda: large.evaluate("image => image.naturalWidth") == 240)
     page.get_by_label("at its own size").uncheck()
-    assert until(lambda: large.evaluate("image => image.naturalWidth") == SIDE)
+    assert until(lambda: large.evaluate("image => image.naturalWidth") == 24)
     page.get_by_role("slider", name="Zoom").fill("4")
     assert page.locator(".window").evaluate("e => e.scrollWidth / e.clientWidth") > 3.5
     page.locator("dialog.large .go-on").click()
@@ -423,7 +422,7 @@ def test_uploads(faces: str, bench: Workbench, tab: Callable[..., Page]) -> None
         upload(name, content)
         playwright.expect(page.get_by_text(answer).first).to_be_visible()
         assert heading.inner_text() == start
-    checks = (np.arange(SIDE)[:, None] // 2 + np.arange(SIDE)) % 2 * 255
+    checks = (np.arange(24)[:, None] // 2 + np.arange(24)) % 2 * 255
     upload("strange.png", png(np.repeat(checks[..., None], 3, 2).astype(np.uint8)))
     playwright.expect(heading).to_have_text("strange.png")
     page.wait_for_function("!location.search.includes('sample=')")  # not the sample before it
@@ -489,7 +488,7 @@ def test_a_token_opens_the_page(faces_run: Path, server: Callable[..., Any], tab
         stranger.context.close()
         page = tab(url)
         assert "token" not in page.url
-        assert page.locator(".samples .item img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") == SIDE
+        assert page.locator(".samples .item img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 24
 
 
 def best(measure: Callable[[], list[float]], limit: float, least: int) -> list[float]:

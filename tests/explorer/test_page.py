@@ -85,8 +85,22 @@ def fill(page: Page, view: str) -> None:
         expect(page.locator(shown).locator("visible=true").first).to_be_visible()
 
 
-@pytest.mark.parametrize("run", ["shown_things", "shown_pictures"])
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), pytest.param(820, 1180, marks=pytest.mark.slow), (390, 844)])
+@pytest.mark.parametrize(
+    ("run", "width", "height"),
+    [
+        ("shown_things", 1280, 800),
+        ("shown_pictures", 390, 844),
+        *(
+            pytest.param(run, width, height, marks=pytest.mark.slow)
+            for run, width, height in (
+                ("shown_things", 820, 1180),
+                ("shown_things", 390, 844),
+                ("shown_pictures", 1280, 800),
+                ("shown_pictures", 820, 1180),
+            )
+        ),
+    ],
+)
 def test_every_view_fits_and_can_be_used_by_everyone(
     run: str,
     width: int,

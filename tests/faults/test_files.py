@@ -24,6 +24,8 @@ from labelspace.storage import tensorfiles
 from labelspace.training.fit import open_run
 from labelspace.training.run import Run, read_config
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 READ = ("model.safetensors", "config.json", "schema.json", "config.yaml")
 
 
@@ -314,7 +316,8 @@ def test_a_config_that_lacks_a_setting(name: str, run: Path, capsys: pytest.Capt
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config["training"][name]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    for words in (["train", "--resume", "--out", str(run), "--no-report"], ["report", str(run), "--quick"]):
+    calls = [["train", "--resume", "--out", str(run), "--no-report"], ["report", str(run), "--quick"]]
+    for words in calls if name == "seed" else calls[:1]:
         assert cli.main(words) in (0, 2)  # with the default, or refused as another one than it was started with
     assert capsys.readouterr().err.strip().splitlines()[-1]
 

@@ -19,6 +19,8 @@ from labelspace.storage import files, hub
 from labelspace.training.fit import open_run
 from labelspace.training.run import NAMES, Run
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 @pytest.mark.parametrize("name", ["a.png", "./b/../a.png", "a..b/c", "b\\..\\a.png"])
 def test_names_that_stay(name: str) -> None:

@@ -65,9 +65,7 @@ TOLERANCE = (0.02, 0.02, 0.004, 0.01, 0.001, 0.04, 0.04, 0.003, 0.003)
 TOLERANCE_ROTATED = (0.06, 0.11, 0.07, 0.04, 0.11, 0.03, 0.04, 0.016, 0.005)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind.startswith("perfect") else ()) for kind in TABLE]
-)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if kind != "noise" else ()) for kind in TABLE])
 def test_known_codes_get_what_they_are_known_to_get(kind: str) -> None:
     factors = _grid(15_000)
     codes, discrete = _codes(kind, factors), [True] * 5

@@ -70,7 +70,7 @@ def some_label(schema: Schema) -> tuple[str, object]:
 
 @pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize("address", ["moons:n=120", "swiss-roll:n=120"])
-@pytest.mark.usefixtures("short_digits", "hasty_judge")
+@pytest.mark.usefixtures("short_digits", "hasty")
 def test_a_model_is_trained_and_used(name: str, address: str, tmp_path: Path) -> None:
     data = ls.open(address)
     try:
@@ -90,7 +90,7 @@ def test_a_model_is_trained_and_used(name: str, address: str, tmp_path: Path) ->
     ls.embed(model, x)
 
 
-@pytest.mark.usefixtures("short_digits", "hasty_judge")
+@pytest.mark.usefixtures("short_digits", "hasty")
 def test_a_run_is_measured_and_reported(tmp_path: Path) -> None:
     data = ls.open("moons:n=260")
     ls.fit(ls.build("ccvae", data), data, out=tmp_path / "run", epochs=1)

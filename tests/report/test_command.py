@@ -10,7 +10,7 @@ import pytest
 
 from labelspace.cli import main
 
-pytestmark = pytest.mark.usefixtures("hasty_judge")
+pytestmark = pytest.mark.usefixtures("hasty")
 
 SMALL = ["train", "swiss-roll:n=300", "--model", "condvae", "--epochs", "1", "--set", "network.width=8"]
 

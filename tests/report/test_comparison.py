@@ -10,6 +10,8 @@ import pytest
 import labelspace as ls
 from labelspace.reporting import comparison, runs
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 def test_two_runs_with_differing_settings(trained, parse, wicked: str) -> None:
     homes = [trained("condvae", "image"), trained("mvae", "image", (wicked, "size"), learning_rate=5e-4, epochs=3)]

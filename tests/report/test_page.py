@@ -18,7 +18,7 @@ from labelspace.models import MODELS
 from labelspace.reporting import figures, page, runs
 from labelspace.storage import files
 
-pytestmark = pytest.mark.usefixtures("hasty_judge")
+pytestmark = pytest.mark.usefixtures("hasty")
 
 SECTIONS = [
     "verdict",
