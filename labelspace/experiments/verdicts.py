@@ -52,11 +52,13 @@ class Quantity:
         name: in words.
         read: what was measured on a run -> the number; None where it was not measured.
         form: how it is written.
+        ends: what it can be at least and at most, where its trials do not say it; no interval goes beyond.
     """
 
     name: str
     read: Callable[[Found], Seen | float | None]
     form: str = "{:.2f}"
+    ends: tuple[float, float] = (-math.inf, math.inf)
 
     def number(self, found: Found) -> float | None:
         """The number of one run."""
@@ -134,13 +136,13 @@ class Interval:
         return text if self.seeds < 2 else f"{text} [{form.format(self.low)}, {form.format(self.high)}]"
 
 
-def interval(seen: Sequence[Seen]) -> Interval:
-    """The interval of a mean over seeds; that of a rate holds Wilson's interval of all trials, and stays between 0 and 1."""
+def interval(seen: Sequence[Seen], ends: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
+    """The interval of a mean over seeds, within what it can be; that of a rate holds Wilson's interval of all trials."""
     value, half = _mean([s.value for s in seen])
-    low, high = value - half, value + half
+    low, high = max(ends[0], value - half), min(ends[1], value + half)
     if all(s.trials for s in seen):
-        ends = wilson(value, sum(s.trials or 0 for s in seen))
-        low, high = max(0.0, min(low, ends[0])), min(1.0, max(high, ends[1]))
+        known = wilson(value, sum(s.trials or 0 for s in seen))
+        low, high = max(0.0, min(low, known[0])), min(1.0, max(high, known[1]))
     return Interval(value, low, high, len(seen))
 
 
@@ -213,7 +215,7 @@ def _judged(part: Part, groups: Mapping[str, Group]) -> _Judged:
     if not mine:
         return _Judged(None, f"{part.what.name} of {part.of} was not measured")
     counted = _counted(mine)
-    own = interval([*counted.values()])
+    own = interval([*counted.values()], part.what.ends)
     if isinstance(part.than, tuple):
         each = [_beside(part, mine, name, part.what.of(groups.get(name, {}))) for name in part.than]
         line = f"{part.what.name}: {part.of} {own.show(part.what.form)}, " + ", ".join(j.line for j in each)
@@ -231,12 +233,12 @@ def _beside(part: Part, mine: Mapping[int, Seen], name: str, theirs: Mapping[int
     common = _counted({seed: mine[seed] for seed in mine if seed in theirs})
     if common:
         gap = difference(common, theirs)
-        line = f"{name} {interval([theirs[seed] for seed in common]).show(form)}"
+        line = f"{name} {interval([theirs[seed] for seed in common], part.what.ends).show(form)}"
         if gap.seeds > 1:
             line += f" (difference {gap.show(_signed(form))})"
         return _decided(part.side, gap.low, gap.high, part.by, common, line)
     own, other = _counted(mine), _counted(theirs)
-    a, b = interval([*own.values()]), interval([*other.values()])
+    a, b = (interval([*column.values()], part.what.ends) for column in (own, other))
     line = f"{name} {b.show(form)} (other seeds)"
     return _decided(part.side, a.low - b.high, a.high - b.low, part.by, min(own, other, key=len), line)
 

@@ -153,6 +153,13 @@ def test_rates_stay_between_nothing_and_everything_and_are_never_certain(hits: l
     assert found.high - found.low > 0.02
 
 
+def test_no_interval_goes_beyond_what_can_be() -> None:
+    accuracy = Quantity("accuracy", lambda f: f["accuracy"], "{:.1%}", (0.0, 1.0))
+    claim = Claim("all is read", (Part(accuracy, "a", "above", 0.9),))
+    found = {seed: {"accuracy": value} for seed, value in zip(SEEDS, (1.0, 1.0, 0.98, 1.0, 1.0), strict=True)}
+    assert "99.6% [98.5%, 100.0%]" in judge(claim, {"a": found}).why
+
+
 def test_the_why_says_numbers_intervals_and_differences() -> None:
     groups = {"a": group([1.0, 2.0, 3.0, 4.0, 5.0]), "b": group([0.5, 1.5, 2.6, 3.4, 4.5])}
     verdict = judge(Claim("a is larger", (Part(SIZE, "a", "above", ("b",)), Part(SIZE, "a", "below", 9.0))), groups)

@@ -49,7 +49,7 @@ def _above_floor(found: Any) -> float | None:
 
 def _told(place: str) -> Quantity:
     shown = {"z": "balanced accuracy off draws of Z", "w_hidden": "balanced accuracy off draws of W (label hidden)"}[place]
-    return Quantity(shown, lambda f: dig(f, place, "told", "balanced_accuracy", "value"), "{:.1%}")
+    return Quantity(shown, lambda f: dig(f, place, "told", "balanced_accuracy", "value"), "{:.1%}", (0.0, 1.0))
 
 
 EXCESS = Quantity("KL in Z above the floor (nats)", _above_floor, "{:.3f}")
