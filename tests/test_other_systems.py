@@ -6,6 +6,7 @@ import builtins
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _ABSENT = ("fcntl", "resource", "pwd", "grp", "termios")
 
 
 @pytest.fixture
-def windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """As Windows: children get no descriptors, directories no locks, and nothing is renamed over what is there."""
     opened, renamed, flushed, popen, imported = os.open, os.rename, os.fsync, subprocess.Popen, builtins.__import__
 
@@ -63,6 +64,9 @@ def windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(builtins, "__import__", imports)
     monkeypatch.setattr(locks, "DESCRIPTORS", False)
     monkeypatch.setenv("LABELSPACE_CACHE", str(tmp_path / "cache"))
+    bounds._memory.cache_clear()  # what is found here holds here
+    yield
+    bounds._memory.cache_clear()
 
 
 @pytest.fixture
@@ -116,11 +120,7 @@ def test_a_directory_is_replaced_although_none_can_be_renamed_over_another(windo
 
 
 def test_how_much_may_be_read_is_known_without_the_system_saying(windows: None) -> None:
-    bounds._memory.cache_clear()
-    try:
-        assert bounds.most() > 0
-    finally:
-        bounds._memory.cache_clear()
+    assert bounds.most() > 0
 
 
 def test_macos_has_no_allocator_to_tell_and_no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
