@@ -15,6 +15,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("fuzz.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and memory of children are read as Linux has them")
 def test_odd_calls_and_damaged_files(tmp_path: Path) -> None:
     pytest.importorskip("anndata")
