@@ -28,8 +28,8 @@ fuzz: $(READY)
 	$(BIN)/python tests/faults/fuzz.py --calls 5000 --files 2000 $(FUZZ)
 	$(BIN)/python tests/faults/events.py --events 2000 $(EVENTS)
 
-# Explorer and report are tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are skipped,
-# and say so.
+# Explorer and report are tested in a browser. Where there is none and apt may install one, it does; elsewhere these tests are
+# skipped, and say so.
 chromium:
 	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \
 		(apt-get update -qq && apt-get install -y -qq chromium) >/dev/null 2>&1 || \

@@ -1,7 +1,4 @@
-"""A small share of ``make fuzz``: a traceback, a crash, or a byte written elsewhere is a failed test.
-
-``.ci/run`` makes a larger one.
-"""
+"""A share of ``make fuzz``: a traceback, a crash, or a byte written elsewhere is a failed test. ``.ci/run`` makes another."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ PROGRAM = Path(__file__).with_name("fuzz.py")
 def test_odd_calls_and_damaged_files(tmp_path: Path) -> None:
     pytest.importorskip("anndata")
     pytest.importorskip("datasets")
-    limits = ["--calls", "30", "--files", "40", "--minutes", "0.25", "--keep", str(tmp_path / "kept")]
+    limits = ["--calls", "60", "--files", "90", "--minutes", "0.25", "--keep", str(tmp_path / "kept")]
     done = subprocess.run([sys.executable, str(PROGRAM), *limits], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 faults" in done.stdout
