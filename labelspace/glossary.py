@@ -608,7 +608,7 @@ _TABLE: dict[str, tuple[Entry, ...]] = {
         _E("keep detail", "add what the model could not reconstruct of the sample to the edit"),
         _E(
             "typical point",
-            "where edits put a block: the middle of the value's training codes, or the one of them that suits best",
+            "where edits put a block: the middle of the value's training codes, or for each sample one of them that suits it",
             also=("typical",),
         ),
         _E("reads", "the model's own answer for a label of the edit; a side effect where it changed and no edit was about it"),

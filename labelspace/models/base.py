@@ -30,7 +30,7 @@ from labelspace.models import schedules
 from labelspace.models.aggregate import AggregatePosterior
 from labelspace.models.networks import Network
 from labelspace.models.of_data import Codes, Predictions, encoded, predicted
-from labelspace.models.parts import posterior_from_bounds, related
+from labelspace.models.parts import Choice, posterior_from_bounds, related
 from labelspace.variables import Variable
 
 FROM_DATA = ("shape", "schema", "frequencies")
@@ -436,6 +436,11 @@ class Model(nn.Module):
             return codes.replace({block.name: prior.mode})
         measured = self.aggregate.under(block.name, values).mean
         return codes.replace({block.name: torch.where(measured.isnan(), prior.mode, measured)})
+
+    def choices(self, label: str) -> list[Choice] | None:
+        """For each value of a label, the codes of its block that :meth:`intervene` gives samples one of, where it does; else
+        None, as here."""
+        return None
 
     # -- what all models do alike -------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models import networks, schedules
 from labelspace.models.base import About, Common, Head, Losses, Model, Player
-from labelspace.models.parts import Completions, DensityRatio, TypicalPoints, cross_entropy, frozen, split
+from labelspace.models.parts import Choice, Completions, DensityRatio, TypicalPoints, cross_entropy, frozen, split
 
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
 
@@ -107,7 +107,7 @@ class ContrastiveVAE(Model):
         self.decoder = networks.decoder(latent + width, self.likelihood.output_shape, self.network)
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.density_ratio = DensityRatio([latent, width]) if "total_correlation" in self.schedules else None
-        self.typical = TypicalPoints(blocks[1:], schema)
+        self.typical = TypicalPoints(blocks, schema)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -200,13 +200,16 @@ class ContrastiveVAE(Model):
     # -- edits --------------------------------------------------------------------------------------------------------
 
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Also finds the typical point of every label value."""
+        """Also finds the points that label values are set to."""
         super().calibrate(batches)
         self.typical.measure(self, batches)
 
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """The typical point of the value, which of the background is 0: the middle of the other codes may be there, too."""
+        """For each sample a code of the value that suits it: the background's is 0, as the mean of the others may be, too."""
         return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)
+
+    def choices(self, label: str) -> list[Choice] | None:
+        return self.typical.choices(label)
 
 
 def _mean(term: Tensor) -> Tensor:

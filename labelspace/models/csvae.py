@@ -48,6 +48,7 @@ from labelspace.likelihoods import Gaussian
 from labelspace.models import networks
 from labelspace.models.base import About, Common, Head, Losses, Model, Player
 from labelspace.models.parts import (
+    Choice,
     Completions,
     SubspacePrior,
     TypicalPoints,
@@ -147,7 +148,7 @@ class CSVAE(Model):
         self.decoder = networks.decoder(latent + width, self.likelihood.output_shape, self.network)
         self.label_head = networks.mlp(features, [128], schema.parameters)
         self.adversary = networks.mlp(latent, [256, 256], schema.parameters) if adversary else None
-        self.typical = TypicalPoints(blocks[1:], schema)
+        self.typical = TypicalPoints(blocks, schema)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -244,10 +245,13 @@ class CSVAE(Model):
     # -- edits --------------------------------------------------------------------------------------------------------
 
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Also finds the typical point of every label value."""
+        """Also finds the points that label values are set to."""
         super().calibrate(batches)
         self.typical.measure(self, batches)
 
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """The typical point of a discrete label's value, once measured; else what all models do."""
+        """For each sample a code of the value that suits it, once measured; of numbers, what all models do."""
         return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)
+
+    def choices(self, label: str) -> list[Choice] | None:
+        return self.typical.choices(label)

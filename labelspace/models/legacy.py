@@ -39,7 +39,25 @@ def renamed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
 def completed(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of a model of any format, with what was not measured then as the model has it, and without what is no more."""
     added = {name for names in _ADDED.values() for name in names}
-    return {**{name: tensor for name, tensor in model.state_dict().items() if name in added}, **_without_erasure(found)}
+    own = model.state_dict()
+    kept = _one_point(own, _without_erasure(found))
+    return {**{name: tensor for name, tensor in own.items() if name in added}, **kept}
+
+
+def _one_point(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Before format 10, the typical point of a value was one for all samples, ``(values, size)``."""
+    points, now = found.get("typical.points"), own.get("typical.points")
+    if points is None or now is None or points.ndim != 2:
+        return dict(found)
+    made = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name.startswith("typical.")}
+    if points.shape != made["typical.middles"].shape:
+        raise UserError("its typical points do not fit its labels; the file is damaged")
+    made["typical.middles"] = points
+    made["typical.points"][:, 1:] = torch.nan
+    made["typical.general"] = made["typical.given"] = torch.eye(now.shape[2]).repeat(len(points), 1, 1)
+    for tensor in made.values():
+        tensor[points.isnan().any(1)] = torch.nan
+    return {**found, **made}
 
 
 def _without_erasure(found: Mapping[str, Tensor]) -> dict[str, Tensor]:

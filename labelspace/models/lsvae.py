@@ -55,6 +55,7 @@ from labelspace.models import networks
 from labelspace.models.base import About, Common, Head, Losses, Model, Player
 from labelspace.models.parts import (
     BlockAdversaries,
+    Choice,
     Completions,
     DualAscent,
     Independence,
@@ -162,7 +163,7 @@ class LSVAE(Model):
         self.block_adversaries = BlockAdversaries(blocks[1:], schema)
         self.block_leak_weight = DualAscent(labels * (labels - 1), allowed=0.04, start=2.0, most=1500.0)
         self.register_buffer("block_of", _block_of(schema, subspace), persistent=False)
-        self.typical = TypicalPoints(blocks[1:], schema)
+        self.typical = TypicalPoints(blocks, schema)
 
     @classmethod
     def defaults(cls, shape: tuple[int, ...], labels: int) -> dict[str, Any]:
@@ -335,7 +336,7 @@ class LSVAE(Model):
 
     @torch.no_grad()
     def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Finds the typical point of every label value."""
+        """Finds the points that label values are set to."""
         super().calibrate(batches)
         self.typical.measure(self, batches)
 
@@ -348,8 +349,11 @@ class LSVAE(Model):
         self.temperatures.fit(self.schema.distribution(answers), values, observed)
 
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """The typical point of a discrete label's value, once measured; else what all models do."""
+        """For each sample a code of the value that suits it, once measured; of numbers, what all models do."""
         return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)
+
+    def choices(self, label: str) -> list[Choice] | None:
+        return self.typical.choices(label)
 
 
 def _mean(term: Tensor) -> Tensor:

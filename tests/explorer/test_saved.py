@@ -130,6 +130,15 @@ def test_pictures_are_edited_without_a_server(
     page.get_by_role("button", name="Reset").click()
     page.locator(".gallery .item").nth(1).click()
     expect(page.locator(".compare h2")).to_have_text(bench.name(int(bench.gallery[1])))
+    for n in (1, 2, 3):  # each sample is given a point of the value that suits it
+        page.locator(".gallery .item").nth(n).click()
+        expect(page.locator(".compare h2")).to_have_text(bench.name(int(bench.gallery[n])))
+        sample = Session(bench).of_data(bench.row(page.locator(".compare h2").inner_text()))
+        now = page.locator(".value.on").first.inner_text()
+        page.get_by_role("button", name=f"lit {values[now]}").click()
+        expect(page.locator(".live")).to_contain_text(f"lit set to {values[now]}")
+        page.wait_for_function("document.querySelector('.undo:not(:disabled)')")
+        shows(interventions.set(bench.model, sample.x, {"lit": values[now]}, sample.labels).x)
     everyone(page, violations)
 
 

@@ -186,6 +186,34 @@ def test_an_older_model_s_erasure_becomes_part_of_the_layer_that_it_followed(kin
         ls.load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_older_model_has_one_point_of_a_value_for_all_samples(damaged: bool, tmp_path: Path) -> None:
+    m = LSVAE((3,), Schema([binary("a"), categorical("b", ["p", "q", "r"])]), latent=2, network=Network(width=8, depth=1))
+    saving.save(m, tmp_path / "m")
+    tensors = {k: v for k, v in load_file(tmp_path / "m/model.safetensors").items() if not k.startswith("typical.")}
+    points = torch.randn(5, m.blocks.of("b").size)
+    points[1] = torch.nan  # of a value that no training sample had
+    tensors["typical.points"] = points[:3, :2].contiguous() if damaged else points
+    save_file(tensors, tmp_path / "m/model.safetensors")
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    (tmp_path / "m/config.json").write_text(json.dumps(config | {"format": 9}))
+    if damaged:
+        with pytest.raises(UserError, match="typical"), pytest.warns(Unverified):
+            ls.load(tmp_path / "m")
+        return
+    with pytest.warns(Unverified):
+        loaded = ls.load(tmp_path / "m")
+    assert isinstance(loaded, LSVAE)
+    codes = m.blocks.split(torch.randn(4, m.blocks.size))
+    put = loaded.typical.put(codes, "b", torch.tensor([0.0, 2.0, 2.0, 0.0]))
+    assert put is not None
+    torch.testing.assert_close(put["w.b"], points[torch.tensor([2, 4, 4, 2])])
+    assert loaded.typical.put(codes, "a", torch.ones(4)) is None
+    put = loaded.typical.put(codes, "a", torch.zeros(4))
+    assert put is not None
+    torch.testing.assert_close(put["w.a"], points[:1, : m.blocks.of("a").size].expand(4, -1))
+
+
 @pytest.mark.slow
 def test_it_keeps_labels_out_of_z_and_in_w_on_the_swiss_roll() -> None:
     from labelspace.evaluation.probing import probes, said

@@ -6,6 +6,7 @@ samples. It asks nobody for anything, which its content security policy makes su
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import html
 import importlib.resources
@@ -189,9 +190,13 @@ def _label(bench: Workbench, label: Label) -> dict[str, Any]:
 
 @torch.no_grad()
 def _move(bench: Workbench, label: Label, low: float, high: float) -> dict[str, Any] | None:
-    """How codes follow a label's value, where one table says it for all samples: codes of the block at each value, or of a code
-    that is shifted, what is added to it. None where the model does something else."""
+    """How codes follow a label's value: codes of the block at each value, of which samples are given one; or, where one table
+    says it for all samples, the code at each value or, of a code that is shifted, what is added to it. None where the model does
+    something else."""
     model = bench.model
+    if choices := model.choices(label.name):
+        tables = [{field.name: getattr(one, field.name).tolist() for field in dataclasses.fields(one)} for one in choices]
+        return {"block": model.blocks.of(label.name).name, "choices": tables, "shifts": False}
     at = torch.arange(float(len(label.values))) if label.discrete else torch.linspace(low, high, _AT)
     found = []
     for start in range(2):  # from two samples' codes, and from two values

@@ -123,8 +123,22 @@ function lift(block, point, code) {
   return moved;
 }
 
-// A row of a table of codes: at a class, or between the numbers that it was made at.
-function row(move, value) {
+function chosen({ middle, axes, points, least, start, slope, factor }, free) {
+  const expected = start.map((v, k) => v + slope.reduce((sum, from, i) => sum + free[i] * from[k], 0));
+  const size = factor.reduce((sum, from, k) => sum + Math.log(from[k]), 0);
+  const beyond = points.map((point, i) => {
+    const off = point.map((v, k) => v - expected[k]);
+    return size - 0.5 * factor.reduce((sum, from) => sum + dot(from, off) ** 2, 0) - least[i];
+  });
+  const first = beyond.findIndex((nats) => nats >= 0);
+  const point = points[first < 0 ? beyond.indexOf(Math.max(...beyond)) : first];
+  return middle.map((v, j) => v + point.reduce((sum, along, k) => sum + along * axes[k][j], 0));
+}
+
+// The code at a value: of those that there are the first that suits the free code, or a row of a table, at a class or between
+// the numbers that it was made at.
+function row(move, value, codes) {
+  if (move.choices) return chosen(move.choices[value], page.blocks.filter((b) => !b.label).flatMap((b) => [...codes[b.name]]));
   if (!move.at) return move.codes[value];
   let i = 0;
   while (i < move.at.length - 2 && value >= move.at[i + 1]) i++;
@@ -424,9 +438,9 @@ const app = createApp({
       const step = { label: label.name, block: label.move.block, text: `${label.name} set to ${said}` };
       const own = this.keep && this.given[at] !== null && this.given[at] === value && this.state.values[at] === value;
       if (own && !this.status(label)) return this.edited({}, step, values);
-      const target = row(label.move, value);
+      const target = row(label.move, value, this.state.codes);
       if (!label.move.shifts) return this.edited({ [label.move.block]: Float32Array.from(target) }, step, values);
-      const from = row(label.move, now);
+      const from = row(label.move, now, this.state.codes);
       const code = this.state.codes[label.move.block].map((v, i) => v + target[i] - from[i]);
       return this.edited({ [label.move.block]: code }, step, values);
     },

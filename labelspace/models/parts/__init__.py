@@ -9,7 +9,7 @@
 ``dual_ascent``        a weight per constraint that grows while the constraint is violated
 ``independence``       an adversary of a free code, with a weight per label by dual ascent
 ``consistency``        a model's own counterfactuals must be encoded as what they were made from
-``typical_points``     where in its block a label has a value: a point for edits
+``typical_points``     where in its block a label has a value: points for edits, one that suits each sample
 ``attribute_vectors``  directions along which labels change, where no block is a label's own
 ``discriminator``      spectrally normalised discriminators of samples
 ``total_correlation``  how much blocks or coordinates of a code tell of each other, by a discriminator
@@ -42,13 +42,14 @@ from labelspace.models.parts.styles import richer_when_off
 from labelspace.models.parts.subspace_prior import SubspacePrior, subspace_blocks
 from labelspace.models.parts.temperature import Temperatures
 from labelspace.models.parts.total_correlation import DensityRatio
-from labelspace.models.parts.typical_points import TypicalPoints
+from labelspace.models.parts.typical_points import Choice, TypicalPoints
 from labelspace.models.parts.value_blocks import value_blocks, value_points
 
 __all__ = [
     "AttributeVectors",
     "Balance",
     "BlockAdversaries",
+    "Choice",
     "Completions",
     "DensityRatio",
     "Discriminator",

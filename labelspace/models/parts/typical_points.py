@@ -1,4 +1,4 @@
-"""Where in its block a label has a value: a point for edits, measured on training data."""
+"""Where in its block a label has a value: a point for edits, for each sample one that suits it, measured on training data."""
 
 from __future__ import annotations
 
@@ -10,75 +10,217 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from labelspace.blocks import Block, Latents, concatenate, modes
+from labelspace.blocks import Blocks, Latents, concatenate
 from labelspace.data.batches import Batch
 from labelspace.labels import Schema
 
 if TYPE_CHECKING:
     from labelspace.models.base import Model
 
-_FROM, _CANDIDATES = 4000, 24  # training samples, and points tried
-_ROUNDS = ((12, 6), (64, 1))  # samples that points have been tried on after each round, and how many are left of them
-_AS_GOOD = 0.02  # rates of edits that differ by less are alike
-_ONE_WIDTH = math.exp(-0.5)  # a Gaussian kernel at a distance of its width
+_FROM, _CANDIDATES, _TRIED_ON = 4000, 64, 16  # training samples, codes of each value, and samples that these are tried on
+_AXES = 16  # of a value's codes, which tell what suits a sample
+_SUITS = -math.log(2)  # nats: a code that a sample like this has half as often as any sample with the value
+_UNSURE = 0.25  # of a value's codes, the share that are read as it least surely
+_PENALTIES = torch.logspace(-3, 4, 15)  # of ridge regressions, in units of the regressors' variance
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Codes of a block of ``size`` coordinates, of which each sample is given the first that suits its free code.
+
+    Attributes:
+        middle: ``(size,)`` where the codes are measured from.
+        axes: ``(axes, size)`` orthonormal rows.
+        points: ``(k, axes)`` the codes, along the axes.
+        least: ``(k,)`` the log-density, up to a constant, that a code must have under a free code to suit it.
+        start, slope: ``(axes,)`` and ``(free, axes)`` of the mean of the density under a free code.
+        factor: ``(axes, axes)`` inverse Cholesky factor of its covariance.
+    """
+
+    middle: Tensor
+    axes: Tensor
+    points: Tensor
+    least: Tensor
+    start: Tensor
+    slope: Tensor
+    factor: Tensor
+
+    def made(self, free: Tensor) -> Tensor:
+        """The code for each of the free codes ``(n, free)``, ``(n, size)``: where none suits, the one that lacks least."""
+        expected = self.start + free @ self.slope
+        beyond = _log_density(self.points - expected[:, None], self.factor) - self.least
+        suits = beyond >= 0
+        chosen = torch.where(suits.any(1), suits.int().argmax(1), beyond.argmax(1))
+        return self.middle + self.points[chosen] @ self.axes
 
 
 class TypicalPoints(nn.Module):
-    """One point in the block of a discrete label for each of its values; nan until measured.
+    """For each value of a discrete label, codes of its block that data have, of which each sample is given one that suits it.
 
-    Among dense codes of data that have the value, it is the one that changes samples of other values least, of those whose
-    edits the model's own classifier reads as the value within 2% as often as with the best. All are tried on a few samples, and
-    the best of them on more (successive halving; Jamieson and Talwalkar 2016).
+    What is offered are codes of random training samples with the value. They are tried on samples of other values: those that
+    the model's own classifier does not read as the value, and the quarter that it is least sure of, are left out; the rest come
+    in the order in which they change a sample, the least first. A sample is given the first that suits it: whose density, given
+    the sample's free code, is at least half of what it is among all samples with the value (a beard of the colour of the hair,
+    where blocks tell that). Where the free code tells nothing of the block all suit, and all samples are given the same.
+
+    Densities are Gaussian, of draws of the posterior, in the principal axes of the value's codes: what the posterior is unsure
+    of says nothing. What is expected under a free code is told by :func:`ridge` regression.
 
     Args:
-        blocks: of the labels, in the order of the schema.
+        blocks: of the model.
         schema: the labels.
+
+    Attributes:
+        middles: ``(values, size)`` mean codes; nan until measured.
+        axes: ``(values, axes, size)`` orthonormal rows.
+        points: ``(values, candidates, axes)`` the codes from the middle, in axes; nan where there are fewer.
+        starts, slopes: ``(values, axes)`` and ``(values, free, axes)``: what is expected under a free code.
+        general, given: ``(values, axes, axes)`` inverse Cholesky factors of the codes' covariance, as such and under a free
+            code.
     """
 
+    middles: Tensor
+    axes: Tensor
     points: Tensor
+    starts: Tensor
+    slopes: Tensor
+    general: Tensor
+    given: Tensor
 
-    def __init__(self, blocks: Sequence[Block], schema: Schema) -> None:
+    def __init__(self, blocks: Blocks, schema: Schema) -> None:
         super().__init__()
-        self.blocks, self.schema = tuple(blocks), schema
-        values = sum(len(label.values) for label in schema)
-        self.register_buffer("points", torch.full((values, max(block.size for block in blocks)), torch.nan))
+        self.blocks, self.schema = blocks, schema
+        values, free = sum(len(label.values) for label in schema), blocks.free.size
+        size = max((blocks.of(label.name).size for label in schema), default=0)
+        axes = min(size, _AXES)
+        for name, shape in (
+            ("middles", (size,)),
+            ("axes", (axes, size)),
+            ("points", (_CANDIDATES, axes)),
+            ("starts", (axes,)),
+            ("slopes", (free, axes)),
+            ("general", (axes, axes)),
+            ("given", (axes, axes)),
+        ):
+            self.register_buffer(name, torch.full((values, *shape), torch.nan))
 
     def put(self, codes: Latents[Tensor], label: str, value: Tensor) -> Latents[Tensor] | None:
-        """Codes with a label's block at the points of values ``(n,)``; None where a point is not known, and for numbers."""
+        """Codes with a label's block at points of values ``(n,)``; None where none is known, and for numbers."""
         index = self.schema.index(label)
         if not self.schema[label].discrete:
             return None
-        points = self.points[self._row(index) + value.long(), : self.blocks[index].size]
-        return None if bool(points.isnan().any()) else codes.replace({self.blocks[index].name: points})
+        block, row = self.blocks.of(label), self._row(index) + value.long()
+        middles = self.middles[row, : block.size]
+        if bool(middles.isnan().any()):
+            return None
+        free = torch.cat([codes[own.name] for own in self.blocks.free], 1)
+        found = torch.empty_like(middles)
+        for one in row.unique():
+            mine = row == one
+            found[mine] = self._choice(int(one), block.size).made(free[mine])
+        return codes.replace({block.name: found})
+
+    def choices(self, label: str) -> list[Choice] | None:
+        """What samples are given one of, for each value of a label in turn; None where none is known, and for numbers."""
+        index, size = self.schema.index(label), self.blocks.of(label).size
+        rows = range(self._row(index), self._row(index) + len(self.schema[label].values))
+        if not rows or bool(self.middles[rows.start : rows.stop].isnan().any()):
+            return None
+        return [self._choice(row, size) for row in rows]
+
+    def _choice(self, row: int, size: int) -> Choice:
+        points = self.points[row]
+        points = points[~points.isnan().any(1)]
+        axes, least = self.axes[row, :, :size], _log_density(points, self.general[row]) + _SUITS
+        return Choice(self.middles[row, :size], axes, points, least, self.starts[row], self.slopes[row], self.given[row])
 
     def _row(self, index: int) -> int:
         return sum(len(label.values) for label in self.schema.labels[:index])
 
     @torch.no_grad()
     def measure(self, model: Model, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Finds the points on training data; values that no sample has keep nan."""
-        codes, values, observed = _encoded(model, batches)
-        start = {block.name: sum(other.size for other in model.blocks[:i]) for i, block in enumerate(model.blocks)}
+        """Finds the points on training data, which come in random order; values that no sample has keep nan."""
+        codes, widths, values, observed = _encoded(model, batches)
+        start = _columns(self.blocks)
+        free = torch.cat([codes[:, start[block.name]] for block in self.blocks.free], 1)
         searches = []
-        for i, (label, block) in enumerate(zip(self.schema, self.blocks, strict=True)):
-            columns = slice(start[block.name], start[block.name] + block.size)
+        for i, label in enumerate(self.schema):
+            columns = start[self.blocks.of(label.name).name]
             for value in range(len(label.values)):
-                having = (observed[:, i] & (values[:, i] == value)).nonzero()[:_FROM, 0]
-                others = (observed[:, i] & (values[:, i] != value)).nonzero()[: _ROUNDS[-1][0], 0]
+                having = (observed[:, i] & (values[:, i] == value)).nonzero()[:, 0]
+                others = (observed[:, i] & (values[:, i] != value)).nonzero()[:_TRIED_ON, 0]
                 if len(having):
-                    candidates = having[by_density(codes[having, columns], _CANDIDATES)]
-                    nothing = codes.new_zeros(len(candidates), 0)
-                    searches.append(_Search(i, value, columns, candidates, others, nothing, nothing))
-        if searches:
-            _search(model, codes, searches)
+                    self._describe(self._row(i) + value, codes[having, columns], widths[having, columns], free[having])
+                    same = bool((codes[having, columns] == codes[having[0], columns]).all())
+                    searches.append(_Search(i, value, columns, having[: 1 if same else _CANDIDATES], others))
+        _try(model, codes, searches)
         for found in searches:
-            size = self.blocks[found.label].size
-            self.points[self._row(found.label) + found.value, :size] = codes[found.candidates[0], found.columns]
+            row, size = self._row(found.label) + found.value, found.columns.stop - found.columns.start
+            chosen = codes[found.candidates[found.best_first()], found.columns] - self.middles[row, :size]
+            self.points[row] = torch.nan
+            self.points[row, : len(chosen)] = chosen @ self.axes[row, :, :size].T
+
+    def _describe(self, row: int, codes: Tensor, widths: Tensor, free: Tensor) -> None:
+        """Measures where the codes ``(n, d)`` of one value lie, with deviations ``widths`` of their posterior."""
+        n, size = codes.shape
+        middle = codes.mean(0)
+        found = torch.linalg.svd(codes - middle, full_matrices=False).Vh[: self.axes.shape[1]]
+        axes = codes.new_zeros(self.axes.shape[1], size)
+        axes[: len(found)] = found
+        along = (codes - middle) @ axes.T
+        start, slope, errors = ridge(free, along)
+        one = torch.eye(len(axes), dtype=codes.dtype, device=codes.device)
+        # axes along which nothing varies, and posteriors without width, have some all the same
+        drawn = (axes * widths.square().mean(0)) @ axes.T + (1e-6 * along.square().sum(1).mean() + 1e-12) * one
+        for kept, full in ((self.middles, middle), (self.axes, axes)):
+            kept[row] = 0
+            kept[row, ..., :size] = full
+        self.starts[row], self.slopes[row] = start, slope
+        for factor, deviations in ((self.general, along), (self.given, errors)):
+            covariance = deviations.T @ deviations / n + drawn
+            factor[row] = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), one, upper=False)
 
 
-def _encoded(model: Model, batches: Callable[[], Iterable[Batch]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes ``(n, width)`` of some training samples that have any label, blocks side by side, with their known values."""
-    parts, values, observed, n = [], [], [], 0
+def _log_density(deviations: Tensor, factor: Tensor) -> Tensor:
+    """Of N(0, S) at ``(..., axes)``, up to what all Gaussians share, with the inverse Cholesky factor of S."""
+    return factor.diagonal().log().sum() - 0.5 * (deviations @ factor.T).square().sum(-1)
+
+
+def ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Ridge regression of ``y (n, k)`` on ``x (n, d)``, whose penalty leaves the least squared errors of samples left out.
+
+    Left out one by one, in closed form: the error of a sample over one minus its leverage (Allen 1974). No slope at all is one
+    of the penalties that are tried.
+
+    Returns:
+        Intercept ``(k,)`` and slopes ``(d, k)`` for x as it is, and the errors ``(n, k)`` of samples left out.
+    """
+    n = len(x)
+    mean, scale = x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
+    level = y.mean(0)
+    alone = (y - level) * (n / max(1, n - 1))
+    slope, errors = y.new_zeros(x.shape[1], y.shape[1]), alone
+    u, s, v = torch.linalg.svd((x - mean) / scale, full_matrices=False)
+    told = u.T @ (y - level)
+    for penalty in _PENALTIES.tolist():
+        kept = s.square() / (s.square() + n * penalty)
+        leverage = 1 / n + u.square() @ kept
+        left_out = (y - level - u @ (kept[:, None] * told)) / (1 - leverage).clamp_min(1e-3)[:, None]
+        if left_out.square().sum() < errors.square().sum():
+            slope, errors = v.T @ ((kept / s.clamp_min(1e-12))[:, None] * told) / scale[:, None], left_out
+    return level - mean @ slope, slope, errors
+
+
+def _columns(blocks: Blocks) -> dict[str, slice]:
+    """Where each block lies in codes side by side."""
+    ends = torch.tensor([0, *(block.size for block in blocks)]).cumsum(0).tolist()
+    return {block.name: slice(start, end) for block, start, end in zip(blocks, ends, ends[1:], strict=False)}
+
+
+def _encoded(model: Model, batches: Callable[[], Iterable[Batch]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Codes ``(n, width)`` of some training samples that have any label, blocks side by side, with the deviations of their
+    posterior and their known values."""
+    parts, widths, values, observed, n = [], [], [], [], 0
     for batch in batches():
         if n >= _FROM:
             break
@@ -86,24 +228,26 @@ def _encoded(model: Model, batches: Callable[[], Iterable[Batch]]) -> tuple[Tens
         if not bool(some.any()):
             continue
         full = model.complete(batch.x[some], batch.values[some], batch.observed[some])
-        parts.append(concatenate(modes(model.posterior(batch.x[some], full, batch.observed[some]))))
+        posterior = model.posterior(batch.x[some], full, batch.observed[some])
+        parts.append(concatenate(posterior.map(lambda part: part.mode)))
+        widths.append(concatenate(posterior.map(lambda part: part.scale)))
         values.append(batch.values[some])
         observed.append(batch.observed[some])
         n += int(some.sum())
-    return torch.cat(parts), torch.cat(values), torch.cat(observed)
+    return torch.cat(parts), torch.cat(widths), torch.cat(values), torch.cat(observed)
 
 
 @dataclass
 class _Search:
-    """The search for the point of a label's value.
+    """What is tried for a label's value.
 
     Attributes:
         label, value: their positions.
         columns: of the label's block among all blocks side by side.
         candidates: rows of samples whose codes of the block are tried.
         others: rows of samples of other values, on which candidates are tried.
-        read, change: ``(candidates, samples)`` of the samples so far: whether an edit was read as the value, and the mean
-            squared difference of what was decoded.
+        sure, change: ``(candidates, others)``: log-probability that the classifier gives the value after an edit, and the mean
+            squared difference of what was decoded, in the encoders' units.
     """
 
     label: int
@@ -111,61 +255,60 @@ class _Search:
     columns: slice
     candidates: Tensor
     others: Tensor
-    read: Tensor
-    change: Tensor
+    sure: Tensor | None = None
+    change: Tensor | None = None
 
-    def edits(self, codes: Tensor, rows: Tensor) -> Tensor:
-        """Codes of samples with every candidate in the place of their own, ``(candidates * rows, width)``."""
-        edited = codes[rows].repeat(len(self.candidates), 1)
-        edited[:, self.columns] = codes[self.candidates, self.columns].repeat_interleave(len(rows), 0)
+    def edits(self, codes: Tensor) -> Tensor:
+        """Codes of the other samples with every candidate in the place of their own, ``(candidates * others, width)``."""
+        edited = codes[self.others].repeat(len(self.candidates), 1)
+        edited[:, self.columns] = codes[self.candidates, self.columns].repeat_interleave(len(self.others), 0)
         return edited
 
-    def keep(self, most: int) -> None:
-        """Leaves the candidates that change samples least, of those that are read as the value as often as any."""
-        if self.read.shape[1] == 0:  # all samples have the value: the densest code is the first
-            return
-        rates = self.read.mean(1)
-        best = torch.where(rates >= rates.max() - _AS_GOOD, self.change.mean(1), torch.inf).argsort(stable=True)[:most]
-        self.candidates, self.read, self.change = self.candidates[best], self.read[best], self.change[best]
+    def best_first(self) -> Tensor:
+        """Positions of the candidates that are read as the value, but for the least sure quarter, by what they change.
+
+        Where none is read as the value it is the surest.
+        """
+        if self.sure is None or self.change is None:  # all samples have the value
+            return torch.arange(len(self.candidates))
+        sure, change = self.sure.mean(1), self.change.mean(1)
+        read = torch.clamp(sure.max(), max=-math.log(2))
+        order = change.argsort(stable=True)
+        return order[(sure >= torch.maximum(sure.quantile(_UNSURE), read))[order]]
 
 
-def _search(model: Model, codes: Tensor, searches: Sequence[_Search]) -> None:
-    """Leaves one candidate of every search; ``codes (n, width)`` are those of samples, all blocks side by side.
+def _try(model: Model, codes: Tensor, searches: Sequence[_Search]) -> None:
+    """Fills in what candidates do to samples; ``codes (n, width)`` are those of samples, all blocks side by side.
 
     Small searches are decoded together: the calls cost a small network more than their arithmetic.
     """
-    used = torch.cat([search.others for search in searches]).unique()  # many searches share samples
+    tried = [search for search in searches if len(search.others)]
+    used = torch.cat([search.others for search in tried]).unique() if tried else codes.new_zeros(0).long()
     place = torch.empty(len(codes), dtype=torch.long, device=codes.device)
     place[used] = torch.arange(len(used), device=codes.device)
-    before = torch.cat([_decoded(model, part) for part in codes[used].split(_at_once(model))]) if len(used) else codes
-    tried = 0
-    for samples, kept in _ROUNDS:
-        rows = [search.others[tried:samples] for search in searches]
-        sizes = [len(search.candidates) * len(own) for search, own in zip(searches, rows, strict=True)]
-        for some in _filling(sizes, _at_once(model)):
-            edits = torch.cat([searches[i].edits(codes, rows[i]) for i in some])
-            start = torch.cat([place[rows[i]].repeat(len(searches[i].candidates)) for i in some])
-            label, value = (
-                torch.tensor([getattr(searches[i], what) for i in some for _ in range(sizes[i])], device=codes.device)
-                for what in ("label", "value")
-            )
-            found = []
-            for part in torch.arange(len(edits), device=codes.device).split(_at_once(model)):
-                after = _decoded(model, edits[part])
-                read = model.label_distribution(after).mode().gather(1, label[part, None])[:, 0] == value[part]
-                found.append(torch.stack([read.float(), ((after - before[start[part]]) ** 2).flatten(1).mean(1)]))
-            for i, new in zip(some, torch.cat(found, 1).split([sizes[i] for i in some], 1), strict=True):
-                read, change = new.unflatten(1, (len(searches[i].candidates), len(rows[i])))
-                searches[i].read = torch.cat([searches[i].read, read], 1)
-                searches[i].change = torch.cat([searches[i].change, change], 1)
-        for search in searches:
-            search.keep(kept)
-        tried = samples
+    before = torch.cat([_decoded(model, part)[1] for part in codes[used].split(_at_once(model))]) if tried else codes
+    sizes = [len(search.candidates) * len(search.others) for search in tried]
+    for some in _filling(sizes, _at_once(model)):
+        edits = torch.cat([tried[i].edits(codes) for i in some])
+        start = torch.cat([place[tried[i].others].repeat(len(tried[i].candidates)) for i in some])
+        label, value = (
+            torch.tensor([getattr(tried[i], what) for i in some for _ in range(sizes[i])], device=codes.device)
+            for what in ("label", "value")
+        )
+        found = []
+        for part in torch.arange(len(edits), device=codes.device).split(_at_once(model)):
+            x, after = _decoded(model, edits[part])
+            asked = x.new_zeros(len(part), len(model.schema)).scatter_(1, label[part, None], value[part, None].to(x.dtype))
+            sure = model.label_distribution(x).log_prob(asked).gather(1, label[part, None])[:, 0]
+            found.append(torch.stack([sure, ((after - before[start[part]]) ** 2).flatten(1).mean(1)]))
+        for i, new in zip(some, torch.cat(found, 1).split([sizes[i] for i in some], 1), strict=True):
+            tried[i].sure, tried[i].change = new.unflatten(1, (len(tried[i].candidates), len(tried[i].others)))
 
 
-def _decoded(model: Model, codes: Tensor) -> Tensor:
-    """The mean of p(x | codes) at codes ``(n, width)``."""
-    return model.decode(model.blocks.split(codes)).mean
+def _decoded(model: Model, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of p(x | codes) at codes ``(n, width)``, and the same as encoders read it."""
+    x = model.decode(model.blocks.split(codes)).mean
+    return x, model.likelihood.inputs(x)
 
 
 def _at_once(model: Model) -> int:
@@ -184,22 +327,3 @@ def _filling(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
             group.append(i)
     if group:
         yield group
-
-
-def by_density(codes: Tensor, most: int) -> Tensor:
-    """Rows of codes ``(n, d)``, the densest first by a kernel density estimate, each a kernel's width from all before it.
-
-    At most ``most`` are found; the cost is quadratic in ``n``.
-    """
-    width = 0.25 * codes.std(0, correction=0).mean() + 1e-6
-    units = (codes - codes.mean(0)) / width
-    half = 0.5 * units.square().sum(1)
-    kernel = torch.addmm(half[:, None], units, units.T, beta=-1).sub_(half).exp_()
-    density = kernel.sum(1)
-    chosen = []
-    left = torch.ones(len(codes), dtype=torch.bool, device=codes.device)
-    while bool(left.any()) and len(chosen) < most:
-        best = int(torch.where(left, density, -1.0).argmax())
-        chosen.append(best)
-        left &= kernel[best] < _ONE_WIDTH
-    return torch.tensor(chosen, device=codes.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,58 +15,114 @@ from labelspace.distributions import Point
 from labelspace.labels import Schema, binary
 from labelspace.models.base import Model
 from labelspace.models.parts import TypicalPoints, typical_points
+from labelspace.models.parts.typical_points import ridge
 
 N = 400
 
 
 class Drawn(Model):
-    """A sample is (z, what its block w.a adds, w.a's loudness): codes are read off, and edits can be told."""
+    """A sample is (z, the two coordinates of its block): codes are read off, and edits can be told."""
 
     def __init__(self, shape, schema, frequencies=None) -> None:
         super().__init__(shape, schema, frequencies, Blocks([Block("z", 1), Block("w.a", 2, "a")]), {}, scale=1.0)
         self.decoder = nn.Identity()
-        self.decoded = 0
 
     def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents:
         return Latents(self.blocks, {"z": Point.at(x[:, :1]), "w.a": Point.at(x[:, 1:])})
-
-    def decode(self, codes: Latents[Tensor]):
-        self.decoded += len(codes["z"])
-        return super().decode(codes)
 
     def label_distribution(self, x: Tensor):
         return self.schema.distribution(20 * (x[:, 1:2] - 0.5))  # on: the first coordinate of the block says so
 
 
-def measured(points: list[tuple[float, float]], off: tuple[float, float] = (0.0, 0.0)) -> tuple[Tensor, Drawn]:
-    """The point of "on", where the codes of samples that are on lie at some points, and the model."""
+def found(on: Tensor, z: Tensor | None = None, off: tuple[float, float] = (0.0, 0.0)) -> Callable[[Tensor], Tensor]:
+    """Where samples of given free codes are put to be "on", of which data have the codes ``on (N, 2)`` beside ``z (N, 1)``."""
     schema = Schema([binary("a")])
     model = Drawn((3,), schema).eval()
     torch.manual_seed(0)
-    on = torch.tensor(points).repeat(N // len(points), 1) + 1e-3 * torch.randn(N, 2)
-    x = torch.cat([torch.randn(2 * N, 1), torch.cat([on, torch.tensor(off).expand(N, 2)])], 1)
+    z = torch.randn(N, 1) if z is None else z
+    x = torch.cat([torch.cat([z, on], 1), torch.cat([torch.randn(N, 1), torch.tensor(off).expand(N, 2)], 1)])
     values = torch.cat([torch.ones(N, 1), torch.zeros(N, 1)])
-    batch = Batch(x, values, torch.ones_like(values, dtype=torch.bool))
-    found = TypicalPoints(model.blocks[1:], schema)
-    found.measure(model, lambda: [batch])
-    put = found.put(Latents(model.blocks, {"z": torch.zeros(1, 1), "w.a": torch.zeros(1, 2)}), "a", torch.ones(1))
-    assert put is not None
-    return put["w.a"][0], model
+    points = TypicalPoints(model.blocks, schema)
+    assert points.put(Latents(model.blocks, {"z": z, "w.a": on}), "a", torch.ones(N)) is None  # nothing is known yet
+    points.measure(model, lambda: [Batch(x, values, torch.ones_like(values, dtype=torch.bool))])
+
+    def put(free: Tensor) -> Tensor:
+        codes = Latents(model.blocks, {"z": free, "w.a": torch.zeros(len(free), 2)})
+        done = points.put(codes, "a", torch.ones(len(free)))
+        assert done is not None
+        torch.testing.assert_close(done["z"], free)
+        return done["w.a"]
+
+    return put
+
+
+def around(points: list[tuple[float, float]]) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.tensor(points).repeat(N // len(points), 1) + 1e-3 * torch.randn(N, 2, generator=generator)
 
 
 def test_of_points_that_are_read_as_the_value_it_is_the_one_that_changes_least() -> None:
-    found, _ = measured([(1.0, 3.0), (1.0, 1.0), (1.0, -2.0), (2.0, 1.0)])
-    torch.testing.assert_close(found, torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
+    put = found(around([(1.0, 3.0), (1.0, 1.0), (1.0, -2.0), (1.0, 4.0)]))
+    torch.testing.assert_close(put(torch.zeros(1, 1))[0], torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
 
 
 def test_a_point_that_changes_less_but_is_not_read_as_the_value_is_not_taken() -> None:
-    found, _ = measured([(0.3, 0.1), (1.0, 1.0), (1.0, 3.0), (1.0, 4.0)])
-    torch.testing.assert_close(found, torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
+    put = found(around([(0.3, 0.1), (1.0, 1.0), (1.0, 3.0), (1.0, 4.0)]))
+    torch.testing.assert_close(put(torch.zeros(1, 1))[0], torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
 
 
-def test_the_worst_points_are_left_out_after_a_few_samples() -> None:
-    _, model = measured([(1.0, float(k)) for k in range(20)])
-    assert model.decoded < 0.5 * typical_points._CANDIDATES * typical_points._ROUNDS[-1][0]
+def test_where_the_free_code_tells_nothing_of_the_block_all_are_given_the_same() -> None:
+    put = found(torch.cat([torch.ones(N, 1), torch.randn(N, 1, generator=torch.Generator().manual_seed(3))], 1))
+    given = put(torch.linspace(-2, 2, 9)[:, None])
+    torch.testing.assert_close(given, given[:1].expand_as(given))
+
+
+def test_where_it_does_each_is_given_what_samples_like_it_have() -> None:
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(N, 1, generator=generator)
+    put = found(torch.cat([torch.ones(N, 1), z + 0.1 * torch.randn(N, 1, generator=generator)], 1), z)
+    asked = torch.linspace(-1.5, 1.5, 7)[:, None]
+    given = put(asked)
+    torch.testing.assert_close(given[:, 0], torch.ones(7), atol=0.05, rtol=0)
+    torch.testing.assert_close(given[:, 1:], asked, atol=0.5, rtol=0)
+    assert float((given[:, 1:] - asked).abs().mean()) < 0.25
+
+
+def test_an_empty_block_is_put_where_it_is() -> None:
+    put = found(torch.tensor([2.0, -1.0]).expand(N, 2))
+    torch.testing.assert_close(put(torch.randn(5, 1)), torch.tensor([2.0, -1.0]).expand(5, 2))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_samples_of_a_value_are_enough_for_points(n: int) -> None:
+    schema = Schema([binary("a")])
+    model = Drawn((3,), schema).eval()
+    x = torch.cat([torch.randn(20, 1), torch.zeros(20, 2)], 1)
+    x[:n, 1:] = torch.tensor([1.0, 2.0]) + torch.arange(n)[:, None]
+    values = (torch.arange(20) < n).float()[:, None]
+    points = TypicalPoints(model.blocks, schema)
+    points.measure(model, lambda: [Batch(x, values, torch.ones_like(values, dtype=torch.bool))])
+    done = points.put(Latents(model.blocks, {"z": x[:, :1], "w.a": x[:, 1:]}), "a", torch.ones(20))
+    assert done is not None
+    assert float(torch.cdist(done["w.a"], x[:n, 1:]).min(1).values.max()) < 1e-3
+
+
+def test_a_ridge_regression_finds_its_penalty_by_samples_that_are_left_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 3, generator=generator)
+    slope = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.5, 0.0]])
+    y = 3 + x @ slope + 0.01 * torch.randn(60, 2, generator=generator)
+    start, found, errors = ridge(x, y)
+    torch.testing.assert_close(found, slope, atol=0.02, rtol=0)
+    torch.testing.assert_close(start, torch.full((2,), 3.0), atol=0.02, rtol=0)
+    rest = torch.arange(60) != 7
+    again = torch.linalg.lstsq(torch.cat([torch.ones(59, 1), x[rest]], 1), y[rest]).solution
+    torch.testing.assert_close(errors[7], y[7] - torch.cat([torch.ones(1), x[7]]) @ again, atol=0.005, rtol=0)
+    x, noise = torch.randn(30, 25, generator=generator), torch.randn(30, 2, generator=generator)
+    exact = torch.linalg.lstsq(x - x.mean(0), noise - noise.mean(0)).solution
+    _, found, errors = ridge(x, noise)
+    assert float(found.norm()) < 0.3 * float(exact.norm())
+    assert float(errors.square().mean()) <= float(((noise - noise.mean(0)) * 30 / 29).square().mean())
 
 
 @pytest.mark.parametrize("name", ["lsvae", "csvae", "contrastive"])
@@ -79,5 +137,5 @@ def test_searches_together_find_what_each_finds_alone(name: str, monkeypatch: py
 
     together = points()
     monkeypatch.setattr(typical_points, "_at_once", lambda model: 7)
-    assert bool(together.isfinite().all())
-    torch.testing.assert_close(points(), together)
+    assert bool(together[:, 0].isfinite().all())
+    torch.testing.assert_close(points(), together, equal_nan=True)
