@@ -190,9 +190,11 @@ def _label(bench: Workbench, label: Label) -> dict[str, Any]:
 
 @torch.no_grad()
 def _move(bench: Workbench, label: Label, low: float, high: float) -> dict[str, Any] | None:
-    """How codes follow a label's value: codes of the block at each value, of which samples are given one; or, where one table
-    says it for all samples, the code at each value or, of a code that is shifted, what is added to it. None where the model does
-    something else."""
+    """How codes follow a label's value; None where it is in none of these ways.
+
+    It is told by codes of the block at each value, of which samples are given one; where one table says it for all samples, by
+    the code at each value; or, of a code that is shifted, by what is added to it.
+    """
     model = bench.model
     if choices := model.choices(label.name):
         tables = [{field.name: getattr(one, field.name).tolist() for field in dataclasses.fields(one)} for one in choices]
