@@ -265,16 +265,14 @@ class _Search:
         return edited
 
     def best_first(self) -> Tensor:
-        """Positions of the candidates that are read as the value, but for the least sure quarter, by what they change.
-
-        Where none is read as the value it is the surest.
-        """
+        """Positions of the candidates that are read as the value (where none is, of the one that is best), but for the least sure
+        quarter, by what they change."""
         if self.sure is None or self.change is None:  # all samples have the value
             return torch.arange(len(self.candidates))
-        sure, change = self.sure.mean(1), self.change.mean(1)
-        read = torch.clamp(sure.max(), max=-math.log(2))
-        order = change.argsort(stable=True)
-        return order[(sure >= torch.maximum(sure.quantile(_UNSURE), read))[order]]
+        read, sure = self.sure.exp().mean(1), self.sure.mean(1)
+        order = self.change.mean(1).argsort(stable=True)
+        kept = (read >= read.max().clamp_max(0.5)) & (sure >= sure.quantile(_UNSURE))
+        return order[(kept if bool(kept.any()) else read == read.max())[order]]
 
 
 def _try(model: Model, codes: Tensor, searches: Sequence[_Search]) -> None:
