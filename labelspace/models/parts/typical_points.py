@@ -265,8 +265,8 @@ class _Search:
         return edited
 
     def best_first(self) -> Tensor:
-        """Positions of the candidates that are read as the value (where none is, of the one that is best), but for the least sure
-        quarter, by what they change."""
+        """Positions of the candidates that are read as the value (where none is, of the one that is best), without the quarter
+        that is least sure, by what they change."""
         if self.sure is None or self.change is None:  # all samples have the value
             return torch.arange(len(self.candidates))
         read, sure = self.sure.exp().mean(1), self.sure.mean(1)
