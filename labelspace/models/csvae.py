@@ -251,7 +251,7 @@ class CSVAE(Model):
 
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
         """For each sample a code of the value that suits it, once measured; of numbers, what all models do."""
-        return self.typical.put(codes, label, value) or super().intervene(codes, label, value, previous)
+        return self.typical.put(self, codes, label, value) or super().intervene(codes, label, value, previous)
 
     def choices(self, label: str) -> list[Choice] | None:
         return self.typical.choices(label)

@@ -6,7 +6,6 @@ samples. It asks nobody for anything, which its content security policy makes su
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import html
 import importlib.resources
@@ -197,7 +196,7 @@ def _move(bench: Workbench, label: Label, low: float, high: float) -> dict[str, 
     """
     model = bench.model
     if choices := model.choices(label.name):
-        tables = [{field.name: getattr(one, field.name).tolist() for field in dataclasses.fields(one)} for one in choices]
+        tables = [{name: _plain(part) for name, part in vars(one).items()} for one in choices]
         return {"block": model.blocks.of(label.name).name, "choices": tables, "shifts": False}
     at = torch.arange(float(len(label.values))) if label.discrete else torch.linspace(low, high, _AT)
     found = []
@@ -216,6 +215,10 @@ def _move(bench: Workbench, label: Label, low: float, high: float) -> dict[str, 
     if torch.allclose(one - one[1], other - other[1], atol=1e-4):
         return {"block": name, "codes": (one - one[0]).tolist(), "shifts": True, **ends}
     return None
+
+
+def _plain(part: Tensor | float) -> Any:
+    return part.tolist() if isinstance(part, Tensor) else part
 
 
 def _items(bench: Workbench, rows: Sequence[int], values: Tensor, observed: Tensor) -> list[dict[str, Any]]:

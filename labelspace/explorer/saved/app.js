@@ -123,22 +123,38 @@ function lift(block, point, code) {
   return moved;
 }
 
-function chosen({ middle, axes, points, least, start, slope, factor }, free) {
+// Codes of a block at a value, of which a sample is given one: those that suit its free code come first, then the others, first
+// those that lack least.
+function inOrder({ middle, axes, points, least, start, slope, factor }, free) {
   const expected = start.map((v, k) => v + slope.reduce((sum, from, i) => sum + free[i] * from[k], 0));
   const size = factor.reduce((sum, from, k) => sum + Math.log(from[k]), 0);
   const beyond = points.map((point, i) => {
     const off = point.map((v, k) => v - expected[k]);
     return size - 0.5 * factor.reduce((sum, from) => sum + dot(from, off) ** 2, 0) - least[i];
   });
-  const first = beyond.findIndex((nats) => nats >= 0);
-  const point = points[first < 0 ? beyond.indexOf(Math.max(...beyond)) : first];
-  return middle.map((v, j) => v + point.reduce((sum, along, k) => sum + along * axes[k][j], 0));
+  const place = beyond.map((nats, i) => (nats >= 0 ? i : points.length - nats));
+  const order = points.map((_, i) => i).sort((i, j) => place[i] - place[j]);
+  return order.map((i) => middle.map((v, j) => v + points[i].reduce((sum, along, k) => sum + along * axes[k][j], 0)));
 }
 
-// The code at a value: of those that there are the first that suits the free code, or a row of a table, at a class or between
-// the numbers that it was made at.
-function row(move, value, codes) {
-  if (move.choices) return chosen(move.choices[value], page.blocks.filter((b) => !b.label).flatMap((b) => [...codes[b.name]]));
+// The first of them with which the model is sure of the value, else the one with which it is most.
+async function shown(label, value, codes) {
+  const { block, choices } = label.move;
+  const free = page.blocks.filter((b) => !b.label).flatMap((b) => [...codes[b.name]]);
+  const offered = inOrder(choices[value], free);
+  if (offered.length === 1 || !networks.classifier) return offered[0];
+  let [best, surest] = [offered[0], 0];
+  for (const code of offered) {
+    const x = await decode({ ...codes, [block]: Float32Array.from(code) });
+    const sure = (await through("classifier", { x }))[label.name][value];
+    if (sure > surest) [best, surest] = [code, sure];
+    if (sure >= choices[value].sure) break;
+  }
+  return best;
+}
+
+// A row of a table of codes: at a class, or between the numbers that it was made at.
+function row(move, value) {
   if (!move.at) return move.codes[value];
   let i = 0;
   while (i < move.at.length - 2 && value >= move.at[i + 1]) i++;
@@ -430,7 +446,7 @@ const app = createApp({
       const steps = this.state.steps.filter((one) => one.block !== step.block || one.label !== step.label);
       return markRaw({ start: this.state.start, codes: { ...this.state.codes, ...codes }, values, steps: [...steps, step] });
     },
-    withValue(label, value) {
+    async withValue(label, value) {
       const at = page.labels.indexOf(label);
       const now = this.state.values[at] ?? this.predicted[label.name]?.value;
       const values = this.state.values.map((one, i) => (i === at ? value : one));
@@ -438,9 +454,10 @@ const app = createApp({
       const step = { label: label.name, block: label.move.block, text: `${label.name} set to ${said}` };
       const own = this.keep && this.given[at] !== null && this.given[at] === value && this.state.values[at] === value;
       if (own && !this.status(label)) return this.edited({}, step, values);
-      const target = row(label.move, value, this.state.codes);
+      const { codes } = this.state;
+      const target = label.move.choices ? await this.turnOf(() => shown(label, value, codes)) : row(label.move, value);
       if (!label.move.shifts) return this.edited({ [label.move.block]: Float32Array.from(target) }, step, values);
-      const from = row(label.move, now, this.state.codes);
+      const from = row(label.move, now);
       const code = this.state.codes[label.move.block].map((v, i) => v + target[i] - from[i]);
       return this.edited({ [label.move.block]: code }, step, values);
     },
@@ -450,9 +467,9 @@ const app = createApp({
         this.said = `${label.name} is not known of this sample, and the model moves from its own value`;
         return;
       }
-      await this.go(this.withValue(label, value), final, number);
+      await this.go(await this.withValue(label, value), final, number);
     },
-    pointed(block, point) {
+    async pointed(block, point) {
       const code = lift(block, point, this.state.codes[block.name]);
       const label = page.labels.find((one) => one.name === block.label);
       if (block.anchors && label) {
@@ -462,12 +479,12 @@ const app = createApp({
       return this.edited({ [block.name]: code }, { block: block.name, text: `${block.name} moved` });
     },
     async drag({ block, point, final, number }) {
-      await this.go(this.pointed(page.blocks.find((one) => one.name === block), point), final, number);
+      await this.go(await this.pointed(page.blocks.find((one) => one.name === block), point), final, number);
     },
     async slide(k, { value, final, number }) {
       if (value === null) return;
       const point = this.block.anchors ? [value] : this.coordinates.map((v, i) => (i === k ? value : v));
-      await this.go(this.pointed(this.block, point), final, number);
+      await this.go(await this.pointed(this.block, point), final, number);
     },
     async go(state, final, number) {
       if (final) {

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _FROM, _CANDIDATES, _TRIED_ON = 4000, 64, 16  # training samples, codes of each value, and samples that these are tried on
 _AXES = 16  # of a value's codes, which tell what suits a sample
 _SUITS = -math.log(2)  # nats: a code that a sample like this has half as often as any sample with the value
-_UNSURE = 0.25  # of a value's codes, the share that are read as it least surely
+_SURE = 0.9  # the probability that the model's classifier gives a value that an edit shows
 _PENALTIES = torch.logspace(-3, 4, 15)  # of ridge regressions, in units of the regressors' variance
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Codes of a block of ``size`` coordinates, of which each sample is given the first that suits its free code.
+    """Codes of a block of ``size`` coordinates, of which each sample is given the first that suits its free code and shows the
+    value.
 
     Attributes:
         middle: ``(size,)`` where the codes are measured from.
@@ -35,6 +36,7 @@ class Choice:
         least: ``(k,)`` the log-density, up to a constant, that a code must have under a free code to suit it.
         start, slope: ``(axes,)`` and ``(free, axes)`` of the mean of the density under a free code.
         factor: ``(axes, axes)`` inverse Cholesky factor of its covariance.
+        sure: the probability that the model's classifier must give the value.
     """
 
     middle: Tensor
@@ -44,24 +46,29 @@ class Choice:
     start: Tensor
     slope: Tensor
     factor: Tensor
+    sure: float = _SURE
 
-    def made(self, free: Tensor) -> Tensor:
-        """The code for each of the free codes ``(n, free)``, ``(n, size)``: where none suits, the one that lacks least."""
+    def order(self, free: Tensor) -> Tensor:
+        """Which code comes when for each of the free codes ``(n, free)``, ``(n, k)``: those that suit it, and then the others,
+        first those that lack least."""
         expected = self.start + free @ self.slope
         beyond = _log_density(self.points - expected[:, None], self.factor) - self.least
-        suits = beyond >= 0
-        chosen = torch.where(suits.any(1), suits.int().argmax(1), beyond.argmax(1))
+        place = torch.arange(len(self.points), dtype=beyond.dtype, device=beyond.device)
+        return torch.where(beyond >= 0, place, len(place) - beyond).argsort(dim=1, stable=True)
+
+    def codes(self, chosen: Tensor) -> Tensor:
+        """The codes at positions ``(n,)``, ``(n, size)``."""
         return self.middle + self.points[chosen] @ self.axes
 
 
 class TypicalPoints(nn.Module):
     """For each value of a discrete label, codes of its block that data have, of which each sample is given one that suits it.
 
-    What is offered are codes of random training samples with the value. They are tried on samples of other values: those that
-    the model's own classifier does not read as the value, and the quarter that it is least sure of, are left out; the rest come
-    in the order in which they change a sample, the least first. A sample is given the first that suits it: whose density, given
-    the sample's free code, is at least half of what it is among all samples with the value (a beard of the colour of the hair,
-    where blocks tell that). Where the free code tells nothing of the block all suit, and all samples are given the same.
+    What is offered are codes of random training samples with the value, in the order in which they change samples of other
+    values, the least first. A sample is given the first that suits it and shows the value: whose density, given the sample's
+    free code, is at least half of what it is among all samples with the value (a beard of the colour of the hair, where blocks
+    tell that), and with which the model's own classifier is sure of the value. Where the free code tells nothing of the block
+    all suit.
 
     Densities are Gaussian, of draws of the posterior, in the principal axes of the value's codes: what the posterior is unsure
     of says nothing. What is expected under a free code is told by :func:`ridge` regression.
@@ -104,21 +111,39 @@ class TypicalPoints(nn.Module):
         ):
             self.register_buffer(name, torch.full((values, *shape), torch.nan))
 
-    def put(self, codes: Latents[Tensor], label: str, value: Tensor) -> Latents[Tensor] | None:
+    @torch.no_grad()
+    def put(self, model: Model, codes: Latents[Tensor], label: str, value: Tensor) -> Latents[Tensor] | None:
         """Codes with a label's block at points of values ``(n,)``; None where none is known, and for numbers."""
         index = self.schema.index(label)
         if not self.schema[label].discrete:
             return None
         block, row = self.blocks.of(label), self._row(index) + value.long()
-        middles = self.middles[row, : block.size]
-        if bool(middles.isnan().any()):
+        if bool(self.middles[row].isnan().any()):
             return None
-        free = torch.cat([codes[own.name] for own in self.blocks.free], 1)
-        found = torch.empty_like(middles)
-        for one in row.unique():
-            mine = row == one
-            found[mine] = self._choice(int(one), block.size).made(free[mine])
+        found = torch.empty_like(codes[block.name])
+        for one in value.unique():
+            choice = self._choice(self._row(index) + int(one), block.size)
+            for part in (value == one).nonzero()[:, 0].split(_at_once(model)):
+                found[part] = self._shown(model, codes.map(lambda code, part=part: code[part]), index, one, choice)
         return codes.replace({block.name: found})
+
+    def _shown(self, model: Model, codes: Latents[Tensor], label: int, value: Tensor, choice: Choice) -> Tensor:
+        """The first of the codes in their order with which the classifier is sure of the value, else the one with which it is
+        most; ``(n, size)``."""
+        name = self.blocks.of(self.schema.names[label]).name
+        order = choice.order(torch.cat([codes[block.name] for block in self.blocks.free], 1))
+        chosen, surest, left = order[:, 0].clone(), torch.zeros(len(order), device=order.device), torch.arange(len(order))
+        for tried in order.T if order.shape[1] > 1 else ():
+            made = codes.map(lambda code, left=left: code[left]).replace({name: choice.codes(tried[left])})
+            asked = value.new_zeros(len(left), len(self.schema))
+            asked[:, label] = value
+            sure = model.label_distribution(model.decode(made).mean).log_prob(asked)[:, label].exp()
+            better = left[sure > surest[left]]
+            chosen[better], surest[better] = tried[better], sure[sure > surest[left]]
+            left = left[sure < choice.sure]
+            if not len(left):
+                break
+        return choice.codes(chosen)
 
     def choices(self, label: str) -> list[Choice] | None:
         """What samples are given one of, for each value of a label in turn; None where none is known, and for numbers."""
@@ -152,13 +177,17 @@ class TypicalPoints(nn.Module):
                 if len(having):
                     self._describe(self._row(i) + value, codes[having, columns], widths[having, columns], free[having])
                     same = bool((codes[having, columns] == codes[having[0], columns]).all())
-                    searches.append(_Search(i, value, columns, having[: 1 if same else _CANDIDATES], others))
+                    candidates = having[: 1 if same else _CANDIDATES]
+                    unknown = torch.zeros(len(candidates), device=codes.device)
+                    searches.append(_Search(self._row(i) + value, columns, candidates, others, unknown))
         _try(model, codes, searches)
         for found in searches:
-            row, size = self._row(found.label) + found.value, found.columns.stop - found.columns.start
-            chosen = codes[found.candidates[found.best_first()], found.columns] - self.middles[row, :size]
-            self.points[row] = torch.nan
-            self.points[row, : len(chosen)] = chosen @ self.axes[row, :, :size].T
+            size = found.columns.stop - found.columns.start
+            ordered = found.candidates[found.change.argsort(stable=True)]
+            self.points[found.row] = torch.nan
+            self.points[found.row, : len(ordered)] = (
+                codes[ordered, found.columns] - self.middles[found.row, :size]
+            ) @ self.axes[found.row, :, :size].T
 
     def _describe(self, row: int, codes: Tensor, widths: Tensor, free: Tensor) -> None:
         """Measures where the codes ``(n, d)`` of one value lie, with deviations ``widths`` of their posterior."""
@@ -239,24 +268,21 @@ def _encoded(model: Model, batches: Callable[[], Iterable[Batch]]) -> tuple[Tens
 
 @dataclass
 class _Search:
-    """What is tried for a label's value.
+    """The codes of a label's value that are offered, and the samples that they are tried on.
 
     Attributes:
-        label, value: their positions.
+        row: of the value among those of all labels.
         columns: of the label's block among all blocks side by side.
-        candidates: rows of samples whose codes of the block are tried.
-        others: rows of samples of other values, on which candidates are tried.
-        sure, change: ``(candidates, others)``: log-probability that the classifier gives the value after an edit, and the mean
-            squared difference of what was decoded, in the encoders' units.
+        candidates: rows of samples whose codes of the block are offered.
+        others: rows of samples of other values, on which they are tried.
+        change: ``(candidates,)`` the mean squared difference that they make of what is decoded, in the encoders' units.
     """
 
-    label: int
-    value: int
+    row: int
     columns: slice
     candidates: Tensor
     others: Tensor
-    sure: Tensor | None = None
-    change: Tensor | None = None
+    change: Tensor
 
     def edits(self, codes: Tensor) -> Tensor:
         """Codes of the other samples with every candidate in the place of their own, ``(candidates * others, width)``."""
@@ -264,49 +290,32 @@ class _Search:
         edited[:, self.columns] = codes[self.candidates, self.columns].repeat_interleave(len(self.others), 0)
         return edited
 
-    def best_first(self) -> Tensor:
-        """Positions of the candidates that are read as the value (where none is, of the one that is best), without the quarter
-        that is least sure, by what they change."""
-        if self.sure is None or self.change is None:  # all samples have the value
-            return torch.arange(len(self.candidates))
-        read, sure = self.sure.exp().mean(1), self.sure.mean(1)
-        order = self.change.mean(1).argsort(stable=True)
-        kept = (read >= read.max().clamp_max(0.5)) & (sure >= sure.quantile(_UNSURE))
-        return order[(kept if bool(kept.any()) else read == read.max())[order]]
-
 
 def _try(model: Model, codes: Tensor, searches: Sequence[_Search]) -> None:
-    """Fills in what candidates do to samples; ``codes (n, width)`` are those of samples, all blocks side by side.
+    """Fills in what candidates change; ``codes (n, width)`` are those of samples, all blocks side by side.
 
     Small searches are decoded together: the calls cost a small network more than their arithmetic.
     """
-    tried = [search for search in searches if len(search.others)]
-    used = torch.cat([search.others for search in tried]).unique() if tried else codes.new_zeros(0).long()
+    tried = [search for search in searches if len(search.others)]  # where all samples have the value, any code is as good
+    if not tried:
+        return
+    used = torch.cat([search.others for search in tried]).unique()  # many searches share samples
     place = torch.empty(len(codes), dtype=torch.long, device=codes.device)
     place[used] = torch.arange(len(used), device=codes.device)
-    before = torch.cat([_decoded(model, part)[1] for part in codes[used].split(_at_once(model))]) if tried else codes
+    before = _decoded(model, codes[used])
     sizes = [len(search.candidates) * len(search.others) for search in tried]
     for some in _filling(sizes, _at_once(model)):
-        edits = torch.cat([tried[i].edits(codes) for i in some])
         start = torch.cat([place[tried[i].others].repeat(len(tried[i].candidates)) for i in some])
-        label, value = (
-            torch.tensor([getattr(tried[i], what) for i in some for _ in range(sizes[i])], device=codes.device)
-            for what in ("label", "value")
-        )
-        found = []
-        for part in torch.arange(len(edits), device=codes.device).split(_at_once(model)):
-            x, after = _decoded(model, edits[part])
-            asked = x.new_zeros(len(part), len(model.schema)).scatter_(1, label[part, None], value[part, None].to(x.dtype))
-            sure = model.label_distribution(x).log_prob(asked).gather(1, label[part, None])[:, 0]
-            found.append(torch.stack([sure, ((after - before[start[part]]) ** 2).flatten(1).mean(1)]))
-        for i, new in zip(some, torch.cat(found, 1).split([sizes[i] for i in some], 1), strict=True):
-            tried[i].sure, tried[i].change = new.unflatten(1, (len(tried[i].candidates), len(tried[i].others)))
+        after = _decoded(model, torch.cat([tried[i].edits(codes) for i in some]))
+        change = ((after - before[start]) ** 2).flatten(1).mean(1)
+        for i, own in zip(some, change.split([sizes[i] for i in some]), strict=True):
+            tried[i].change = own.unflatten(0, (-1, len(tried[i].others))).mean(1)
 
 
-def _decoded(model: Model, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of p(x | codes) at codes ``(n, width)``, and the same as encoders read it."""
-    x = model.decode(model.blocks.split(codes)).mean
-    return x, model.likelihood.inputs(x)
+def _decoded(model: Model, codes: Tensor) -> Tensor:
+    """The mean of p(x | codes) at codes ``(n, width)``, as encoders read it."""
+    parts = codes.split(_at_once(model))
+    return torch.cat([model.likelihood.inputs(model.decode(model.blocks.split(part)).mean) for part in parts])
 
 
 def _at_once(model: Model) -> int:

@@ -43,12 +43,12 @@ def found(on: Tensor, z: Tensor | None = None, off: tuple[float, float] = (0.0, 
     x = torch.cat([torch.cat([z, on], 1), torch.cat([torch.randn(N, 1), torch.tensor(off).expand(N, 2)], 1)])
     values = torch.cat([torch.ones(N, 1), torch.zeros(N, 1)])
     points = TypicalPoints(model.blocks, schema)
-    assert points.put(Latents(model.blocks, {"z": z, "w.a": on}), "a", torch.ones(N)) is None  # nothing is known yet
+    assert points.put(model, Latents(model.blocks, {"z": z, "w.a": on}), "a", torch.ones(N)) is None  # nothing is known yet
     points.measure(model, lambda: [Batch(x, values, torch.ones_like(values, dtype=torch.bool))])
 
     def put(free: Tensor) -> Tensor:
         codes = Latents(model.blocks, {"z": free, "w.a": torch.zeros(len(free), 2)})
-        done = points.put(codes, "a", torch.ones(len(free)))
+        done = points.put(model, codes, "a", torch.ones(len(free)))
         assert done is not None
         torch.testing.assert_close(done["z"], free)
         return done["w.a"]
@@ -102,7 +102,7 @@ def test_few_samples_of_a_value_are_enough_for_points(n: int) -> None:
     values = (torch.arange(20) < n).float()[:, None]
     points = TypicalPoints(model.blocks, schema)
     points.measure(model, lambda: [Batch(x, values, torch.ones_like(values, dtype=torch.bool))])
-    done = points.put(Latents(model.blocks, {"z": x[:, :1], "w.a": x[:, 1:]}), "a", torch.ones(20))
+    done = points.put(model, Latents(model.blocks, {"z": x[:, :1], "w.a": x[:, 1:]}), "a", torch.ones(20))
     assert done is not None
     assert float(torch.cdist(done["w.a"], x[:n, 1:]).min(1).values.max()) < 1e-3
 
