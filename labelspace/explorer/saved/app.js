@@ -138,7 +138,7 @@ function inOrder({ middle, axes, points, least, start, slope, factor }, free) {
 }
 
 // The first of them with which the model is sure of the value, else the one with which it is most.
-async function shown(label, value, codes) {
+async function codeOf(label, value, codes) {
   const { block, choices } = label.move;
   const free = page.blocks.filter((b) => !b.label).flatMap((b) => [...codes[b.name]]);
   const offered = inOrder(choices[value], free);
@@ -455,7 +455,7 @@ const app = createApp({
       const own = this.keep && this.given[at] !== null && this.given[at] === value && this.state.values[at] === value;
       if (own && !this.status(label)) return this.edited({}, step, values);
       const { codes } = this.state;
-      const target = label.move.choices ? await this.turnOf(() => shown(label, value, codes)) : row(label.move, value);
+      const target = label.move.choices ? await this.turnOf(() => codeOf(label, value, codes)) : row(label.move, value);
       if (!label.move.shifts) return this.edited({ [label.move.block]: Float32Array.from(target) }, step, values);
       const from = row(label.move, now);
       const code = this.state.codes[label.move.block].map((v, i) => v + target[i] - from[i]);
