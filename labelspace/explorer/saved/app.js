@@ -123,16 +123,19 @@ function lift(block, point, code) {
   return moved;
 }
 
-// Codes of a block at a value, of which a sample is given one: those that suit its free code come first, then the others, first
-// those that lack least.
-function inOrder({ middle, axes, points, least, start, slope, factor }, free) {
+// Codes of a block at a value, of which a sample is given one: those that suit its free code come first, of these the slight ones
+// last, then the others, first those that lack least.
+function inOrder({ middle, axes, points, least, start, slope, factor, slight }, free) {
   const expected = start.map((v, k) => v + slope.reduce((sum, from, i) => sum + free[i] * from[k], 0));
   const size = factor.reduce((sum, from, k) => sum + Math.log(from[k]), 0);
   const beyond = points.map((point, i) => {
     const off = point.map((v, k) => v - expected[k]);
     return size - 0.5 * factor.reduce((sum, from) => sum + dot(from, off) ** 2, 0) - least[i];
   });
-  const place = beyond.map((nats, i) => (nats >= 0 ? i : points.length - nats));
+  const k = points.length;
+  let rank = 0;
+  const few = slight * beyond.filter((nats) => nats >= 0).length;
+  const place = beyond.map((nats, i) => (nats < 0 ? 3 * k - nats : ++rank <= few ? 2 * k - i : i));
   const order = points.map((_, i) => i).sort((i, j) => place[i] - place[j]);
   return order.map((i) => middle.map((v, j) => v + points[i].reduce((sum, along, k) => sum + along * axes[k][j], 0)));
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FROM, _CANDIDATES, _TRIED_ON = 4000, 64, 16  # training samples, codes of each value, and samples that these are tried on
 _AXES = 16  # of a value's codes, which tell what suits a sample
 _SUITS = -math.log(2)  # nats: a code that a sample like this has half as often as any sample with the value
+_SLIGHT = 0.25  # of the codes that suit a sample, the share that changes least: a moustache of the colour of the skin
 _SURE = 0.9  # the probability that the model's classifier gives a value that an edit shows
 _PENALTIES = torch.logspace(-3, 4, 15)  # of ridge regressions, in units of the regressors' variance
 
@@ -36,6 +37,7 @@ class Choice:
         least: ``(k,)`` the log-density, up to a constant, that a code must have under a free code to suit it.
         start, slope: ``(axes,)`` and ``(free, axes)`` of the mean of the density under a free code.
         factor: ``(axes, axes)`` inverse Cholesky factor of its covariance.
+        slight: of the codes that suit a sample, the share that changes least and comes after the others.
         sure: the probability that the model's classifier must give the value.
     """
 
@@ -46,15 +48,18 @@ class Choice:
     start: Tensor
     slope: Tensor
     factor: Tensor
+    slight: float = _SLIGHT
     sure: float = _SURE
 
     def order(self, free: Tensor) -> Tensor:
-        """Which code comes when for each of the free codes ``(n, free)``, ``(n, k)``: those that suit it, and then the others,
-        first those that lack least."""
+        """Which code comes when for each of the free codes ``(n, free)``, ``(n, k)``: those that suit it, but for the quarter of
+        them that changes least, which comes then; and at last the others, first those that lack least."""
         expected = self.start + free @ self.slope
         beyond = _log_density(self.points - expected[:, None], self.factor) - self.least
-        place = torch.arange(len(self.points), dtype=beyond.dtype, device=beyond.device)
-        return torch.where(beyond >= 0, place, len(place) - beyond).argsort(dim=1, stable=True)
+        suits, k = beyond >= 0, len(self.points)
+        slight = suits.cumsum(1) <= self.slight * suits.sum(1, keepdim=True)
+        place = torch.arange(k, dtype=beyond.dtype, device=beyond.device)
+        return torch.where(suits, torch.where(slight, 2 * k - place, place), 3 * k - beyond).argsort(dim=1, stable=True)
 
     def codes(self, chosen: Tensor) -> Tensor:
         """The codes at positions ``(n,)``, ``(n, size)``."""
@@ -64,11 +69,10 @@ class Choice:
 class TypicalPoints(nn.Module):
     """For each value of a discrete label, codes of its block that data have, of which each sample is given one that suits it.
 
-    What is offered are codes of random training samples with the value, in the order in which they change samples of other
-    values, the least first. A sample is given the first that suits it and shows the value: whose density, given the sample's
-    free code, is at least half of what it is among all samples with the value (a beard of the colour of the hair, where blocks
-    tell that), and with which the model's own classifier is sure of the value. Where the free code tells nothing of the block
-    all suit.
+    What is offered are codes of random training samples with the value. Those suit a sample whose density, given its free code,
+    is at least half of what it is among all samples with the value (a beard of the colour of the hair, where blocks tell that);
+    where the free code tells nothing of the block all do. Of these a sample is given the one that changes samples of other
+    values least, but for the quarter that hardly does, and with which the model's own classifier is sure of the value.
 
     Densities are Gaussian, of draws of the posterior, in the principal axes of the value's codes: what the posterior is unsure
     of says nothing. What is expected under a free code is told by :func:`ridge` regression.

@@ -62,12 +62,17 @@ def around(points: list[tuple[float, float]]) -> Tensor:
 
 
 def test_of_points_that_are_read_as_the_value_it_is_the_one_that_changes_least() -> None:
-    put = found(around([(1.0, 3.0), (1.0, 1.0), (1.0, -2.0), (1.0, 4.0)]))
+    put = found(around([(1.0, 3.0), (1.0, 1.0), (1.0, 1.0), (1.0, 4.0)]))
+    torch.testing.assert_close(put(torch.zeros(1, 1))[0], torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
+
+
+def test_the_quarter_that_hardly_changes_samples_is_not_taken() -> None:
+    put = found(around([(1.0, 0.1), *[(1.0, 1.0)] * 7]))
     torch.testing.assert_close(put(torch.zeros(1, 1))[0], torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
 
 
 def test_a_point_that_changes_less_but_is_not_read_as_the_value_is_not_taken() -> None:
-    put = found(around([(0.3, 0.1), (1.0, 1.0), (1.0, 3.0), (1.0, 4.0)]))
+    put = found(around([(0.3, 0.1), (0.3, 0.1), (1.0, 1.0), (1.0, 4.0)]))
     torch.testing.assert_close(put(torch.zeros(1, 1))[0], torch.tensor([1.0, 1.0]), atol=0.01, rtol=0)
 
 
