@@ -52,8 +52,8 @@ class Choice:
     sure: float = _SURE
 
     def order(self, free: Tensor) -> Tensor:
-        """Which code comes when for each of the free codes ``(n, free)``, ``(n, k)``: those that suit it, but for the quarter of
-        them that changes least, which comes then; and at last the others, first those that lack least."""
+        """Which code comes when for each of the free codes ``(n, free)``, ``(n, k)``: those that suit it, then of these the
+        slight ones, then the others, first those that lack least."""
         expected = self.start + free @ self.slope
         beyond = _log_density(self.points - expected[:, None], self.factor) - self.least
         suits, k = beyond >= 0, len(self.points)
