@@ -53,10 +53,12 @@ def _one_point(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[s
     if points.shape != made["typical.middles"].shape:
         raise UserError("its typical points do not fit its labels; the file is damaged")
     made["typical.middles"] = points
-    made["typical.points"][:, 1:] = torch.nan
     made["typical.general"] = made["typical.given"] = torch.eye(now.shape[2]).repeat(len(points), 1, 1)
-    for tensor in made.values():
-        tensor[points.isnan().any(1)] = torch.nan
+    unknown = points.isnan().any(1)
+    made["typical.counts"] = (~unknown).long()
+    for name, tensor in made.items():
+        if name != "typical.counts":
+            tensor[unknown] = torch.nan
     return {**found, **made}
 
 

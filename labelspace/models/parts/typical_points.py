@@ -84,7 +84,8 @@ class TypicalPoints(nn.Module):
     Attributes:
         middles: ``(values, size)`` mean codes; nan until measured.
         axes: ``(values, axes, size)`` orthonormal rows.
-        points: ``(values, candidates, axes)`` the codes from the middle, in axes; nan where there are fewer.
+        counts: ``(values,)`` how many codes there are.
+        points: ``(values, candidates, axes)`` the codes from the middle, in axes; 0 where there are fewer.
         starts, slopes: ``(values, axes)`` and ``(values, free, axes)``: what is expected under a free code.
         general, given: ``(values, axes, axes)`` inverse Cholesky factors of the codes' covariance, as such and under a free
             code.
@@ -92,6 +93,7 @@ class TypicalPoints(nn.Module):
 
     middles: Tensor
     axes: Tensor
+    counts: Tensor
     points: Tensor
     starts: Tensor
     slopes: Tensor
@@ -114,6 +116,7 @@ class TypicalPoints(nn.Module):
             ("given", (axes, axes)),
         ):
             self.register_buffer(name, torch.full((values, *shape), torch.nan))
+        self.register_buffer("counts", torch.zeros(values, dtype=torch.long))
 
     @torch.no_grad()
     def put(self, model: Model, codes: Latents[Tensor], label: str, value: Tensor) -> Latents[Tensor] | None:
@@ -136,7 +139,8 @@ class TypicalPoints(nn.Module):
         most; ``(n, size)``."""
         name = self.blocks.of(self.schema.names[label]).name
         order = choice.order(torch.cat([codes[block.name] for block in self.blocks.free], 1))
-        chosen, surest, left = order[:, 0].clone(), torch.zeros(len(order), device=order.device), torch.arange(len(order))
+        chosen, surest = order[:, 0].clone(), torch.zeros(len(order), device=order.device)
+        left = torch.arange(len(order), device=order.device)
         for tried in order.T if order.shape[1] > 1 else ():
             made = codes.map(lambda code, left=left: code[left]).replace({name: choice.codes(tried[left])})
             asked = value.new_zeros(len(left), len(self.schema))
@@ -158,8 +162,7 @@ class TypicalPoints(nn.Module):
         return [self._choice(row, size) for row in rows]
 
     def _choice(self, row: int, size: int) -> Choice:
-        points = self.points[row]
-        points = points[~points.isnan().any(1)]
+        points = self.points[row, : int(self.counts[row])]
         axes, least = self.axes[row, :, :size], _log_density(points, self.general[row]) + _SUITS
         return Choice(self.middles[row, :size], axes, points, least, self.starts[row], self.slopes[row], self.given[row])
 
@@ -188,7 +191,7 @@ class TypicalPoints(nn.Module):
         for found in searches:
             size = found.columns.stop - found.columns.start
             ordered = found.candidates[found.change.argsort(stable=True)]
-            self.points[found.row] = torch.nan
+            self.points[found.row], self.counts[found.row] = 0, len(ordered)
             self.points[found.row, : len(ordered)] = (
                 codes[ordered, found.columns] - self.middles[found.row, :size]
             ) @ self.axes[found.row, :, :size].T
