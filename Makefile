@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Hundreds of processes start in tests: they find modules compiled, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-browser test-slow faults fuzz chromium lint format glossary evidence docs dist lowest clean
 
@@ -77,11 +79,12 @@ evidence: $(READY) $(MNIST)
 clean:
 	rm -rf $(VENV)
 
-# The constraints pin torch: an unpinned one downloads gigabytes of CUDA libraries.
+# The constraints pin torch: an unpinned one downloads gigabytes of CUDA libraries. Modules are compiled when they are first used:
+# most of what is installed never is.
 $(READY): pyproject.toml constraints.txt runtime/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labelspace needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faces,explorer,bio,hub,export,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[faces,explorer,bio,hub,export,docs,dev]'
 	@command -v npm >/dev/null && $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime || \
 		echo "./runtime could not be built (it needs npm and its registry); tests of saved pages are skipped"
 	touch $@

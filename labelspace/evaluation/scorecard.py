@@ -421,14 +421,8 @@ class _Trial:
         self.index = data.schema.index(label.name)
         self.wanted = card.wanted(label, rows)
         self.edited = operator.apply(card.model, data, rows, label.name, self.wanted)
-        self.true = None  # (n, *shape), one true style each
-        if data.truth is not None:
-            true = torch.empty_like(self.edited)
-            for value in np.unique(self.wanted):
-                mine = np.flatnonzero(self.wanted == value)
-                truths, _ = data.counterfactuals(label.name, float(value), rows[mine])
-                true[torch.from_numpy(mine)] = truths[np.arange(len(mine)), rng.integers(0, truths.shape[1], len(mine))]
-            self.true = true
+        self.truths = Truths(data, rows, label.name, self.wanted) if data.truth is not None else None
+        self.true = self.truths.one_each(rng) if self.truths else None  # (n, *shape)
         read = card.judge.read
         self.before, self.after = read(data.samples(rows)).numpy(), read(self.edited).numpy()
         self.truly = None if self.true is None else read(self.true).numpy()
@@ -486,9 +480,10 @@ class _Trial:
     def error(self) -> Entries:
         """Squared error to the nearest true style over that of doing nothing; beside it, per new value, and what the model's
         reconstruction of the truth reaches."""
-        card = self.card
-        again = card._reconstructed(_known(self.true), self.rows, self.label, self.wanted)
-        truths = Truths(card.data, self.rows, self.label.name, self.wanted)
+        truths = self.truths
+        assert truths is not None
+        assert self.true is not None
+        again = self.card._reconstructed(self.true, self.rows, self.label, self.wanted)
         sums = np.stack([truths.of_nothing(), truths.of_edits(self.edited), truths.of_means(again)])
         values = np.unique(self.wanted) if self.label.discrete else ()
         per_value = {
@@ -502,11 +497,6 @@ class _Trial:
             return {}
         beside = {"operator": self.operator.name, "to": per_value, "reconstructed truth": float(reconstructed / nothing)}
         return {self.label.name: Entry(float(made / nothing), 1.0, 0.0, len(self.rows), beside, True)}
-
-
-def _known(x: Tensor | None) -> Tensor:
-    assert x is not None
-    return x
 
 
 def _judged(card: _Card, label: Label) -> float:

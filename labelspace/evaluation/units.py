@@ -68,13 +68,21 @@ class Truths:
         self._missing = x.isnan()
         self._own = self._filled(self._expected)
         self._noise = self._filled(x) - self._own
-        self._styles: list[tuple[Tensor, Tensor]] = []  # who is given a value, (k,), and the true styles, (k, styles, d)
+        # who is given a value, (k,), and the true styles, (k, styles, *shape) and compared (k, styles, d)
+        self._styles: list[tuple[Tensor, Tensor, Tensor]] = []
         for value in np.unique(wanted):
             mine = np.flatnonzero(wanted == value)
             here = torch.from_numpy(mine)
             truths = data.counterfactuals(label, float(value), rows[mine], progress)[0]
-            truths = torch.where(self._missing[here][:, None], self._expected[here][:, None], truths)
-            self._styles.append((here, self._compared(truths)))
+            known = torch.where(self._missing[here][:, None], self._expected[here][:, None], truths)
+            self._styles.append((here, truths, self._compared(known)))
+
+    def one_each(self, rng: np.random.Generator) -> Tensor:
+        """Of every sample one of its true styles at random, ``(n, *shape)``."""
+        out = torch.empty_like(self._expected)
+        for here, truths, _ in self._styles:
+            out[here] = truths[np.arange(len(here)), rng.integers(0, truths.shape[1], len(here))]
+        return out
 
     def of_nothing(self) -> np.ndarray:
         """Errors of samples that are left as they are, ``(n,)``."""
@@ -93,6 +101,6 @@ class Truths:
 
     def _errors(self, x: Tensor) -> np.ndarray:
         out = np.zeros(len(x))
-        for here, truths in self._styles:
+        for here, _, truths in self._styles:
             out[here.numpy()] = error_to_truth(x[here], truths)
         return out

@@ -316,7 +316,8 @@ def test_a_config_that_lacks_a_setting(name: str, run: Path, capsys: pytest.Capt
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config["training"][name]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    for words in (["train", "--resume", "--out", str(run), "--no-report"], ["report", str(run), "--quick"]):
+    goes_on = ["train", "--resume", "--out", str(run), "--no-report"]
+    for words in (goes_on, ["generate", str(run), "-n", "2", "--out", str(run / "made.csv")]):
         assert cli.main(words) in (0, 2)  # with the default, or refused as another one than it was started with
     assert capsys.readouterr().err.strip().splitlines()[-1]
 
