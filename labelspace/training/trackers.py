@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from labelspace.errors import UserError, unknown
+from labelspace.errors import UserError, note, reason, unknown
 from labelspace.training.loop import flattened
 from labelspace.training.progress import Callback
+
+_LONGEST = 300  # letters of what a library says
 
 
 class TensorBoard(Callback):
@@ -38,13 +41,59 @@ class TensorBoard(Callback):
         self._events.close()
 
 
-class WandB(Callback):
+class _Service(Callback):
+    """A tracker whose library may fail in any way: for want of a key, a server or a data base. Before training that is one line
+    and the end; later it is said once, and training goes on untold.
+    """
+
+    title: ClassVar[str]
+    hint: ClassVar[str]
+    _lost = False
+
+    @abstractmethod
+    def _begin(self, config: dict[str, Any]) -> None:
+        """Opens a run, and tells it the configuration."""
+
+    @abstractmethod
+    def _log(self, row: dict[str, Any]) -> None:
+        """Tells an epoch."""
+
+    @abstractmethod
+    def _close(self, reason: str) -> None:
+        """Ends the run."""
+
+    def configured(self, config: dict[str, Any]) -> None:
+        try:
+            self._begin(config)
+        except Exception as error:
+            raise UserError(f"{self.title} cannot be told: {reason(error)[:_LONGEST]}; {self.hint}") from error
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self._tell(lambda: self._log(row))
+
+    def end(self, reason: str) -> None:
+        self._tell(lambda: self._close(reason))
+
+    def _tell(self, something: Callable[[], None]) -> None:
+        if self._lost:
+            return
+        try:
+            something()
+        except Exception as error:
+            self._lost = True
+            note(f"{self.title} is told nothing any more: {reason(error)[:_LONGEST]}")
+
+
+class WandB(_Service):
     """Tells Weights & Biases (extra ``wandb``): the configuration, and terms and weights by epoch.
 
     Args:
         project: its project.
         **settings: whatever else ``wandb.init`` takes, such as ``name=`` or ``mode="offline"``.
     """
+
+    title = "Weights & Biases"
+    hint = "log in with `wandb login`, or set WANDB_MODE=offline"
 
     def __init__(self, project: str = "labelspace", **settings: Any) -> None:
         try:
@@ -54,35 +103,41 @@ class WandB(Callback):
         self._wandb, self._settings = wandb, {"project": project, **settings}
         self._run: Any = None
 
-    def configured(self, config: dict[str, Any]) -> None:
+    def _begin(self, config: dict[str, Any]) -> None:
         self._run = self._wandb.init(config=config, **self._settings)
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def _log(self, row: dict[str, Any]) -> None:
         self._run.log(flattened(row), step=row["epoch"])
 
-    def end(self, reason: str) -> None:
+    def _close(self, reason: str) -> None:
         self._run.summary["reason"] = reason
         self._run.finish(exit_code=0 if reason else 1)
 
 
-class MLflow(Callback):
+class MLflow(_Service):
     """Tells MLflow (extra ``mlflow``): the configuration as parameters, and terms and weights by epoch.
 
     Args:
         experiment: its experiment.
-        uri: where it tracks, a server or a directory; by default as MLflow is set up.
+        uri: where it tracks, a server, a data base or a directory; by default as MLflow is set up.
         name: of the run; MLflow's own by default.
     """
+
+    title = "MLflow"
+    hint = "set MLFLOW_TRACKING_URI to a server or a data base (which needs: pip install 'labelspace[mlflow]')"
 
     def __init__(self, experiment: str = "labelspace", uri: str = "", name: str | None = None) -> None:
         try:
             from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UserError("MLflow is not installed: pip install 'labelspace[mlflow]'") from None
-        self._client, self._experiment, self._name = MlflowClient(uri or None), experiment, name
+        self._connect = lambda: MlflowClient(uri or None)
+        self._client: Any = None
+        self._experiment, self._name = experiment, name
         self._run = ""
 
-    def configured(self, config: dict[str, Any]) -> None:
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._client = self._connect()
         found = self._client.get_experiment_by_name(self._experiment)
         experiment = found.experiment_id if found is not None else self._client.create_experiment(self._experiment)
         self._run = self._client.create_run(experiment, run_name=self._name).info.run_id
@@ -91,11 +146,11 @@ class MLflow(Callback):
             for name, value in entries:
                 self._client.log_param(self._run, f"{part}.{name}".rstrip("."), str(value)[:500])
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def _log(self, row: dict[str, Any]) -> None:
         for name, value in flattened(row).items():
             self._client.log_metric(self._run, name, value, step=row["epoch"])
 
-    def end(self, reason: str) -> None:
+    def _close(self, reason: str) -> None:
         self._client.set_tag(self._run, "reason", reason)
         self._client.set_terminated(self._run, "FINISHED" if reason else "FAILED")
 

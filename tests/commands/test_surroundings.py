@@ -65,7 +65,12 @@ def lines(text: str) -> list[str]:
 @pytest.mark.skipif(not LINUX, reason="asks for Linux's shell and devices")
 @pytest.mark.parametrize(
     ("redirect", "code"),
-    [("| head -c 1 >/dev/null", 0), (">/dev/full", 2), (">&-", 0), (">&- 2>&- <&-", 0), ("<&-", 0)],
+    [
+        ("| head -c 1 >/dev/null", 0),
+        (">/dev/full", 2),
+        (">&- 2>&- <&-", 0),
+        *(pytest.param(closed, 0, marks=pytest.mark.slow) for closed in (">&-", "<&-")),
+    ],
 )
 @pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_streams_that_take_nothing_are_one_line_at_most(labelspace, redirect: str, code: int, unbuffered: str) -> None:
@@ -85,11 +90,10 @@ def test_help_that_cannot_be_written_is_one_line(labelspace) -> None:
 @pytest.mark.parametrize(
     "narrow",
     [
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "cp1252"},
-        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        pytest.param({"PYTHONIOENCODING": "ascii"}, id="ascii", marks=pytest.mark.slow),
+        pytest.param({"PYTHONIOENCODING": "cp1252"}, id="cp1252", marks=pytest.mark.slow),
+        pytest.param({"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, id="posix"),
     ],
-    ids=["ascii", "cp1252", "posix"],
 )
 def test_letters_that_a_terminal_lacks_are_escaped_and_files_are_utf8(labelspace, tmp_path: Path, narrow) -> None:
     rows = [f"{i}.5,{i * 7 % 13},grün→\n{i * 3},{i}.25,☂ zürich\n" for i in range(60)]

@@ -366,7 +366,7 @@ def test_one_model_that_never_came_out_is_not_held_against_the_others(name: str)
 @pytest.mark.parametrize("name", RECIPES)
 def test_one_failed_run_does_not_stop_the_conclusion(name: str) -> None:
     results = measured(name, True)
-    for i in range(len(results)):
+    for i in range(0, len(results), max(1, len(results) // 30)):  # of recipes with hundreds of runs, some thirty of them
         found = load(name).conclude([*results[:i], *results[i + 1 :]])
         assert not any(v.held is False for v in found.verdicts), results[i].job
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -170,6 +173,63 @@ def test_mlflow_gets_them_in_a_directory(tmp_path: Path, monkeypatch: pytest.Mon
     parameters = {file.name: file.read_text() for file in (tmp_path / "ml").glob("*/*/params/*")}
     assert parameters["data.address"] == "moons:n=200"
     assert parameters["training.epochs"] == "2"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # between its own libraries
+def test_mlflow_gets_them_in_a_data_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("alembic")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'ml.db'}")
+    trained(epochs=2, callbacks=[ls.MLflow("tests", name="r")])
+    client = importlib.import_module("mlflow.tracking").MlflowClient()
+    (found,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics["train/reconstruction"] > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: ls.MLflow(uri="nowhere://"), "MLflow cannot be told: .*MLFLOW_TRACKING_URI"),
+        (lambda: ls.WandB(mode="of course"), "Weights & Biases cannot be told: .*wandb login"),
+    ],
+    ids=["mlflow", "wandb"],
+)
+def test_a_tracker_that_cannot_begin_is_one_line(make: Callable[[], ls.Callback], what: str, tmp_path: Path) -> None:
+    try:
+        tracker = make()
+    except ls.UserError:
+        pytest.skip("it is not installed")
+    with pytest.raises(ls.UserError, match=what) as raised:
+        trained(tmp_path / "run", epochs=1, callbacks=[tracker])
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_is_lost_does_not_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    asked = []
+
+    class Client:
+        def __init__(self, *given: object) -> None: ...
+
+        def get_experiment_by_name(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(experiment_id="1")
+
+        def create_run(self, *given: object, **named: object) -> SimpleNamespace:
+            return SimpleNamespace(info=SimpleNamespace(run_id="7"))
+
+        def log_param(self, *given: object) -> None: ...
+
+        def log_metric(self, *given: object, step: int) -> None:
+            asked.append(step)
+            raise ConnectionError("the server\n is gone")
+
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", Client)
+    with pytest.warns(UserWarning, match="MLflow is told nothing any more: the server is gone") as warned:
+        fitted = trained(epochs=3, callbacks=[ls.MLflow()])
+    assert fitted.reason
+    assert asked == [1]
+    assert len(warned) == 1
 
 
 def test_an_unknown_logger_is_named() -> None:

@@ -85,7 +85,7 @@ def test_excess_is_what_noise_does_not_reach() -> None:
     assert float(part.excess(terms)) == pytest.approx(10 * (0.4 - 0.2 * 0.7))
 
 
-def told_data(n: int = 2400) -> Dataset:
+def told_data(n: int = 1600) -> Dataset:
     """Two columns show a label beside what else they hold, three have nothing to do with it."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, n)
@@ -99,7 +99,7 @@ def told_by_z(data: Dataset, **options: Any) -> float:
     """Balanced accuracy of a reader of draws of z."""
     torch.manual_seed(0)
     model = ls.build("condvae-info", data, latent=4, network=Network(width=32), **options)
-    ls.fit(model, data, epochs=40, batch_size=64, seed=0)
+    ls.fit(model, data, epochs=40, batch_size=48, seed=0)
 
     def codes(split: Any) -> Codes:
         rows = data.rows(split)
