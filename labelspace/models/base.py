@@ -30,7 +30,7 @@ from labelspace.models import schedules
 from labelspace.models.aggregate import AggregatePosterior
 from labelspace.models.networks import Network
 from labelspace.models.of_data import Codes, Predictions, encoded, predicted
-from labelspace.models.parts import Choice, posterior_from_bounds, related
+from labelspace.models.parts import Choice, TypicalPoints, posterior_from_bounds, related
 from labelspace.variables import Variable
 
 FROM_DATA = ("shape", "schema", "frequencies")
@@ -146,6 +146,7 @@ class Model(nn.Module):
     encoder_needs_labels: ClassVar[bool] = True  # whether encoding needs every label, so that missing ones must be predicted
     measured: ClassVar[tuple[str, ...]] = (
         "aggregate.",
+        "typical.",
         "likelihood.centre",
         "likelihood.unit",
         "likelihood.sd",
@@ -225,6 +226,7 @@ class Model(nn.Module):
         columns = self.shape[0] if len(self.shape) == 1 else 1
         self.register_buffer("label_columns", torch.ones(len(schema), columns, dtype=torch.bool))
         self.aggregate = AggregatePosterior(blocks, schema)  # where training codes lie, once measured
+        self.typical: TypicalPoints | None = None  # of models whose blocks hold styles: codes that edits give samples
         self.variables: tuple[Variable, ...] = ()  # what the entries of a vector are; saved beside the labels
         self.framing = Framing()  # how pictures were read; saved, so that later ones are read alike
         self.started_from = ""  # the directory of a model whose tensors this one took before training
@@ -357,6 +359,8 @@ class Model(nn.Module):
         """
         parts = ((self.encode(batch.x, batch.values, batch.observed), batch.values, batch.observed) for batch in batches())
         self.aggregate.measure(parts, _CODES, self._depending(batches))
+        if self.typical is not None:
+            self.typical.measure(self, batches)
 
     @torch.no_grad()
     def calibrate_labels(self, held: Callable[[], Iterable[Batch]]) -> None:
@@ -420,8 +424,8 @@ class Model(nn.Module):
         return self.schema.distribution(posterior_from_bounds(self.schema, self.label_marginal(len(x)), bound, len(x)))
 
     def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """Codes with one label moved to new values: to the mean of training codes of the value, which some priors miss by far,
-        unless a model knows better; where nothing was measured, to the point of the block's prior.
+        """Codes with one label moved to new values: to typical points, where the model has them, else to the mean of training
+        codes of the value, which some priors miss by far; where nothing was measured, to the point of the block's prior.
 
         Args:
             codes: the codes of ``n`` samples.
@@ -429,6 +433,8 @@ class Model(nn.Module):
             value: ``(n,)`` new values.
             previous: ``(n,)`` values that the codes have now.
         """
+        if self.typical is not None and (found := self.typical.put(self, codes, label, value)) is not None:
+            return found
         block = self.blocks.of(label)
         values, observed = self.only(label, value)
         prior = self.prior(values, observed)[block.name]
@@ -438,9 +444,8 @@ class Model(nn.Module):
         return codes.replace({block.name: torch.where(measured.isnan(), prior.mode, measured)})
 
     def choices(self, label: str) -> list[Choice] | None:
-        """For each value of a label, the codes of its block that :meth:`intervene` gives samples one of, where it does; else
-        None, as here."""
-        return None
+        """For each value of a label, the codes of its block that :meth:`intervene` gives samples one of, where it does."""
+        return None if self.typical is None else self.typical.choices(label)
 
     # -- what all models do alike -------------------------------------------------------------------------------------
 

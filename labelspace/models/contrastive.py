@@ -27,8 +27,8 @@ Blocks: ``z``, free; ``s.<label>``, ``salient`` coordinates each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Unpack
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ from labelspace.errors import unknown
 from labelspace.labels import LabelDistribution, Schema
 from labelspace.models import networks, schedules
 from labelspace.models.base import About, Common, Head, Losses, Model, Player
-from labelspace.models.parts import Choice, Completions, DensityRatio, TypicalPoints, cross_entropy, frozen, split
+from labelspace.models.parts import Completions, DensityRatio, TypicalPoints, cross_entropy, frozen, split
 
 _COMPLETIONS = 16  # the most ways of filling a sample's missing labels that are summed out
 
@@ -72,7 +72,6 @@ class ContrastiveVAE(Model):
         paper="Abid, Zou 2019; Weinberger, Lin, Lee 2023",
     )
     label_kinds = ("binary", "categorical")
-    measured: ClassVar[tuple[str, ...]] = (*Model.measured, "typical.")
     background: Tensor
 
     def __init__(
@@ -196,20 +195,6 @@ class ContrastiveVAE(Model):
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
         return dict.fromkeys(("kl_s", "empty", "label_head"), self.schema.names)
-
-    # -- edits --------------------------------------------------------------------------------------------------------
-
-    def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Also finds the points that label values are set to."""
-        super().calibrate(batches)
-        self.typical.measure(self, batches)
-
-    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """For each sample a code of the value that suits it: the background's is 0, as the mean of the others may be, too."""
-        return self.typical.put(self, codes, label, value) or super().intervene(codes, label, value, previous)
-
-    def choices(self, label: str) -> list[Choice] | None:
-        return self.typical.choices(label)
 
 
 def _mean(term: Tensor) -> Tensor:

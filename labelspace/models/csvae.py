@@ -32,9 +32,9 @@ objective is exactly the one above.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,6 @@ from labelspace.likelihoods import Gaussian
 from labelspace.models import networks
 from labelspace.models.base import About, Common, Head, Losses, Model, Player
 from labelspace.models.parts import (
-    Choice,
     Completions,
     SubspacePrior,
     TypicalPoints,
@@ -91,7 +90,6 @@ class CSVAE(Model):
         adversaries="one on z",
         paper="Klys, Snell, Zemel 2018",
     )
-    measured: ClassVar[tuple[str, ...]] = (*Model.measured, "typical.")
 
     def __init__(
         self,
@@ -241,17 +239,3 @@ class CSVAE(Model):
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
         return dict.fromkeys(("kl_w", "leak", "adversary", "label_head"), self.schema.names)
-
-    # -- edits --------------------------------------------------------------------------------------------------------
-
-    def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Also finds the points that label values are set to."""
-        super().calibrate(batches)
-        self.typical.measure(self, batches)
-
-    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """For each sample a code of the value that suits it, once measured; of numbers, what all models do."""
-        return self.typical.put(self, codes, label, value) or super().intervene(codes, label, value, previous)
-
-    def choices(self, label: str) -> list[Choice] | None:
-        return self.typical.choices(label)

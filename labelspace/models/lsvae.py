@@ -55,7 +55,6 @@ from labelspace.models import networks
 from labelspace.models.base import About, Common, Head, Losses, Model, Player
 from labelspace.models.parts import (
     BlockAdversaries,
-    Choice,
     Completions,
     DualAscent,
     Independence,
@@ -113,7 +112,6 @@ class LSVAE(Model):
     }
     measured: ClassVar[tuple[str, ...]] = (
         *Model.measured,
-        "typical.",
         "temperatures.",
         "independence.weight.",
         "block_leak_weight.",
@@ -332,13 +330,7 @@ class LSVAE(Model):
             if up
         ]
 
-    # -- edits --------------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def calibrate(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Finds the points that label values are set to."""
-        super().calibrate(batches)
-        self.typical.measure(self, batches)
+    # -- predictions --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def calibrate_labels(self, held: Callable[[], Iterable[Batch]]) -> None:
@@ -347,13 +339,6 @@ class LSVAE(Model):
         answers = torch.cat([self._head(self.likelihood.inputs(batch.x)).parameters for batch in batches])
         values, observed = (torch.cat([getattr(batch, what) for batch in batches]) for what in ("values", "observed"))
         self.temperatures.fit(self.schema.distribution(answers), values, observed)
-
-    def intervene(self, codes: Latents[Tensor], label: str, value: Tensor, previous: Tensor) -> Latents[Tensor]:
-        """For each sample a code of the value that suits it, once measured; of numbers, what all models do."""
-        return self.typical.put(self, codes, label, value) or super().intervene(codes, label, value, previous)
-
-    def choices(self, label: str) -> list[Choice] | None:
-        return self.typical.choices(label)
 
 
 def _mean(term: Tensor) -> Tensor:
