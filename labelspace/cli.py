@@ -428,6 +428,7 @@ def _run(given: argparse.Namespace) -> None:
     module, function = given.run.split(":")
     with errors.for_command():
         _early(given)
+        surroundings.check_room()
         for where in given.plugin:
             plugins.load(where)
         outputs.check(given)

@@ -78,8 +78,10 @@ def lacks_memory(error: BaseException) -> bool:
     said = str(error).lower()
     if isinstance(error, ImportError):  # a library that could not be loaded
         return "failed to map segment" in said or os.strerror(errno.ENOMEM).lower() in said
+    if isinstance(error, SystemError):  # of C code that could not even say what it lacked
+        return "without exception set" in said or "without setting an exception" in said
     return isinstance(error, RuntimeError) and any(
-        text in said for text in ("out of memory", "not enough memory", "allocate memory")
+        text in said for text in ("out of memory", "not enough memory", "allocate memory", "bad_alloc")
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from labelspace import cores
+from labelspace.errors import UserError
 
 STREAMS = ("standard input", "standard output", "standard error")
 _NAMES = ("stdin", "stdout", "stderr")
+_BESIDE = 256 << 20  # bytes that Python and other libraries take beside PyTorch's, until a command begins
 
 
 class _Output(io.TextIOWrapper):
@@ -51,6 +54,27 @@ def prepare() -> None:
             setattr(sys, f"__{name}__", encoded)
     _place_matplotlib()
     cores.settle_threads()
+
+
+def check_room() -> None:
+    """Refuses to load PyTorch where less memory may be had than its libraries take: these end a process in ways of their own.
+
+    Raises:
+        UserError: as the message says.
+    """
+    with suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        found = importlib.util.find_spec("torch")
+        if limit == resource.RLIM_INFINITY or found is None or found.origin is None:
+            return
+        needed = _BESIDE + sum(file.stat().st_size for file in (Path(found.origin).parent / "lib").glob("*.so*"))
+        if limit < needed:
+            raise UserError(
+                f"not enough memory: {limit >> 20} MB of address space may be had (ulimit -v), and PyTorch and what is "
+                f"beside it take {needed >> 20} MB"
+            )
 
 
 def _open(number: int, name: str) -> None:

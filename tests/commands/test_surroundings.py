@@ -189,6 +189,14 @@ def test_what_may_not_be_read_is_one_line_with_the_path(labelspace, plain_run: P
     assert str(tmp_path) in said
 
 
+@pytest.mark.skipif(not LINUX, reason="asks for Linux's limits")
+def test_less_memory_than_libraries_take_is_one_line(labelspace) -> None:
+    done = labelspace("explain", "kl_w", first=("bash", "-c", 'ulimit -v 300000; exec "$@"', "bash"))
+    assert done.returncode == 2
+    (said,) = lines(done.stderr)
+    assert said.startswith("labelspace explain: not enough memory: 292 MB of address space may be had (ulimit -v)")
+
+
 def test_errors_of_the_machine_are_one_line() -> None:
     assert errors.told(PermissionError(13, "Permission denied", "a/b")) == "a/b: Permission denied"
     assert "ulimit -n" in str(errors.told(OSError(24, "Too many open files", "x")))
@@ -196,7 +204,13 @@ def test_errors_of_the_machine_are_one_line() -> None:
     with pytest.raises(ValueError, match="limit") as many_digits:
         int("9" * 5000)
     assert "out of range" in str(errors.told(many_digits.value))
-    assert "memory" in str(errors.told(MemoryError()))
+    for starved in (
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        SystemError("<function f> returned NULL without setting an exception"),
+    ):
+        assert "not enough memory" in str(errors.told(starved))
+    assert errors.told(SystemError("a fault of ours")) is None
     assert errors.told(KeyError("a fault of ours")) is None
 
 
