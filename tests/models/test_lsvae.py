@@ -204,12 +204,13 @@ def test_an_older_model_has_one_point_of_a_value_for_all_samples(damaged: bool, 
     with pytest.warns(Unverified):
         loaded = ls.load(tmp_path / "m")
     assert isinstance(loaded, LSVAE)
-    codes = m.blocks.split(torch.randn(4, m.blocks.size))
-    put = loaded.typical.put(loaded, codes, "b", torch.tensor([0.0, 2.0, 2.0, 0.0]))
+    codes, typical = m.blocks.split(torch.randn(4, m.blocks.size)), loaded.typical
+    assert typical is not None
+    put = typical.put(loaded, codes, "b", torch.tensor([0.0, 2.0, 2.0, 0.0]))
     assert put is not None
     torch.testing.assert_close(put["w.b"], points[torch.tensor([2, 4, 4, 2])])
-    assert loaded.typical.put(loaded, codes, "a", torch.ones(4)) is None
-    put = loaded.typical.put(loaded, codes, "a", torch.zeros(4))
+    assert typical.put(loaded, codes, "a", torch.ones(4)) is None
+    put = typical.put(loaded, codes, "a", torch.zeros(4))
     assert put is not None
     torch.testing.assert_close(put["w.a"], points[:1, : m.blocks.of("a").size].expand(4, -1))
 
