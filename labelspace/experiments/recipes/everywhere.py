@@ -35,7 +35,7 @@ HOLDS = 0.9
 """Of the way from floor to ceiling."""
 _SEEDS: dict[Scale, range] = {"smoke": SEEDS[:1], "cpu": SEEDS, "paper": SEEDS}
 _EFFORT: dict[Scale, float] = {"smoke": 0.05, "cpu": 1.0, "paper": 1.0}
-_EDITED: dict[Scale, int] = {"smoke": 60, "cpu": scorecard.EDITED, "paper": 1000}
+_EDITED: dict[Scale, int] = {"smoke": 40, "cpu": scorecard.EDITED, "paper": 1000}
 _FRESH = 1000  # seeds from here on are of samples that no model was trained on
 _SHOWN = 6  # samples in a strip
 
