@@ -12,7 +12,8 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
@@ -153,6 +154,17 @@ def opened(file: str | Path | BinaryIO) -> Image.Image:
     return image
 
 
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Whatever a decoder trips over in damaged content is as what it refuses."""
+    try:
+        yield
+    except (*UNREADABLE, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(f"its content is damaged ({type(error).__name__}: {error})") from error
+
+
 @dataclass(frozen=True)
 class Look:
     """What one picture is.
@@ -178,16 +190,19 @@ class Look:
     @classmethod
     def at(cls, image: Image.Image) -> Look:
         """Of an opened picture. Pixels are decoded only where they have more than 8 bits."""
-        coarse = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # what loading forgets
-        turned = image.size[::-1] if _lies_on_its_side(image) else image.size
-        mode = image.mode.partition(";")[0]
+        with _decoding():
+            coarse = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # what loading forgets
+            turned = image.size[::-1] if _lies_on_its_side(image) else image.size
+            mode = image.mode.partition(";")[0]
+            pixels = np.asarray(image) if mode in ("I", "F") else None
+            paged = bool(getattr(image, "is_animated", False))
         grey = mode in ("1", "L", "LA", "La", "I", "F")
-        top = _largest(np.asarray(image)) if mode in ("I", "F") else None
+        top = None if pixels is None else _largest(pixels)
         return cls(
             (turned[1], turned[0]),
             1 if grey else 3,
             is_transparent(image),
-            bool(getattr(image, "is_animated", False)) and image.format != "MPO",  # whose other frames are previews
+            paged and image.format != "MPO",  # whose other frames are previews
             coarse and top is None,
             int(top) if top is not None and mode == "I" else None,
             float(top) if top is not None and mode == "F" else None,
@@ -518,7 +533,9 @@ def upright(image: Image.Image, channels: int, framing: Framing = Framing()) -> 
 
     With 4 channels transparency is kept. What lies below full transparency is black then: files hold any colour there.
     """
-    picture = _eight_bit(ImageOps.exif_transpose(image), framing)
+    with _decoding():
+        turned = ImageOps.exif_transpose(image)
+    picture = _eight_bit(turned, framing)
     transparent = is_transparent(picture)
     if transparent or channels == 4:
         picture = picture.convert("RGBA")

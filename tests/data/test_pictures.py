@@ -457,6 +457,15 @@ def test_shades_keep_the_order_of_values_and_use_the_range(values: list[int]):
 # -- pages ---------------------------------------------------------------------------------------------------------------
 
 
+def test_what_a_decoder_trips_over_is_damage(tmp_path: Path):
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "x.tif")
+    whole = (tmp_path / "x.tif").read_bytes()
+    assert whole.count(b"\x11\x01\x04\x00") == 1
+    (tmp_path / "x.tif").write_bytes(whole.replace(b"\x11\x01\x04\x00", b"\x11\x01\x05\x00"))  # where pixels lie is a fraction
+    with refused("x.tif", "its content is damaged (TypeError"):
+        Dataset.from_images([tmp_path / "x.tif"] * 2, [0, 1])
+
+
 @pytest.mark.parametrize(("ending", "options"), [(".tif", {}), (".gif", {}), (".png", {}), (".webp", {"lossless": True})])
 def test_the_first_page_is_used_and_noted(tmp_path: Path, ending: str, options: dict[str, Any]):
     pages = [solid(level) for level in (0, 120, 240)]
