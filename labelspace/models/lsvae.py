@@ -90,7 +90,7 @@ class LSVAE(Model):
             fewer ways (:func:`~labelspace.models.parts.richer_when_off`).
         adversary_steps: the adversaries' optimiser steps per batch.
         reconstruction, kl_w, kl_z: weights, numbers or schedules.
-        leak: the weight that the leak of z starts from; above 100 it does not grow.
+        leak: the weight that the leak of z starts from; above 100 it does not grow, and it is at most the nats that z holds.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
