@@ -57,12 +57,15 @@ class Graph:
         inputs: names of the inputs.
         outputs: names of the outputs.
         module: what computes the outputs from the inputs.
+        loose: how many times ``TOLERANCE`` its outputs may differ from PyTorch's. Where probabilities come from likelihoods of
+            thousands of nats, as by Bayes' rule, these are rounded: two orders of the same sum tell them apart.
     """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     module: nn.Module
+    loose: float = 1.0
 
 
 class _Function(nn.Module):
@@ -124,7 +127,7 @@ def graphs(model: Model, *, deviations: bool = True) -> list[Graph]:
     ]
     if labelled:
         found.append(Graph("prior", ("values", "observed"), gaussian, _Function(model, prior)))
-        found.append(Graph("classifier", ("x",), model.schema.names, _Function(model, classify)))
+        found.append(Graph("classifier", ("x",), model.schema.names, _Function(model, classify), loose=10.0))
     return found
 
 
@@ -188,7 +191,7 @@ def export(
             samples = inputs_of(model, graph, x)
             content = written(graph, samples[0])
             session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-            worst = max(difference(graph, session, given, TOLERANCE) for given in samples)
+            worst = max(difference(graph, session, given, graph.loose * TOLERANCE) for given in samples)
             (home / f"{graph.name}.onnx").write_bytes(content)
             about["graphs"][graph.name] = {
                 "file": f"{graph.name}.onnx",

@@ -308,7 +308,8 @@ class Loop:
             self._tell(f"{said}: {done}, and learning rates are halved for a while (more of this is only counted)")
 
     def _tell(self, text: str) -> None:
-        self.callback.note(text)
+        if self.fabric.is_global_zero:  # of several processes one speaks
+            self.callback.note(text)
 
     def _add(self, terms: dict[str, Tensor], n: int) -> None:
         """Adds a batch's terms, each the mean over so many samples, to the epoch's sums."""

@@ -116,7 +116,8 @@ def test_every_model_can_be_exported(name: str, shape: tuple[int, ...], tmp_path
     model, data = make(name, shape)
     about = exporting.export(model, tmp_path / "out", data.samples(range(12)))
     assert set(about["graphs"]) >= {"encoder", "decoder"}
-    assert all(graph["largest difference from PyTorch"] <= 1e-4 for graph in about["graphs"].values())
+    for graph, facts in about["graphs"].items():
+        assert facts["largest difference from PyTorch"] <= (1e-3 if graph == "classifier" else 1e-4)
 
 
 @pytest.mark.slow

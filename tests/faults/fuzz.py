@@ -48,6 +48,8 @@ from typing import Any
 import numpy as np
 from damage import damage, misplace
 
+sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"  # what is written is what a call writes
+
 SECONDS = 20  # of a processor, for a call; it is ended then, which is no fault
 BATCH = 20  # calls that share a child
 LEARNING = 500  # calls that are worth the time of learning what they import
