@@ -216,7 +216,7 @@ class CondVAEInfo(CondVAE):
         """Dual ascent, where it is asked for."""
         if self.independence is not None:
             assert losses.seen is not None
-            self.independence.update(losses.terms, losses.seen, losses.terms["kl_z"])
+            self.independence.update(losses.terms, losses.seen)
 
     def weights(self) -> dict[str, float | Tensor]:
         return {**super().weights(), **({} if self.independence is None else {"leak": self.independence.weight.value})}
@@ -226,4 +226,4 @@ class CondVAEInfo(CondVAE):
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative ELBO, and with dual ascent what is said beyond what may be."""
-        return super().score(terms) + (0 if self.independence is None else self.independence.excess(terms, terms["kl_z"]))
+        return super().score(terms) + (0 if self.independence is None else self.independence.excess(terms))

@@ -274,7 +274,7 @@ class LrLiVAE(Model):
         """Dual ascent, where it is asked for."""
         if self.independence is not None:
             assert losses.seen is not None
-            self.independence.update(losses.terms, losses.seen, losses.terms["kl_u"])
+            self.independence.update(losses.terms, losses.seen)
 
     def weights(self) -> dict[str, float | Tensor]:
         return {**super().weights(), **({} if self.independence is None else {"leak": self.independence.weight.value})}
@@ -289,7 +289,7 @@ class LrLiVAE(Model):
         """
         weights = {name: schedule.end for name, schedule in self.schedules.items()}
         score = torch.stack([weights[name] * terms[name].sum() for name in ("reconstruction", "kl_u", "gm")]).sum()
-        return score if self.independence is None else score + self.independence.excess(terms, terms["kl_u"])
+        return score if self.independence is None else score + self.independence.excess(terms)
 
 
 class LrLiVAEGAN(LrLiVAE):

@@ -27,8 +27,8 @@ ones too.
 * What is not a label's stays out of its block: where the label is off the block is empty, so that z must hold all that such
   samples need; where it is on, a nat in the block costs three in z, so that what z can hold is there.
 * a_i and b_ij are moved by dual ascent: they grow while the adversary says more than 3% (4%) of what h leaves open of a label,
-  and shrink while it does not; a_i reach 100 at most, and the nats that z holds: of vectors these are few. Where growing does
-  not help, they stop, and :meth:`remarks` says what could not be taken out.
+  and shrink while it does not; a_i reach 100 at most. Where growing does not help, they stop, and :meth:`remarks` says what
+  could not be taken out.
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
   that it was given, and its z and the z that it was made from move towards each other.
 
@@ -90,7 +90,7 @@ class LSVAE(Model):
             fewer ways (:func:`~labelspace.models.parts.richer_when_off`).
         adversary_steps: the adversaries' optimiser steps per batch.
         reconstruction, kl_w, kl_z: weights, numbers or schedules.
-        leak: the weight that the leak of z starts from; above 100 it does not grow, and it is at most the nats that z holds.
+        leak: the weight that the leak of z starts from; above 100 it does not grow.
         **common: what x is like and how networks are built, as for every model (:class:`~labelspace.models.base.Common`).
     """
 
@@ -297,7 +297,7 @@ class LSVAE(Model):
     def adapt(self, losses: Losses) -> None:
         """Dual ascent on the share of what is open of a label that an adversary says, for the labels that the batch had."""
         assert losses.seen is not None
-        self.independence.update(losses.terms, losses.seen, losses.terms["kl_z"])
+        self.independence.update(losses.terms, losses.seen)
         pairs = self.block_adversaries.pairs(losses.seen.expand(len(losses.seen), -1))
         self.block_leak_weight.update(self._told_by_blocks(losses.terms), pairs)
 
@@ -313,7 +313,7 @@ class LSVAE(Model):
 
     def score(self, terms: dict[str, Tensor]) -> Tensor:
         """The negative ELBO, and what adversaries say beyond twice what they may, which is no noise, at the weights' start."""
-        score = super().score(terms) + self.independence.excess(terms, terms["kl_z"])
+        score = super().score(terms) + self.independence.excess(terms)
         return score + self.block_leak_weight.excess(self._told_by_blocks(terms))
 
     def remarks(self) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_LEAST = 0.1  # weight
 _BETTER, _TRIED = 0.8, 8.0  # a weight that grew so many times must leave at most this share of the violation
 _CHANGED = 1.5  # a violation that changed by this factor since growing was given up is tried again
 
@@ -56,19 +55,18 @@ class DualAscent(nn.Module):
         return self.ceiling < self.most
 
     @torch.no_grad()
-    def update(self, found: Tensor, seen: Tensor, bound: Tensor | None = None, decay: float = 0.95) -> None:
+    def update(self, found: Tensor, seen: Tensor, decay: float = 0.95) -> None:
         """Takes in one batch and moves the weights.
 
         Args:
             found: ``(2, constraints)``: what is measured, and what it is a share of.
             seen: ``(constraints,)`` bool; only these move.
-            bound: no weight is larger than this now, a scalar.
         """
         self.updates += seen
         torch.where(seen, self.average.mul(decay).add_(found, alpha=1 - decay), self.average, out=self.average)
         violation = self.measured - self.allowed
         moved = self.value * torch.exp(self.rate * (violation / self.unit).clamp(-2, 2))
-        moved = torch.where(seen, (moved if bound is None else torch.minimum(moved, bound)).clamp_min(_LEAST), self.value)
+        moved = torch.where(seen, moved.clamp_min(0.1), self.value)
         # A trial ends when the weight has grown enough; it begins anew where the violation is over or has changed.
         over = (violation <= 0) | (violation > _CHANGED * self.tried_at) | (violation < self.tried_at / _CHANGED)
         ended = moved >= _TRIED * self.tried_from
@@ -80,11 +78,10 @@ class DualAscent(nn.Module):
         torch.where(begins, self.value, self.tried_from, out=self.tried_from)
         torch.where(begins, violation.clamp_min(1e-3), self.tried_at, out=self.tried_at)
 
-    def excess(self, found: Tensor, bound: Tensor | None = None) -> Tensor:
+    def excess(self, found: Tensor) -> Tensor:
         """What is measured beyond twice what is allowed, at the first weight: a scalar that noise does not move.
 
         Args:
-            found, bound: as :meth:`update` takes them.
+            found: ``(2, constraints)``, as :meth:`update` takes it.
         """
-        beyond = (found[0] - 2 * self.allowed * found[1]).clamp_min(0).sum()
-        return beyond * (self.start if bound is None else bound.clamp_max(self.start))
+        return self.start * (found[0] - 2 * self.allowed * found[1]).clamp_min(0).sum()

@@ -57,8 +57,7 @@ class Independence(nn.Module):
     The adversary minimises its cross entropy on codes, detached (:meth:`read_losses`); the model minimises
     KL(h || q(y | code)), h the answer of one who knows nothing, with the adversary frozen (:meth:`leak`). Codes are
     standardised over the batch before they are read. One weight per label grows by dual ascent while the adversary says more
-    than ``allowed`` of what is open of the label, and is never more than the nats that the code holds: where that is little, as
-    of vectors, codes would be given up, or run from the adversary, for a leak that draws do not show.
+    than ``allowed`` of what is open of the label.
 
     Args:
         size: coordinates of the code.
@@ -137,16 +136,10 @@ class Independence(nn.Module):
         """What the adversary says, and what is open, ``(2, labels)`` in nats."""
         return share_of_open(terms["adversary"], terms["adversary_chance"], self.entropies)
 
-    def update(self, terms: dict[str, Tensor], seen: Tensor, held: Tensor) -> None:
-        """Dual ascent, for labels that any sample of the batch had.
+    def update(self, terms: dict[str, Tensor], seen: Tensor) -> None:
+        """Dual ascent, for labels that any sample of the batch had."""
+        self.weight.update(self.told(terms), seen)
 
-        Args:
-            terms: of the batch.
-            seen: ``(labels,)`` bool.
-            held: nats that the code holds, a scalar: no nat of a label costs more than these.
-        """
-        self.weight.update(self.told(terms), seen, held)
-
-    def excess(self, terms: dict[str, Tensor], held: Tensor) -> Tensor:
+    def excess(self, terms: dict[str, Tensor]) -> Tensor:
         """What is said beyond twice what may be, which is no noise, at the first weight; a scalar."""
-        return self.weight.excess(self.told(terms), held)
+        return self.weight.excess(self.told(terms))
