@@ -53,10 +53,27 @@ def test_it_writes_a_page_data_and_figures_and_prints_tables(run: Path, capsys, 
     assert not list(run.rglob(".*-*")), "temporary files were left"
 
 
+def test_an_evaluation_that_is_not_what_was_written_is_one_line(run: Path, capsys) -> None:
+    assert main(["evaluate", str(run), "--most", "40"]) == 0
+    file = run / "evaluation.json"
+    whole = file.read_text()
+    assert whole.count('"nats_floor"') > 0
+    for damaged in (whole.replace('"nats_floor"', '"nats_flour"', 1), whole.replace('"value": 0', '"value": "0"', 1)):
+        assert damaged != whole
+        file.write_text(damaged)
+        capsys.readouterr()
+        assert main(["report", str(run), "--quick"]) == 2
+        assert "evaluation.json is damaged" in capsys.readouterr().err
+    file.write_text(whole)
+    assert main(["report", str(run), "--quick"]) == 0
+
+
 def test_wrong_and_hidden_labels_of_training_are_right_again(run: Path, capsys, strict) -> None:
     assert main(["evaluate", str(run), "--split", "val", "--json"]) == 0
     found = strict(capsys.readouterr().out)
-    assert found == strict((run / "evaluation.json").read_text())
+    written = strict((run / "evaluation.json").read_text())
+    assert len(written.pop("digest")) == 64
+    assert found == written
     assert found["data"] == "swiss-roll:n=600"
     assert found["split"] == "val"
     assert found["prediction"]["side"]["accuracy"]["n"] == 60, "hidden labels are there again"
