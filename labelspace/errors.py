@@ -100,6 +100,8 @@ def told(error: BaseException) -> str | None:
         return refused(error)
     if isinstance(error, ImportError) and (why := os.strerror(errno.EMFILE)) in said:  # a library that could not be opened
         return f"{why} (ulimit -n says how many may be)"
+    if isinstance(error, ValueError) and said.startswith("embedded null"):
+        return "a path cannot hold a null character"
     if isinstance(error, OverflowError) or any(text in said for text in _OUT_OF_RANGE):
         return f"a number is out of range: {said[:200]}"
     return None

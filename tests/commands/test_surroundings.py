@@ -211,6 +211,9 @@ def test_errors_of_the_machine_are_one_line() -> None:
     ):
         assert "not enough memory" in str(errors.told(starved))
     assert errors.told(SystemError("a fault of ours")) is None
+    with pytest.raises(ValueError, match="embedded null") as no_path:
+        Path("a\0b").resolve()
+    assert errors.told(no_path.value) == "a path cannot hold a null character"
     assert errors.told(KeyError("a fault of ours")) is None
 
 
