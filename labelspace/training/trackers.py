@@ -81,7 +81,7 @@ class _Service(Callback):
             something()
         except Exception as error:
             self._lost = True
-            note(f"{self.title} is told nothing any more: {reason(error)[:_LONGEST]}")
+            note(f"{self.title} is told nothing any more: {reason(error)[:_LONGEST]}", UserWarning)
 
 
 class WandB(_Service):
