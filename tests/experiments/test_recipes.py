@@ -199,6 +199,13 @@ def everywhere(job: Job, good: bool) -> Found:
     return {"figures": {"read as set": {"a": entry}, "told by z": {}, "reconstruction": {"x": reconstruction}}}
 
 
+def prices(job: Job, good: bool) -> Found:
+    share = 0.9 if good or not job.settings else 0.5
+    entry = {"value": share, "floor": 0.0, "ceiling": 1.0, "share": share, "n": 100}
+    names = ("error", "read as set", "others kept", "donor", "told by z", "block's own", "coverage", "reconstruction")
+    return {"figures": {name: {"x" if name in ("coverage", "reconstruction") else y: entry for y in FACES} for name in names}}
+
+
 MEASURED: dict[str, Callable[[Job, bool], Found]] = {
     "csvae-swiss-roll": swiss_roll,
     "csvae-faces": faces,
@@ -210,6 +217,7 @@ MEASURED: dict[str, Callable[[Job, bool], Found]] = {
     "lrvae-classes": classes,
     "pastrana-mnist": mnist,
     "label-quality": label_quality,
+    "lsvae-prices": prices,
     "everywhere": everywhere,
 }
 

@@ -18,6 +18,7 @@ RECIPES: dict[str, str] = {
     "lrvae-classes": "Classes",
     "pastrana-mnist": "Mnist",
     "label-quality": "LabelQuality",
+    "lsvae-prices": "Prices",
     "everywhere": "Everywhere",
 }
 
