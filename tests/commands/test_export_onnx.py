@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 import labelspace as ls
 from labelspace.blocks import Latents
@@ -17,6 +18,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.data.splits import random_splits
 from labelspace.export import onnx as exporting
 from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.likelihoods import Table
 from labelspace.models import MODELS, model_class
 from labelspace.models.base import Model
 from labelspace.models.networks import Network
@@ -39,6 +41,10 @@ def make(name: str, shape: tuple[int, ...], kinds: int = 3, likelihood: str = "g
     )
     if likelihood == "negative-binomial":
         x = rng.poisson(3, (n, *shape)).astype(np.float32)
+    if likelihood.startswith("table"):
+        columns = (rng.lognormal(0, 2, n), rng.integers(0, 3, n), rng.poisson(3, n), rng.normal(size=n))
+        x = np.stack(columns, 1).astype(np.float32)
+        x[0, 0] = x[1, 2] = np.nan
     data = Dataset("made", x, values, np.ones(values.shape, bool), schema, random_splits(n, 0))
     torch.manual_seed(0)
     return ls.build(name, data, latent=3, network=Network(width=8, depth=1), likelihood=likelihood).eval(), data
@@ -96,7 +102,7 @@ def opsets(path: Path) -> dict[str, int]:
 def test_a_graph_that_differs_or_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails) -> None:
     model, _ = make("vae", (3,), 1)
     ls.save(model, tmp_path / "saved")
-    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    monkeypatch.setattr(exporting, "tolerance", lambda graph, given: -1.0)
     with pytest.raises(ls.UserError, match="the encoder as ONNX differs from PyTorch"):
         exporting.export(model, tmp_path / "out")
     monkeypatch.undo()
@@ -118,6 +124,61 @@ def test_every_model_can_be_exported(name: str, shape: tuple[int, ...], tmp_path
     assert set(about["graphs"]) >= {"encoder", "decoder"}
     for graph, facts in about["graphs"].items():
         assert facts["largest difference from PyTorch"] <= (1e-3 if graph == "classifier" else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("likelihood", "shape"),
+    [
+        ("negative-binomial", (4,)),
+        ("table(continuous,categorical:3,count,continuous)", (4,)),
+        ("bernoulli", (1, 8, 8)),
+        ("laplace", (1, 8, 8)),
+    ],
+)
+def test_labels_by_bayes_rule_are_exported_under_every_likelihood(
+    likelihood: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    model, data = make("condvae-info", shape, 1, likelihood)
+    if isinstance(model.likelihood, Table):
+        model.likelihood.measure(data.samples(range(30)))
+        assert model.likelihood.tails.bent.tolist() == [True, False]
+    exporting.export(model, tmp_path / "out", data.samples(range(10)))
+    x = data.samples(range(30))
+    np.testing.assert_allclose(
+        run(tmp_path / "out", "classifier", x=x)["a"][:, 1], list(model.predict(x).table()["a"].values())[1], atol=1e-4
+    )
+
+
+def test_functions_that_onnx_lacks_are_made_of_others() -> None:
+    class Functions(torch.nn.Module):
+        def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+            x, y = given
+            return torch.lgamma(x.double()), torch.lgamma(x), torch.hypot(x, y), softplus(y.double()), softplus(y)
+
+    graph = exporting.Graph("functions", ("x", "y"), ("a", "b", "c", "d", "e"), Functions())
+    x = torch.cat([torch.logspace(-6, 8, 2000), torch.tensor([1.0, 2.0, 3.0, 1e8])])[:, None]
+    y = torch.cat([torch.logspace(-30, 30, 2003), torch.zeros(1)])[:, None]
+    session = onnxruntime.InferenceSession(exporting.written(graph, (x, y)))
+    for found, wanted, near in zip(
+        session.run(None, {"x": x.numpy(), "y": -y.numpy()}), graph.module(x, -y), (1e-12, 5e-6, 1e-6, 1e-12, 1e-6), strict=True
+    ):
+        assert found.dtype == wanted.numpy().dtype
+        np.testing.assert_allclose(found, wanted, rtol=near, atol=near)
+
+
+def test_what_rounding_may_do_is_let_pass() -> None:
+    class Steep(torch.nn.Module):
+        def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+            return (torch.sigmoid(3e4 * (given[0] - 1.1)),)
+
+    def allowed(x: Tensor) -> float:
+        return exporting.tolerance(exporting.Graph("steep", ("x",), ("p",), Steep()), (x,))
+
+    step = torch.finfo(torch.float32).eps  # between two numbers in single precision, above 1
+    assert allowed(torch.tensor([[1.1]])) == pytest.approx(4 * 0.25 * 3e4 * step, rel=0.05)
+    assert allowed(torch.tensor([[1.2]])) == exporting.TOLERANCE, "as good as certain"
+    assert allowed(torch.tensor([[1.0]])) == exporting.TOLERANCE, "a whole number, which may be a class"
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def make(model: Model, x: Tensor, tell: Callable[[str], None] = lambda _: None) 
         tell(name)
         given = _given(model, graph, x)
         graphs[name] = _pruned(exporting.written(graph, given))
-        exporting.difference(graph, _session(runtime, graphs[name]), given, graph.loose * exporting.TOLERANCE)
+        exporting.difference(graph, _session(runtime, graphs[name]), given, exporting.tolerance(graph, given))
         for levels in _LEVELS:
             rounded = _rounded(graphs[name], levels)
             with contextlib.suppress(UserError):  # weights need more digits
