@@ -281,9 +281,10 @@ def written(graph: Graph, example: Sequence[Tensor]) -> bytes:
 
 def _translations() -> dict[Callable, Callable]:
     """Functions that likelihoods need and that ONNX lacks, by operators that it has."""
+    import onnxscript
     from onnx import numpy_helper
-    from onnxscript import ir
-    from onnxscript import opset20 as op
+
+    op: Any = onnxscript.opset20
 
     def number(value: float, like: Any) -> Any:
         return op.CastLike(op.Constant(value=numpy_helper.from_array(np.float64(value))), like)
@@ -313,7 +314,7 @@ def _translations() -> dict[Callable, Callable]:
         return op.Mul(large, op.Sqrt(op.Add(op.Mul(ratio, ratio), number(1, x))))
 
     def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-        if x.dtype != ir.DataType.DOUBLE or beta != 1.0:  # of which onnxruntime has it
+        if x.dtype != onnxscript.ir.DataType.DOUBLE or beta != 1.0:  # of which onnxruntime has it
             return op.Div(op.Softplus(op.Mul(x, number(beta, x))), number(beta, x))
         return op.Add(op.Relu(x), op.Log(op.Add(op.Exp(op.Neg(op.Abs(x))), number(1, x))))
 
