@@ -287,7 +287,7 @@ def _translations() -> dict[Callable, Callable]:
     op: Any = onnxscript.opset20
 
     def number(value: float, like: Any) -> Any:
-        return op.CastLike(op.Constant(value=numpy_helper.from_array(np.float64(value))), like)
+        return op.CastLike(op.Constant(value=numpy_helper.from_array(np.array(value, np.float64))), like)
 
     def log_product(x: Any, steps: range) -> Any:
         """log of (x + a)(x + a + 1)..."""
