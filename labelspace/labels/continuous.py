@@ -61,7 +61,7 @@ class Continuous(Label):
         return number - self.origin
 
     def _format(self, value: float) -> float:
-        return float(value) if not self.origin else float(str(np.float32(value))) + self.origin
+        return float(str(np.float32(value))) + self.origin  # the shortest number that is the same in single precision
 
     def standardised(self) -> Continuous:
         return Continuous(self.name)

@@ -20,7 +20,8 @@ from labelspace.labels import Label, Schema, binary, categorical, continuous, fr
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="=,:\n\r"), min_size=1, max_size=12)
 TRIMMED = _TEXTS.map(str.strip).filter(bool)
 MISSING = st.sampled_from([None, math.nan, "", "  ", "NaN"])
-NUMBERS = st.floats(-1e6, 1e6, width=32)
+# As people write them, and as single precision holds them.
+NUMBERS = st.floats(-1e6, 1e6, width=32).map(lambda x: float(str(np.float32(x))))
 
 
 def labels(name: st.SearchStrategy[str], text: st.SearchStrategy[str]) -> st.SearchStrategy[Label]:
