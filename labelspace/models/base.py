@@ -414,7 +414,7 @@ class Model(nn.Module):
             UserError: it is not a model of labels.
         """
         if not self.labelled:
-            raise UserError(f"{type(self).__name__} does not predict labels; use a model with blocks of labels (labelspace models)")
+            raise UserError(f"{type(self).__name__} does not predict labels; use a model that does (labelspace models)")
 
         def bound(values: Tensor, rows: Tensor | slice) -> Tensor:
             posterior = self.posterior(x[rows], values, torch.ones_like(values, dtype=torch.bool))

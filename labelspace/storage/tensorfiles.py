@@ -91,7 +91,7 @@ def _check_header(path: Path) -> None:
 
 
 def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Copies tensors into a module. Raises UserError when names or shapes do not match exactly."""
+    """Copies tensors into a module. Raises UserError when names or shapes do not match exactly, or weights are not finite."""
     wanted = module.state_dict()
     for name in wanted.keys() - tensors.keys():
         raise UserError(f"{path} has no tensor {name!r}; it belongs to another model")
@@ -102,4 +102,12 @@ def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Pat
             raise UserError(
                 f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, the model expects {tuple(wanted[name].shape)}"
             )
+    refuse_infinite(module, tensors, path)
     module.load_state_dict(tensors)
+
+
+def refuse_infinite(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Raises UserError where tensors of a module's parameters hold NaN or infinity; buffers may: what was not measured."""
+    for name, _ in module.named_parameters():
+        if name in tensors and not bool(torch.isfinite(tensors[name]).all()):
+            raise UserError(f"{path} is of no use: tensor {name!r} holds NaN or infinity")

@@ -188,8 +188,9 @@ def _check_best(run: Run, state: State, tell: Callable[[str], object]) -> None:
     """Sees now, not after hours, that the best model can be read; writes it again where the checkpoint has it."""
     if not state.best_epoch:
         return
+    file = run.home / "model.safetensors"
     try:
-        tensorfiles.read(run.home / "model.safetensors")
+        tensorfiles.refuse_infinite(state.model, tensorfiles.read(file)[0], file)
     except UserError as error:
         if (state.batches.epoch, state.batches.position) != (state.best_epoch, 0):
             raise UserError(

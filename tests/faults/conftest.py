@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +21,6 @@ def train(data: Dataset, home: Path, **options) -> Fitted:
     """A small training, the same every time."""
     torch.manual_seed(0)
     return ls.fit(ls.build("lsvae", data), data, out=home, **{**OPTIONS, **options})
-
-
-@pytest.fixture(autouse=True)
-def _interrupts() -> Iterator[None]:
-    """Ctrl-C interrupts, which it does not in what a shell has started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -131,6 +131,30 @@ def test_a_file_without_a_digest_is_read_and_that_is_said(run: Path) -> None:
         assert opened(run) == ""
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "checkpoint/last.safetensors"])
+@pytest.mark.filterwarnings("ignore:.*has no digest")
+def test_weights_that_are_not_finite_are_not_gone_on_with(name: str, run: Path, capsys) -> None:
+    """By another program, or with a damaged name of the digest, they come as they are."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    tensors, _ = tensorfiles.read(run / name)
+    with safe_open(run / name, framework="pt") as file:
+        texts = {key: text for key, text in (file.metadata() or {}).items() if key != "digest"}
+    weight = next(key for key in tensors if key.removeprefix("model.").startswith("trunk.") and tensors[key].ndim == 2)
+    tensors[weight][0, 0] = torch.inf
+    save_file(tensors, run / name, texts)
+    code = cli.main(["train", "--resume", "--out", str(run), "--no-report"])
+    said = capsys.readouterr().err
+    if name == "model.safetensors":
+        assert "' holds NaN or infinity; written again from the checkpoint" in said
+        assert opened(run) == ""
+    else:
+        assert code == 2
+        assert "' holds NaN or infinity" in said
+        assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("length", [0, 2**20, 2**40, 2**63, 2**64 - 1])
 def test_a_header_that_claims_a_length(length: int, run: Path) -> None:
     content = (run / "model.safetensors").read_bytes()
