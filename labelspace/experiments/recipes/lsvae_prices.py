@@ -27,17 +27,8 @@ from labelspace.reporting.figures import Lines, lines
 MODEL = "lsvae"
 PRICES: dict[str, tuple[float, ...]] = {"kl_z": (0.1, 0.3, 1.0, 3.0, 10.0), "kl_w": (1.0, 3.0, 9.0)}
 """Setting -> its values; the middle one is the model's default."""
-SHOWN = {
-    "error": "error / doing nothing",
-    "read as set": "read as set",
-    "others kept": "other labels kept",
-    "donor": "donor's style arrives",
-    "told by z": "draws of z tell",
-    "block's own": "a block tells of others",
-    "coverage": "coverage of new samples",
-    "reconstruction": "reconstruction error",
-}
-"""Figures that are shown -> what they are called."""
+SHOWN = ("error", "read as set", "others kept", "donor", "told by z", "block's own", "coverage", "reconstruction")
+"""Figures that are shown."""
 _BASE = "as it is"
 _WORST = "worst"
 _WITHIN = 0.1  # of the way from floor to ceiling
@@ -94,19 +85,19 @@ class Prices(Recipe):
         named = ", ".join(_labels(results, "told by z"))
         seeds = len({r.job.seed for r in results})
         title = f"{named}; mean of {seeds} seed{'' if seeds == 1 else 's'}"
-        return [Table(title, ["price of a nat", *SHOWN.values(), "minutes"], rows)]
+        return [Table(title, ["model", *SHOWN, "minutes"], rows)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         """For each price its panels: a figure each, with a curve for each label."""
         by_name = by_form(results, FORMS)
         panels = []
         for key, values in PRICES.items():
-            for figure, shown in SHOWN.items():
+            for figure in SHOWN:
                 curves = {
                     label: np.array([_bar(by_name[_named(key, value)], figure, label) for value in values])
                     for label in _labels(results, figure)
                 }
-                panels.append(Lines(values, curves, (key, ""), shown, logarithmic=True, mark=_default(key)))
+                panels.append(Lines(values, curves, (key, ""), figure, logarithmic=True, mark=_default(key)))
         return {"prices.png": lines(panels, width=2.4, height=2.0, columns=4, shared=True)}
 
 
