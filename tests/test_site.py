@@ -16,6 +16,7 @@ import labelspace as ls
 from labelspace import cli, interventions, metrics, models
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.browser  # building all of it takes half a minute
 
 
 class Links(HTMLParser):
