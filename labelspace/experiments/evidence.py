@@ -64,7 +64,7 @@ def write(
         "command": command(name, recipe, scale, address),
         "version": labelspace.__version__,
         "commits": sorted({r.commit for r in results if r.commit}),
-        "seeds": sorted({r.job.seed for r in results}),
+        "seeds": sorted({r.job.seed for r in results if r.failed != NOT_RUN}),
         "training_minutes": round(sum(r.seconds for r in results) / 60, 1),
         "judge": {label: asdict(row) for label, row in (judges or {}).items()},
     }

@@ -97,7 +97,8 @@ class Prices(Recipe):
                     label: np.array([_bar(by_name[_named(key, value)], figure, label) for value in values])
                     for label in _labels(results, figure)
                 }
-                panels.append(Lines(values, curves, (key, ""), figure, logarithmic=True, mark=_default(key)))
+                limits = None if figure in ("error", "reconstruction") else (0.0, 1.02)
+                panels.append(Lines(values, curves, (key, ""), figure, logarithmic=True, limits=limits, mark=_default(key)))
         return {"prices.png": lines(panels, width=2.4, height=2.0, columns=4, shared=True)}
 
 
