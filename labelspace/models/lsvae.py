@@ -174,6 +174,8 @@ class LSVAE(Model):
         super().prepare(x, values, observed)
         if self.empty == "auto":
             self.w_prior.turn(richer_when_off(self.likelihood.inputs(x), values, observed, self.schema))
+        # Spare coordinates are noise, which a decoder hardly unlearns from few samples: it learns what to take from blocks.
+        networks.begin_without(self.decoder, slice(self.blocks[0].size, None))
 
     # -- p ------------------------------------------------------------------------------------------------------------
 

@@ -146,6 +146,13 @@ def decoder(inputs: int, shape: tuple[int, ...], network: Network) -> nn.Module:
     return _channels_last(layers)
 
 
+@torch.no_grad()
+def begin_without(network: nn.Module, inputs: slice) -> None:
+    """Sets the weights of some inputs of a network, of its first layer, to zero: it begins as if they were not there."""
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Linear))
+    first.weight[:, inputs] = 0
+
+
 def _strided_encoder(colours: int, plan: _Plan, activation: type[nn.Module], edges: str) -> nn.Module:
     layers: list[nn.Module] = [_Pad(plan.padding, edges)]
     for fine, coarse in zip([colours, *plan.channels[:-1]], plan.channels, strict=True):

@@ -38,6 +38,22 @@ def mixed(images: bool) -> Dataset:
     )
 
 
+@pytest.mark.parametrize("images", [False, True])
+def test_pictures_begin_as_those_of_z_alone_and_learn_what_blocks_say(images: bool) -> None:
+    model = ls.build("lsvae", data := mixed(images), network=Network(width=8))
+    codes = torch.randn(6, model.blocks.size, generator=torch.Generator().manual_seed(0))
+    others = torch.cat([codes[:, : model.blocks[0].size], codes.flip(0)[:, model.blocks[0].size :]], 1)
+
+    def pictures(codes: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return model.eval().decode(model.blocks.split(codes)).mean
+
+    assert torch.equal(pictures(codes), pictures(others))
+    assert not torch.equal(pictures(codes), pictures(codes.flip(0)))
+    ls.fit(model, data, epochs=1)
+    assert not torch.equal(pictures(codes), pictures(others))
+
+
 @pytest.mark.parametrize(
     ("model", "version", "more"),
     [("lsvae", 4, {}), ("lsvae", 2, {}), ("csvae", 1, {"balance": "dual"}), ("csvae", 1, {"balance": "fixed"})],
