@@ -33,7 +33,8 @@ ones too.
   that it was given, and its z and the z that it was made from move towards each other.
 
 Blocks: ``z``, free; ``w.<label>``, eight coordinates for a binary or continuous label, eight for each class of a categorical
-one, fewer for short vectors. Spare ones cost nothing: they stay at their prior.
+one, fewer for short vectors. Spare ones stay at their prior; they are noise to the decoder, whose weights of blocks begin at
+zero.
 Missing labels are summed out under a label head q(y | x), as in the CSVAE.
 """
 
