@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from labelspace import models
 from labelspace.data import sources
 from labelspace.evaluation import judge, readers
+from labelspace.models.base import Model
 
 settings.register_profile(
     "tests",
@@ -69,6 +70,18 @@ def _one_thread() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("LABELSPACE_QUIET", "1")  # hundreds of small trainings
         yield
+
+
+@pytest.fixture(scope="session")
+def listening() -> Callable[[Model], Model]:
+    """Gives a model a decoder whose pictures follow blocks from the start: one that is not trained, or on noise, has none."""
+
+    def given(model: Model) -> Model:
+        decoder = model.get_submodule("decoder")
+        next(layer for layer in decoder.modules() if isinstance(layer, torch.nn.Linear)).reset_parameters()
+        return model
+
+    return given
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,11 +23,12 @@ import yaml
 import labelspace as ls
 from labelspace.explorer.session import Session
 from labelspace.explorer.workbench import Workbench
+from labelspace.models.base import Model
 from labelspace.models.networks import Network
 
 
 @pytest.fixture(scope="session")
-def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def run_of(tmp_path_factory: pytest.TempPathFactory, listening: Callable[[Model], Model]) -> Callable[..., Path]:
     """Makes an untrained run of a model and a data address, as training leaves it; points of an LSVAE's blocks are pairs."""
 
     def make(model: str, address: str, labels: tuple[str, ...] | None = None, **arguments) -> Path:
@@ -35,7 +36,8 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         data = ls.open(address, labels)
         arguments = {**({"subspace": 2} if model == "lsvae" else {}), **arguments}
         torch.manual_seed(0)
-        ls.save(ls.build(model, data, **arguments), home)
+        made = ls.build(model, data, **arguments)
+        ls.save(listening(made) if model == "lsvae" else made, home)
         config = {
             "data": {"address": address, "labels": list(data.schema.names), "seed": 0},
             "model": {"name": model},
