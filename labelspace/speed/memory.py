@@ -83,7 +83,7 @@ def measure(n: int) -> dict[str, Any]:
     data.check()
     data.describe()
     model = build("vae", data, network=Network("mlp", 16, 1))
-    fit(model, data, epochs=1, batch_size=BATCH)
+    fit(model, data, epochs=1, batch_size=BATCH, progress=False)
     return {
         "images": n,
         "store_mb": built.x.nbytes / 1e6,

@@ -54,7 +54,7 @@ class Training:
         compiles: whether the compiled networks are measured, too.
 
     What ``labelspace train`` does by default with the model on such data is measured, too: its own weights and networks, and
-    for images Muon, in the precision that this machine multiplies fast and in the other one.
+    for images Muon, for a model without a hand-written loop in both precisions.
     """
 
     key: str
@@ -95,7 +95,7 @@ class Training:
             tell(f"({self.key}) {text}")
 
         if self.model not in loops.WRITTEN:
-            return {**found, "contestants": timing.summary(timing.interleaved(self._recipes(data), rounds, say), DEFAULT)}
+            return {**found, "contestants": timing.summary(timing.interleaved(self._in_both(), rounds, say), DEFAULT)}
         x, y = all_of(data), torch.from_numpy(data.values)
         contestants: dict[str, timing.Contestant] = {
             HAND: lambda: loops.gathered(loops.by_hand(self.new(data)), x, y, self.batch_size),
@@ -128,7 +128,8 @@ class Training:
             contestants[f"fit, {precision}"] = lambda precision=precision: self._fit(data, precision=precision)
         if self.compiles:
             contestants["fit, auto, compiled"] = lambda: self._fit(data, precision="auto", compile=True)
-        rates = timing.interleaved(contestants | self._recipes(data), rounds, say)
+        contestants[DEFAULT] = lambda: self._default(data)
+        rates = timing.interleaved(contestants, rounds, say)
         step, some = loops.by_hand(self.new(data)), (x[: self.batch_size], y[: self.batch_size])
         per_sample = floor.operations(lambda: step(*some)) / self.batch_size
         moved = calls.counted(lambda: step(*some)).bytes / self.batch_size
@@ -143,17 +144,21 @@ class Training:
             "bytes_per_sample": moved,
         }
 
-    def _recipes(self, data: Dataset) -> dict[str, timing.Contestant]:
-        """The default recipe, and where it has Muon, the same with Muon in the precision that is not chosen here."""
-        options = resolve(build(self.model, data), data, None, {"epochs": 1, "batch_size": self.batch_size})
+    def _recipe(self, data: Dataset) -> Options:
+        return resolve(build(self.model, data), data, None, {"epochs": 1, "batch_size": self.batch_size})
 
-        def default(options: Options = options) -> float:
-            return fit(build(self.model, data), data, options).samples_per_second
+    def _default(self, data: Dataset, **changes: Any) -> float:
+        """The rate of the default recipe, with changes."""
+        return rate(build(self.model, data), data, replace(self._recipe(data), **changes))
 
-        out: dict[str, timing.Contestant] = {DEFAULT: default}
-        if options.muon_learning_rate:
+    def _in_both(self) -> dict[str, timing.Contestant]:
+        """The default recipe with Muon in the precision that is chosen here, and for a few steps in the other one: a processor
+        without bfloat16 multiplies in it ten times as slowly."""
+        data, few = self.dataset(), self.shortened(4).dataset()
+        out: dict[str, timing.Contestant] = {DEFAULT: lambda: self._default(data)}
+        if self._recipe(data).muon_learning_rate:
             other = "float32" if multiplies_bfloat16(torch.device("cpu")) else "bfloat16"
-            out[f"{DEFAULT}, Muon in {other}"] = lambda: default(replace(options, muon_precision=other))
+            out[f"{DEFAULT}, Muon in {other}"] = lambda: self._default(few, muon_precision=other)
         return out
 
     def _compiled(self, data: Dataset, x: torch.Tensor, y: torch.Tensor, compiling: list[float]) -> float:
@@ -166,7 +171,12 @@ class Training:
 
     def _fit(self, data: Dataset, **changes: Any) -> float:
         options = Options(epochs=1, batch_size=self.batch_size, clip=0.0, warmup=0, decay=0.0)
-        return fit(self.new(data), data, options, **changes).samples_per_second
+        return rate(self.new(data), data, options, **changes)
+
+
+def rate(model: Model, data: Dataset, options: Options, **changes: Any) -> float:
+    """Samples a second of :func:`~labelspace.training.fit.fit`, which says nothing meanwhile."""
+    return fit(model, data, options, progress=False, **changes).samples_per_second
 
 
 def all_of(data: Dataset) -> torch.Tensor:
@@ -244,7 +254,7 @@ class Recipes:
             dispatched[name] = calls.per_step(build(model, data), data, options)
 
             def run(model: str = model, data: Dataset = data, options: Options = options) -> float:
-                return fit(build(model, data), data, options).samples_per_second
+                return rate(build(model, data), data, options)
 
             contestants[f"{name}, default recipe"] = run
         rates = timing.interleaved(contestants, rounds, lambda text: tell(f"({self.key}) {text}"))

@@ -44,7 +44,7 @@ def throughput(rounds: int, n: int, tell: Callable[[str], None]) -> dict[str, An
         model = build(name, data).eval()
 
         def train(name: str = name, few: Dataset = few) -> float:
-            return fit(build(name, few), few, epochs=1).samples_per_second
+            return fit(build(name, few), few, epochs=1, progress=False).samples_per_second
 
         @torch.no_grad()
         def encode(model: Model = model, data: Dataset = data) -> float:
