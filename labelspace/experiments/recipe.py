@@ -80,6 +80,7 @@ class Recipe(ABC):
         claim: what the paper says, in a sentence.
         paper: whose claim it is.
         default: address of the data that it runs on; empty where the user must bring them.
+        scaled: scale -> address in the place of that.
         needs: address form of the data that it needs, for messages.
         judged: whether measuring needs the judge of the data.
         kinds: kinds of labels of which the data must have one.
@@ -89,6 +90,7 @@ class Recipe(ABC):
     claim: ClassVar[str]
     paper: ClassVar[str]
     default: ClassVar[str] = ""
+    scaled: ClassVar[Mapping[Scale, str]] = {}
     needs: ClassVar[str] = ""
     judged: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
@@ -97,6 +99,10 @@ class Recipe(ABC):
     @abstractmethod
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         """The runs that the claim needs."""
+
+    def at(self, scale: Scale, address: str) -> str:
+        """The address of the data at a scale: what the user brings is taken as it is."""
+        return self.scaled.get(scale, address) if address == self.default else address
 
     @abstractmethod
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:

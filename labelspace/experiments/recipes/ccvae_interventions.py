@@ -24,8 +24,8 @@ from labelspace.evaluation.manipulation import Edited, changed_region, side_effe
 from labelspace.evaluation.probing import encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
-from labelspace.experiments.recipes.csvae_faces import STYLES, face_jobs, styles_shown
+from labelspace.experiments.recipe import Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
+from labelspace.experiments.recipes.csvae_faces import STYLES, OnFaces, styles_shown
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, rate
 from labelspace.metrics import diversity, mean
 from labelspace.models.base import Model
@@ -35,7 +35,7 @@ MODELS = {"ccvae": "CCVAE", "diva": "DIVA", "m2": "M2"}
 BEYOND = 1.5  # standard deviations that a walk goes beyond the two values' means
 
 
-class Interventions(Recipe):
+class Interventions(OnFaces):
     """See the module."""
 
     claim = (
@@ -43,13 +43,9 @@ class Interventions(Recipe):
         "touches other labels"
     )
     paper = "Joy, Schmon, Torr, Siddharth, Rainforth 2021"
-    default = "faces"
-    judged = True
+    forms = plain(MODELS)
     kinds = ("binary",)
     version = 3
-
-    def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs(plain(MODELS), scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.of(data, job.seed)

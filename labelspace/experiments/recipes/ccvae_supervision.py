@@ -18,7 +18,7 @@ from labelspace.evaluation import classifier
 from labelspace.experiments import comparison
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, pick, spread
-from labelspace.experiments.recipes.csvae_faces import FACES
+from labelspace.experiments.recipes.csvae_faces import OnFaces, used
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, mean_rate
 from labelspace.metrics.prediction import majority_rate
 from labelspace.models.base import Model
@@ -34,7 +34,8 @@ class Supervision(Recipe):
 
     claim = "a CCVAE keeps predicting labels as they get scarce, where M2, DIVA and MVAE fall off"
     paper = "Joy, Schmon, Torr, Siddharth, Rainforth 2021"
-    default = "faces:n=6000,size=32"
+    default = "faces:n=6000,size=16"
+    scaled = OnFaces.scaled
     kinds = ("binary", "categorical")
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
@@ -43,10 +44,9 @@ class Supervision(Recipe):
             "cpu": (RATES, SEEDS, 12),
             "paper": (RATES, SEEDS, None),
         }[scale]
-        address = "faces:n=400,size=16" if scale == "smoke" and address == self.default else address
-        labels = FACES if address.partition(":")[0] == "faces" else None
+        address = self.at(scale, address)
         return [
-            Job(name, address, labels, seed, supervision=rate, epochs=epochs)
+            Job(name, address, used(address), seed, supervision=rate, epochs=epochs)
             for seed in seeds
             for rate in rates
             for name in MODELS

@@ -22,8 +22,8 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
-from labelspace.experiments.recipes.csvae_faces import face_jobs
+from labelspace.experiments.recipe import Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
+from labelspace.experiments.recipes.csvae_faces import OnFaces
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, Seen, dig, least, mean_rate, rate
 from labelspace.metrics import mean
 from labelspace.models.base import Model
@@ -53,18 +53,14 @@ def named(on: tuple[str, ...], off: tuple[str, ...]) -> str:
     return " + ".join(on) + (f", no {', no '.join(off)}" if off else "")
 
 
-class Attributes(Recipe):
+class Attributes(OnFaces):
     """See the module."""
 
     claim = "faces can be asked for by sets of attributes with exclusions; the way from no glasses to glasses is smooth"
     paper = "slides of a reproduction of Klys, Snell, Zemel 2018"
-    default = "faces"
-    judged = True
+    forms = plain(MODELS)
     kinds = ("binary",)
     version = 4
-
-    def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs(plain(MODELS), scale, address)
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.of(data, job.seed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -32,28 +32,34 @@ from labelspace.reporting.figures import Sheet, sheets
 RIVALS: Forms = {"VAE": ("vae", ()), "CondVAE": ("condvae", ()), "CondVAE-info": ("condvae-info", ())}
 FORMS: Forms = {**RIVALS, "CSVAE": ("csvae", ()), "LSVAE": ("lsvae", ())}
 FACES = ("Eyeglasses", "Beard", "Smiling")
-"""The labels of drawn faces that are used; of other data all are."""
-_SIZES: dict[Scale, tuple[int, range, int | None, int]] = {
-    "smoke": (400, SEEDS[:1], 1, 40),
-    "cpu": (20_000, SEEDS, 6, 600),
-    "paper": (200_000, SEEDS, None, 2000),
-}  # samples, seeds, epochs, edited
+EDITED: Mapping[Scale, int] = {"smoke": 40, "cpu": 600, "paper": 2000}
+"""How many test samples are edited."""
 
 
-def face_jobs(forms: Forms, scale: Scale, address: str) -> list[Job]:
-    """Runs on faces that several recipes share."""
-    n, seeds, epochs, _ = _SIZES[scale]
-    drawn = address.partition(":")[0] == "faces"
-    labels = FACES if drawn else None
-    address = f"{address}:n={n}" if address == "faces" and n != 20_000 else address
-    return [
-        Job(model, address, labels, seed, settings=settings, epochs=epochs)
-        for seed in seeds
-        for model, settings in forms.values()
-    ]
+def used(address: str) -> tuple[str, ...] | None:
+    """The labels of drawn faces that are used; of other data all are."""
+    return FACES if address.partition(":")[0] == "faces" else None
 
 
-class Faces(Recipe):
+class OnFaces(Recipe):
+    """Base of recipes that train some forms of models on faces, each until it is done: they share their runs."""
+
+    default = "faces:n=4000,size=16"
+    scaled: ClassVar[Mapping[Scale, str]] = {"smoke": "faces:n=400,size=16", "paper": "faces:n=200000"}
+    judged = True
+    forms: ClassVar[Forms]
+
+    def jobs(self, scale: Scale, address: str) -> list[Job]:
+        seeds, epochs = (SEEDS[:1], 1) if scale == "smoke" else (SEEDS, None)
+        address = self.at(scale, address)
+        return [
+            Job(model, address, used(address), seed, settings=settings, epochs=epochs)
+            for seed in seeds
+            for model, settings in self.forms.values()
+        ]
+
+
+class Faces(OnFaces):
     """See the module."""
 
     claim = (
@@ -61,17 +67,13 @@ class Faces(Recipe):
         "CSVAE, and shows several styles where the others show one"
     )
     paper = "Klys, Snell, Zemel 2018, tables 1 and 2"
-    default = "faces"
-    judged = True
+    forms = FORMS
     kinds = ("binary",)
     version = 3
 
-    def jobs(self, scale: Scale, address: str) -> list[Job]:
-        return face_jobs(FORMS, scale, address)
-
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.of(data, job.seed)
-        rows = data.rows("test")[: _SIZES[scale][3]]
+        rows = data.rows("test")[: EDITED[scale]]
         named = [label.name for label in data.schema if label.kind == "binary"]
         out: dict[str, Any] = {
             "judge": {n: s.to_dict() for n, s in judge.accuracy(reader, data).items()},

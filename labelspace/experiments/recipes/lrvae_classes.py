@@ -17,6 +17,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Scale
+from labelspace.experiments.recipes.csvae_faces import OnFaces
 from labelspace.experiments.recipes.lrvae_digits import Digits
 from labelspace.experiments.recipes.lrvae_moons import PUBLISHED
 from labelspace.experiments.verdicts import SEEDS
@@ -25,7 +26,8 @@ from labelspace.experiments.verdicts import SEEDS
 class Classes(Digits):
     """See the module."""
 
-    default = "faces:n=12000,size=32"
+    default = "faces:n=6000,size=16"
+    scaled = OnFaces.scaled
     needs = ""
     labels = ("Skin_Color",)
     common = ()
@@ -39,9 +41,8 @@ class Classes(Digits):
     enough = 0.9
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
-        if address != self.default:
-            return [replace(job, labels=None) for job in super().jobs(scale, address)]
-        return super().jobs(scale, "faces:n=600,size=16" if scale == "smoke" else address)
+        jobs = super().jobs(scale, self.at(scale, address))
+        return jobs if address == self.default else [replace(job, labels=None) for job in jobs]
 
     def style(self, data: Dataset, rows: np.ndarray, donors: np.ndarray, made: Tensor) -> dict[str, float]:
         """How often a judge reads the labels of the face that z_u is of, off a made face; nothing on other data."""

@@ -12,7 +12,7 @@ import io
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -87,12 +87,12 @@ class Moons(Recipe):
     )
     paper = "Zheng, Sun 2019, toy data"
     default = "moons:n=12000"
+    scaled: ClassVar[Mapping[Scale, str]] = {"smoke": "moons:n=600", "paper": "moons:n=1800000"}
     version = 3
 
     def jobs(self, scale: Scale, address: str) -> list[Job]:
         seeds, epochs = {"smoke": (SEEDS[:1], 2), "cpu": (SEEDS, 50), "paper": (SEEDS, 50)}[scale]
-        if address == self.default:
-            address = {"smoke": "moons:n=600", "cpu": address, "paper": "moons:n=1800000"}[scale]
+        address = self.at(scale, address)
         return [
             Job(model, address, seed=seed, settings=settings, epochs=epochs)
             for seed in seeds

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import scorecard
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, spread
-from labelspace.experiments.recipes.csvae_faces import FACES
-from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig
+from labelspace.experiments.recipe import Forms, Result, Scale, Table, by_form, by_seed, over_seeds, spread
+from labelspace.experiments.recipes.csvae_faces import OnFaces
+from labelspace.experiments.verdicts import Claim, Found, Group, Part, Quantity, dig
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Lines, lines
 
@@ -35,24 +35,29 @@ _WITHIN = 0.1  # of the way from floor to ceiling
 _TIMES = 1.5  # of a reconstruction's error, which lies near its ceiling whatever it is
 
 
-class Prices(Recipe):
+def _default(key: str) -> float:
+    return PRICES[key][len(PRICES[key]) // 2]
+
+
+def _named(key: str, value: float) -> str:
+    return _BASE if value == _default(key) else f"{key} = {value:g}"
+
+
+FORMS: Forms = {_BASE: (MODEL, ())} | {
+    _named(key, value): (MODEL, (f"{key}={value:g}",))
+    for key, values in PRICES.items()
+    for value in values
+    if value != _default(key)
+}
+"""The model as it is, and with one price changed."""
+
+
+class Prices(OnFaces):
     """See the module."""
 
     claim = "an LSVAE's figures hardly depend on the two prices that it does not find itself: of a nat in z, and in a block"
     paper = "ours"
-    default = "faces:n=4000,size=16"
-    judged = True
-
-    def jobs(self, scale: Scale, address: str) -> list[Job]:
-        seeds, epochs = {"smoke": (SEEDS[:1], 1), "cpu": (SEEDS, None), "paper": (SEEDS, None)}[scale]
-        if address == self.default:
-            address = {"smoke": "faces:n=400,size=16", "cpu": address, "paper": "faces:n=16000,size=64"}[scale]
-        labels = FACES if address.partition(":")[0] == "faces" else None
-        return [
-            Job(model, address, labels, seed, settings=settings, epochs=epochs)
-            for seed in seeds
-            for model, settings in FORMS.values()
-        ]
+    forms = FORMS
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         return {"figures": scorecard.measure(model, data, seed=job.seed, effort=0.05 if scale == "smoke" else 1.0)}
@@ -102,27 +107,10 @@ class Prices(Recipe):
         return {"prices.png": lines(panels, width=2.4, height=2.0, columns=4, shared=True)}
 
 
-def _default(key: str) -> float:
-    return PRICES[key][len(PRICES[key]) // 2]
-
-
-def _named(key: str, value: float) -> str:
-    return _BASE if value == _default(key) else f"{key} = {value:g}"
-
-
 def _near(key: str) -> tuple[float, float]:
     """The values next to the default."""
     middle = len(PRICES[key]) // 2
     return PRICES[key][middle - 1], PRICES[key][middle + 1]
-
-
-FORMS: Forms = {_BASE: (MODEL, ())} | {
-    _named(key, value): (MODEL, (f"{key}={value:g}",))
-    for key, values in PRICES.items()
-    for value in values
-    if value != _default(key)
-}
-"""The model as it is, and with one price changed."""
 
 
 def _compared(groups: Mapping[str, Group]) -> list[tuple[Quantity, float]]:
