@@ -263,10 +263,14 @@ class CCVAE(Model):
         """Points ``(n, labels, k, size)`` and log weights ``(k,)`` whose weighted sums are expectations under q."""
         if q.mean.shape[-1] == 1:
             return q.mean[:, :, None] + q.scale[:, :, None] * self.nodes[:, None], self.log_weights
+        equal = torch.full_like(self.nodes[:1], -math.log(self.samples)).expand(self.samples)
+        return self._drawn(q, generator), equal
+
+    def _drawn(self, q: DiagonalGaussian, generator: torch.Generator) -> Tensor:
+        """``samples`` draws of q, ``(n, labels, samples, size)``."""
         n, labels, size = q.mean.shape
         noise = torch.randn(n, labels, self.samples, size, generator=generator, device=q.mean.device)
-        equal = torch.full_like(self.nodes[:1], -math.log(self.samples)).expand(self.samples)
-        return q.mean[:, :, None] + q.scale[:, :, None] * noise, equal
+        return q.mean[:, :, None] + q.scale[:, :, None] * noise
 
     def _tilted(self, q: DiagonalGaussian, points: Tensor, tilt: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of q(z_i | x, y_i), ``(n, labels, size)``, from points of q(z_i | x) and their probabilities given y_i.
@@ -294,41 +298,36 @@ class CCVAE(Model):
 
         Gradients: the numerator's reach the classifier alone, the denominator's everything (the published code).
         """
-        seen = batch.observed.to(batch.x.dtype)
-
-        def log_q_y(parts: Latents[Tensor]) -> Tensor:
-            return (self.classifiers.answer(parts).log_prob(batch.values) * seen).sum(1)
-
-        drawn = torch.stack([log_q_y(sample(posterior, generator)) for _ in range(self.samples)])
-        log_q_y_x = drawn.logsumexp(0) - math.log(self.samples)
-        return torch.stack([log_q_y(codes.map(Tensor.detach)) - log_q_y_x, log_q_y_x])
+        values, found = self.schema.standardised(batch.values), codes["z"].new_zeros(len(batch.values), 1 + self.samples)
+        for group in self.classifiers.groups:
+            names = [self.blocks[1:][i].name for i in group]
+            drawn = self._drawn(stack_blocks(posterior, names), generator)
+            points = torch.cat([torch.stack([codes[name].detach() for name in names], 1)[:, :, None], drawn], 2)
+            log_q_y = self.classifiers.read(group, points).log_prob_of(0, values[:, group, None])  # (n, labels, 1 + samples)
+            found = found + (log_q_y * batch.observed[:, group, None]).sum(1)
+        log_q_y_x = found[:, 1:].logsumexp(1) - math.log(self.samples)
+        return torch.stack([found[:, 0] - log_q_y_x, log_q_y_x])
 
     def _as_published(
         self, batch: Batch, posterior: Latents[DiagonalGaussian], generator: torch.Generator
     ) -> dict[str, Tensor]:
         codes = sample(posterior, generator)
         log_w, log_q_y_x = self.log_weight(batch, posterior, codes, generator)
-        w = log_w.exp()
-        prior, kl_y, values = self.prior(batch.values), [], self.schema.standardised(batch.values)
-        detached, marginals = codes.map(Tensor.detach), self.schema.distribution(self.label_parameters)
-        answer = self.classifiers.answer(detached).log_prob(batch.values)
-        brackets = {
-            name: posterior[name].log_prob(codes[name]) - prior[name].log_prob(codes[name]) for name in posterior if name != "z"
-        }
+        w, values, kl_y = log_w.exp(), self.schema.standardised(batch.values), []
+        marginals = self.schema.distribution(self.label_parameters)
         for group in self.classifiers.groups:
             names = [self.blocks[1:][i].name for i in group]
-            code = torch.stack([codes[name] for name in names], 1)
+            code = torch.stack([codes[name] for name in names], 1)[:, :, None]  # (n, labels, 1, size)
             y, marginal = values[:, group], marginals.stacked(group)
-            bracket = torch.stack([brackets[name] for name in names], 1) + answer[:, group]
-            kl = w[:, None] * bracket - marginal.expand(len(y)).log_prob_of(0, y)
+            log_q = _log_density(stack_blocks(posterior, names), code)
+            log_q_y = self.classifiers.read(group, code.detach()).log_prob_of(0, y[..., None])
+            bracket = log_q + log_q_y - _log_density(self.label_prior.given(group, y), code)
+            kl = w[:, None] * bracket[..., 0] - marginal.expand(len(y)).log_prob_of(0, y)
             if not batch.complete:
-                known_not = log_evidence_bound(
-                    self.label_prior, self.classifiers, group, code[:, :, None], marginal, generator
-                )[..., 0]
-                missing = stack_blocks(posterior, names).log_prob(code) - known_not
-                kl = torch.where(batch.observed[:, group], kl, w[:, None] * missing)
+                missing = log_q - log_evidence_bound(self.label_prior, self.classifiers, group, code, marginal, generator)
+                kl = torch.where(batch.observed[:, group], kl, w[:, None] * missing[..., 0])
             kl_y.append(kl.mean(0))
-        kl_z = posterior["z"].log_prob(codes["z"]) - prior["z"].log_prob(codes["z"])
+        kl_z = posterior["z"].log_prob(codes["z"]) - self.free_prior(batch.x).log_prob(codes["z"])
         return {
             "reconstruction": -(w * self.decode(codes).log_prob(batch.x)).mean(),
             "kl_z": (w * kl_z).mean(),

@@ -26,3 +26,11 @@ def test_calls_of_a_step_stay_few(name: str) -> None:
 @pytest.mark.parametrize("name", ["lsvae", "m2", "vae"])
 def test_labels_that_are_alike_cost_no_calls(name: str) -> None:
     assert of(name, 12) <= 1.1 * of(name, 3)
+
+
+def test_draws_of_the_published_estimator_cost_no_calls() -> None:
+    def of_draws(samples: int) -> int:
+        data = noise((20,), 3, 128)
+        return calls.per_step(build("ccvae", data, estimator="paper", samples=samples), data, OPTIONS)
+
+    assert of_draws(100) == of_draws(5) <= 1.2 * MOST["ccvae"]
