@@ -190,8 +190,8 @@ class ContrastiveVAE(Model):
                     terms["total_correlation"] = self.density_ratio(whole).sum() / max(1, len(whole))
             return terms
 
-        players = {"density_ratio": density_ratio, "label_head": label_head, "model": model}
-        return Losses({name: players[name] for name in self.players()}, self.weights())
+        readers = {} if self.density_ratio is None else {"density_ratio": density_ratio}
+        return Losses({**readers, "label_head": label_head, "model": model}, self.weights())
 
     def term_names(self) -> dict[str, tuple[str, ...]]:
         return dict.fromkeys(("kl_s", "empty", "label_head"), self.schema.names)

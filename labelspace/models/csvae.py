@@ -230,8 +230,8 @@ class CSVAE(Model):
                 terms["leak"] = self.leak(answer, self.label_marginal(1))
             return terms
 
-        players = {"adversary": adversary, "label_head": label_head, "model": model}
-        return Losses({name: players[name] for name in self.players()}, self.weights())
+        readers = {} if self.adversary is None else {"adversary": adversary}
+        return Losses({**readers, "label_head": label_head, "model": model}, self.weights())
 
     def weights(self) -> dict[str, float | Tensor]:
         weights = super().weights()

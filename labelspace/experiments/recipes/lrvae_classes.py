@@ -34,7 +34,7 @@ class Classes(Digits):
     published = PUBLISHED
     sizes: ClassVar[dict[Scale, tuple[range, int | None, int]]] = {
         "smoke": (SEEDS[:1], 1, 10),
-        "cpu": (SEEDS, 6, 200),
+        "cpu": (SEEDS, 24, 200),
         "paper": (SEEDS, 100, 1000),
     }
     kept = "glasses, beard and smile of the other face, each at least 90%"
