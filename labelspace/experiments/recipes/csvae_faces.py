@@ -42,9 +42,12 @@ def used(address: str) -> tuple[str, ...] | None:
 
 
 class OnFaces(Recipe):
-    """Base of recipes that train some forms of models on faces, each until it is done: they share their runs."""
+    """Base of recipes that train some forms of models on faces, each until it is done: they share their runs.
 
-    default = "faces:n=4000,size=16"
+    At 24x24 judges read true counterfactuals of all three labels in at least 97%; at 16x16 smiles in 91%.
+    """
+
+    default = "faces:n=4000,size=24"
     scaled: ClassVar[Mapping[Scale, str]] = {"smoke": "faces:n=400,size=16", "paper": "faces:n=200000"}
     judged = True
     forms: ClassVar[Forms]

@@ -33,7 +33,7 @@ class LabelQuality(Recipe):
 
     claim = "scarce and wrong labels cost predictions and edits; how much, for an LSVAE and a CCVAE"
     paper = "our own; the limit that Klys, Snell, Zemel 2018 name"
-    default = "faces:n=6000,size=16"
+    default = "faces:n=4000,size=24"
     scaled = OnFaces.scaled
     judged = True
     kinds = ("binary",)

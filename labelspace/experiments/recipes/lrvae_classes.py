@@ -26,7 +26,7 @@ from labelspace.experiments.verdicts import SEEDS
 class Classes(Digits):
     """See the module."""
 
-    default = "faces:n=6000,size=16"
+    default = "faces:n=6000,size=24"
     scaled = OnFaces.scaled
     needs = ""
     labels = ("Skin_Color",)
@@ -34,7 +34,7 @@ class Classes(Digits):
     published = PUBLISHED
     sizes: ClassVar[dict[Scale, tuple[range, int | None, int]]] = {
         "smoke": (SEEDS[:1], 1, 10),
-        "cpu": (SEEDS, 24, 200),
+        "cpu": (SEEDS, 12, 200),
         "paper": (SEEDS, 100, 1000),
     }
     kept = "glasses, beard and smile of the other face, each at least 90%"

@@ -57,6 +57,7 @@ class Prices(OnFaces):
 
     claim = "an LSVAE's figures hardly depend on the two prices that it does not find itself: of a nat in z, and in a block"
     paper = "ours"
+    default = "faces:n=4000,size=16"  # five times as many runs as the others on faces
     forms = FORMS
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
