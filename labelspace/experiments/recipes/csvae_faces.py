@@ -32,7 +32,7 @@ from labelspace.reporting.figures import Sheet, sheets
 RIVALS: Forms = {"VAE": ("vae", ()), "CondVAE": ("condvae", ()), "CondVAE-info": ("condvae-info", ())}
 FORMS: Forms = {**RIVALS, "CSVAE": ("csvae", ()), "LSVAE": ("lsvae", ())}
 FACES = ("Eyeglasses", "Beard", "Smiling")
-EDITED: Mapping[Scale, int] = {"smoke": 40, "cpu": 600, "paper": 2000}
+_EDITED: Mapping[Scale, int] = {"smoke": 40, "cpu": 600, "paper": 2000}
 """How many test samples are edited."""
 
 
@@ -76,7 +76,7 @@ class Faces(OnFaces):
 
     def measure(self, job: Job, model: Model, data: Dataset, scale: Scale) -> dict[str, Any]:
         reader = judge.of(data, job.seed)
-        rows = data.rows("test")[: EDITED[scale]]
+        rows = data.rows("test")[: _EDITED[scale]]
         named = [label.name for label in data.schema if label.kind == "binary"]
         out: dict[str, Any] = {
             "judge": {n: s.to_dict() for n, s in judge.accuracy(reader, data).items()},
