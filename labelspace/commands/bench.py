@@ -17,7 +17,7 @@ from labelspace.reporting.tables import markdown
 from labelspace.speed import floor, memory, peers, table, using
 from labelspace.speed.training import RECIPES, TRAINING
 from labelspace.storage import files
-from labelspace.training.engine import precision_for, processor
+from labelspace.training.engine import multiplies_bfloat16, precision_for, processor
 from labelspace.training.options import Options
 
 _LARGE = 200_000  # faces of 64x64: a store of 2.4 GB
@@ -51,9 +51,11 @@ def bench(given: argparse.Namespace) -> None:
     }
     if given.out and given.only:
         _keep(_file(given.out, found), found)
-    rates = found["multiply_rate"]
+    rates, dtypes = found["multiply_rate"], {"float32": torch.float32}
+    if multiplies_bfloat16(torch.device("cpu")):  # without, a product takes most of a minute, and nothing is trained in it
+        dtypes["bfloat16"] = torch.bfloat16
     for key in chosen:
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):  # the best of all moments
+        for name, dtype in dtypes.items():  # the best of all moments
             rates[name] = max(rates.get(name, 0.0), floor.multiply_rate(dtype))
         found["copy_rate"] = max(found["copy_rate"], floor.copy_rate())
         found["workloads"][key] = workloads[key](terminal.say)
