@@ -344,7 +344,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE",
-        help="a results.json: its runs count and are not made again",
+        help="a results.json: its runs count, are not made again, and are in no picture of models",
     )
 
     c = add("explore", "explore a run in the browser", "explore:explore")

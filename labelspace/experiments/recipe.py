@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +146,13 @@ class Recipe(ABC):
 def pick(results: Iterable[Result], **wanted: Any) -> list[Result]:
     """Results whose jobs have these attributes."""
     return [r for r in results if all(getattr(r.job, name) == value for name, value in wanted.items())]
+
+
+def to_draw(results: Iterable[Result]) -> list[Result]:
+    """The runs of one seed to draw models of: of the seed of which most runs are on this machine, the first of such seeds."""
+    here = [r for r in results if r.here]
+    seeds = Counter(sorted(r.job.seed for r in here))
+    return pick(here, seed=seeds.most_common(1)[0][0]) if seeds else []
 
 
 Forms = Mapping[str, tuple[str, tuple[str, ...]]]

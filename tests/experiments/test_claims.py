@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from labelspace.experiments import evidence
+from labelspace.experiments.recipes import load
 from labelspace.reporting.figures.base import palette
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,6 +33,18 @@ def test_results_that_are_written_again_are_the_same() -> None:
         texts, verdicts = evidence.rewritten(home)
         assert verdicts
         assert texts["results.json"] == (home / "results.json").read_text(encoding="utf-8")
+
+
+def test_results_whose_runs_are_elsewhere_are_drawn_as_far_as_figures_go() -> None:
+    """``--known`` brings figures without models; whatever needs a model is left out."""
+    drawn = {}
+    for home in sorted(file.parent for file in (DOCS / "evidence").glob("*/results.json")):
+        about, results = evidence.read(home / "results.json")
+        recipe = load(home.name)
+        if about["recipe_version"] == recipe.version:
+            drawn[home.name] = list(recipe.draw([r for r in results if not r.failed], about["scale"]))
+    assert drawn["csvae-faces"] == []
+    assert drawn["everywhere"] == ["map.png"]
 
 
 def test_evidence_is_small_and_its_pictures_have_a_palette() -> None:

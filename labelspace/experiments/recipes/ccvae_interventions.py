@@ -24,9 +24,9 @@ from labelspace.evaluation.manipulation import Edited, changed_region, side_effe
 from labelspace.evaluation.probing import encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
+from labelspace.experiments.recipe import Result, Scale, Table, by_seed, over_seeds, pick, plain, spread, to_draw
 from labelspace.experiments.recipes.csvae_faces import STYLES, OnFaces, styles_shown
-from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, rate
+from labelspace.experiments.verdicts import Claim, Found, Group, Part, Quantity, dig, rate
 from labelspace.metrics import diversity, mean
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Grid, Sheet, grids, sheets
@@ -134,7 +134,7 @@ class Interventions(OnFaces):
         return [Table("Interventions, read by the judge", header, rows)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = {MODELS[r.job.model]: r for r in pick(results, seed=SEEDS[0])}
+        first = {MODELS[r.job.model]: r for r in to_draw(results)}
         if len(first) != len(MODELS):
             return {}
         data = first["CCVAE"].job.open_whole()

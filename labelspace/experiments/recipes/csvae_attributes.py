@@ -22,9 +22,9 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation import judge
 from labelspace.evaluation.judge import Judge
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Result, Scale, Table, by_seed, over_seeds, pick, plain, spread
+from labelspace.experiments.recipe import Result, Scale, Table, by_seed, over_seeds, pick, plain, spread, to_draw
 from labelspace.experiments.recipes.csvae_faces import OnFaces
-from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, Seen, dig, least, mean_rate, rate
+from labelspace.experiments.verdicts import Claim, Found, Group, Part, Quantity, Seen, dig, least, mean_rate, rate
 from labelspace.metrics import mean
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Lines, Sheet, lines, sheets
@@ -119,7 +119,7 @@ class Attributes(OnFaces):
         return [Table("Everything that was asked for is read by the judge", header, rows)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = {r.job.model: r for r in pick(results, seed=SEEDS[0])}
+        first = {r.job.model: r for r in to_draw(results)}
         if set(first) != set(MODELS):
             return {}
         data = first["lsvae"].job.open_whole()

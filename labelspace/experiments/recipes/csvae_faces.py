@@ -24,7 +24,7 @@ from labelspace.distributions import Point
 from labelspace.evaluation import edits, judge
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, pick, spread
+from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, spread, to_draw
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, mean_rate, most
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Sheet, sheets
@@ -120,7 +120,7 @@ class Faces(OnFaces):
         return [_accuracy(found, labels), _errors(found, labels), _beside(found)]
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = by_form(pick(results, seed=SEEDS[0]), FORMS)
+        first = by_form(to_draw(results), FORMS)
         if not all(first.values()):
             return {}
         data = first["LSVAE"][0].job.open_whole()

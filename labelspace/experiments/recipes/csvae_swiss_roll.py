@@ -21,7 +21,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.errors import UserError
 from labelspace.evaluation.probing import posterior, reconstructed
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, pick, spread
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, over_seeds, spread, to_draw
 from labelspace.experiments.verdicts import SEEDS, Claim, Group, Part, Quantity, dig
 from labelspace.metrics import kl_permuted, nearest_neighbour_kl, probe_scores
 from labelspace.models.base import Model
@@ -127,8 +127,8 @@ class SwissRoll(Recipe):
         figures = {}
         for cut in CUTS:
             panels, rows = [], []
-            for result in pick(results, seed=SEEDS[0]):
-                if f"cut={cut}" not in result.job.address or not result.here:
+            for result in to_draw(results):
+                if f"cut={cut}" not in result.job.address:
                     continue
                 z, w, side = codes(result.model(), result.job.open_whole())
                 rows.append(kind(result.job))

@@ -24,7 +24,7 @@ from labelspace.evaluation import judge
 from labelspace.evaluation.probing import chosen, encoded
 from labelspace.experiments import comparison, measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, pick, spread
+from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, spread, to_draw
 from labelspace.experiments.recipes.lrvae_moons import PLACES, PUBLISHED, leak_of, separated, told
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, rate
 from labelspace.metrics import diversity, generation, mean
@@ -186,7 +186,7 @@ class Digits(Recipe):
     enough: ClassVar[float] = 0.5
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        first = by_form(pick(results, seed=SEEDS[0]), self.forms())
+        first = by_form(to_draw(results), self.forms())
         if not all(first.values()):
             return {}
         data = first["Lr-LiVAE"][0].job.open_whole()

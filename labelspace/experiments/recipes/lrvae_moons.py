@@ -23,7 +23,7 @@ from labelspace.data.batches import Batches
 from labelspace.data.dataset import Dataset
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, pick, spread
+from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, spread, to_draw
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, Seen, dig, rate
 from labelspace.metrics import diversity, generation
 from labelspace.models.base import Model
@@ -155,8 +155,8 @@ class Moons(Recipe):
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         panels, names = [], []
-        for name, mine in by_form(pick(results, seed=SEEDS[0]), FORMS).items():
-            if not mine or not mine[0].here:
+        for name, mine in by_form(to_draw(results), FORMS).items():
+            if not mine:
                 continue
             result, row = mine[0], []
             for file in sorted((result.home / "samples").glob("*.npz")):

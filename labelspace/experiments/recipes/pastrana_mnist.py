@@ -23,7 +23,7 @@ from labelspace.data.dataset import Dataset
 from labelspace.evaluation.probing import chunks, encoded
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, pick, setting, spread
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, by_seed, pick, setting, spread, to_draw
 from labelspace.experiments.verdicts import SEEDS, Claim, Found, Group, Part, Quantity, dig, yes
 from labelspace.metrics import active_units, alignment, suite
 from labelspace.models.base import Model
@@ -190,13 +190,14 @@ class Mnist(Recipe):
         pairs = _same_weight(*weights.values())
         if sizes and pairs:
             figures["curves.png"] = _curves(sizes, {name: [pair[i] for pair in pairs] for i, name in enumerate(weights)})
-        flat = [r for r in sizes if setting(r.job, "latent") == "2" and r.here]
+        letter, ours = _split(to_draw(results))
+        flat = [r for r in _by_size(letter) if setting(r.job, "latent") == "2"]
         if flat:
             figures["manifold.png"] = _manifold(flat[0])
-        published = [r for r in weights["with the class"] if setting(r.job, "beta") == "10" and r.here]
+        published = [r for r in _by_weight(letter, "condvae") if setting(r.job, "beta") == "10"]
         if published:
             figures["traversals-published.png"] = _traversals(published[0], "Published settings, conditional, beta 10")
-        if ours and ours[0].here:
+        if ours:
             figures["traversals-ours.png"] = _traversals(ours[0], "Our conditional model")
         return figures
 
