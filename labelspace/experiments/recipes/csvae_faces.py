@@ -21,7 +21,7 @@ from torch import Tensor
 from labelspace import interventions
 from labelspace.data.dataset import Dataset
 from labelspace.distributions import Point
-from labelspace.evaluation import edits, judge
+from labelspace.evaluation import edits, judge, probing
 from labelspace.experiments import measures
 from labelspace.experiments.jobs import Job
 from labelspace.experiments.recipe import Forms, Recipe, Result, Scale, Table, by_form, by_seed, over_seeds, spread, to_draw
@@ -214,7 +214,8 @@ def _leaks(found: Found, of: str) -> float | None:
 
 
 def _walks(models: dict[str, Model], data: Dataset) -> Figure:
-    """What each model shows of having a label: a plane of its block, or a line to the label where it has no such block."""
+    """What each model shows of having a label: the plane of its block in which samples differ most, or a line to the
+    label where it has no such block."""
     label = data.schema.names[0]
     index = measures.first_of_each(data, data.rows("test"), label)[0]
     x, labels = data.samples([index]), data.labels([index])
@@ -222,8 +223,10 @@ def _walks(models: dict[str, Model], data: Dataset) -> Figure:
     for name, model in models.items():
         block = [b for b in model.blocks if b.label == label and b.size >= 2]
         if block and not isinstance(model.prior(*labels)[block[0].name], Point):
-            walk = interventions.traverse(model, x[0], label, labels, coordinates=(1, 0), steps=7)
-            parts.append(Sheet(f"{name}: the plane of {block[0].name}", walk.x.flip(0), axes=("coordinate 0", "coordinate 1")))
+            across, up = probing.widest(model, data, block[0].name, 1.0)[:2]
+            walk = interventions.traverse(model, x[0], label, labels, coordinates=(up, across), steps=7)
+            axes = (f"coordinate {across}", f"coordinate {up}")
+            parts.append(Sheet(f"{name}: a plane of {block[0].name}", walk.x.flip(0), axes=axes))
         else:
             parts.append(Sheet(f"{name}: from without to with {label}", _line(model, x, labels, label)[None]))
     return sheets(parts)
