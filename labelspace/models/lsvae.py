@@ -28,7 +28,7 @@ ones too.
   samples need; where it is on, a nat in the block costs three in z, so that what z can hold is there.
 * a_i and b_ij are moved by dual ascent: they grow while the adversary says more than 3% (4%) of what h leaves open of a label,
   and shrink while it does not; a_i reach 100 at most. Where growing does not help, they stop, and :meth:`remarks` says what
-  could not be taken out.
+  could not be taken out. On draws of z the gradient of their terms is at most twice as large as that of -log p(x | z, w).
 * Consistency: codes with some blocks w_i taken from other samples are decoded and encoded again; the result must have the w
   that it was given, and its z and the z that it was made from move towards each other.
 
@@ -62,6 +62,7 @@ from labelspace.models.parts import (
     SubspacePrior,
     Temperatures,
     TypicalPoints,
+    balanced,
     between_mean_and_draw,
     class_weights,
     counterfactual_consistency,
@@ -271,14 +272,15 @@ class LSVAE(Model):
                 q = self._q_w(features[rows], filled, p)
                 drawn = q.sample(generator)
             kl_w = mean(q.kl_per_dimension(p))
+            decoded, read = balanced(z, q_z.mean)
             terms = {
-                "reconstruction": -mean(self._decode(z[rows], drawn).log_prob(batch.x[rows])),
+                "reconstruction": -mean(self._decode(decoded[rows], drawn).log_prob(batch.x[rows])),
                 "kl_z": q_z.kl(self.free_prior(z)).mean(),
                 "kl_w": kl_w.new_zeros(len(self.schema)).index_add(0, self.block_of, kl_w),
             }
             twice = weights.repeat(2, 1)
             with frozen(self.independence, self.block_adversaries):
-                terms["leak"] = self.independence.leak(torch.cat([z, q_z.mean]), twice)
+                terms["leak"] = self.independence.leak(read, twice)
                 answers, given = self.block_adversaries(torch.cat([w, q_w.mean]), y.repeat(2, 1))
                 terms["block_leak"] = self.block_adversaries.pairs((twice * given.kl_to(answers)).mean(1))
             return terms | counterfactual_consistency(

@@ -33,7 +33,7 @@ from labelspace.models.parts.attribute_vectors import AttributeVectors
 from labelspace.models.parts.consistency import counterfactual_consistency
 from labelspace.models.parts.discriminator import Discriminator, SpectralFeatures, hinge, needs_numbers
 from labelspace.models.parts.dual_ascent import DualAscent
-from labelspace.models.parts.independence import Balance, Independence, Terms, is_dual, share_of_open
+from labelspace.models.parts.independence import Balance, Independence, Terms, balanced, is_dual, share_of_open
 from labelspace.models.parts.label_prior import LabelClassifiers, LabelPrior, log_evidence_bound
 from labelspace.models.parts.missing_labels import Completions, posterior_from_bounds
 from labelspace.models.parts.related import related
@@ -63,6 +63,7 @@ __all__ = [
     "Temperatures",
     "Terms",
     "TypicalPoints",
+    "balanced",
     "between_mean_and_draw",
     "class_weights",
     "counterfactual_consistency",

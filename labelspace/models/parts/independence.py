@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,36 @@ Balance = Literal["paper", "dual"]
 Terms = Callable[[], dict[str, Tensor]]
 
 _LEAST = 0.05  # of a label's largest entropy: where less of it is open, that counts as open
+_OUTVOTED = 2.0  # how much stronger a reader's gradient on a code may be than the decoder's
 _MOST = 100.0  # the largest weight: under larger ones codes run from the adversary, and tell more
+
+
+class _Balanced(torch.autograd.Function):
+    """See :func:`balanced`."""
+
+    @staticmethod
+    def forward(ctx: Any, draw: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        return draw.view_as(draw), torch.cat([draw, mean])
+
+    @staticmethod
+    def backward(ctx: Any, decoded: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        of_draw, of_mean = read.chunk(2)
+        pull = (of_draw + of_mean).norm()
+        part = (_OUTVOTED * decoded.norm() / pull.clamp_min(torch.finfo(pull.dtype).tiny)).clamp_max(1.0)
+        return decoded + part * of_draw, part * of_mean
+
+
+def balanced(draw: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """A code to decode, and the same beside its mean, ``(2 n, size)``, for a reader from whom it is to be kept.
+
+    Going back, the reader's gradient is scaled down to at most twice the norm that the decoder's has on the batch. Where the
+    two balance each other, it is not larger than that; a larger one would have the code run from the reader and tell nobody
+    anything, and of a code that the decoder does not read it leaves nothing.
+
+    Args:
+        draw, mean: of a posterior, ``(n, size)``.
+    """
+    return _Balanced.apply(draw, mean)  # type: ignore[no-any-return]
 
 
 def is_dual(independence: Balance) -> bool:

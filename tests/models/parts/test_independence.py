@@ -18,7 +18,7 @@ from labelspace.errors import UserError
 from labelspace.evaluation.readers import Codes, read
 from labelspace.labels import Schema, binary, categorical, continuous
 from labelspace.models.networks import Network
-from labelspace.models.parts import Independence
+from labelspace.models.parts import Independence, balanced
 from labelspace.models.parts.independence import share_of_open
 
 SCHEMA = Schema([binary("a"), categorical("k", ("x", "y", "z")), continuous("c", 1.0, 2.0)])
@@ -35,6 +35,23 @@ def batch(n: int = 40, missing: bool = False) -> Batch:
     values = np.stack([rng.integers(0, 2, n), rng.integers(0, 3, n), rng.normal(1, 2, n)], 1).astype("f4")
     observed = torch.from_numpy(rng.random((n, 3)) < (0.6 if missing else 2))
     return Batch(torch.randn(n, 4), torch.from_numpy(values) * observed, observed)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "reader", "left"), [(1.0, 0.5, 1.0), (1.0, 2.0, 1.0), (1.0, 8.0, 0.25), (0.0, 8.0, 0.0), (1.0, 0.0, 0.0)]
+)
+def test_a_reader_pulls_at_most_twice_as_hard_as_the_decoder(decoder: float, reader: float, left: float) -> None:
+    torch.manual_seed(0)
+    draw, mean = torch.randn(2, 7, 4)
+    wanted, of_draw, of_mean = torch.randn(3, 7, 4)
+    wanted, pull = wanted / wanted.norm(), (of_draw + of_mean).norm()
+    draw, mean = draw.requires_grad_(), mean.requires_grad_()
+    decoded, read = balanced(draw, mean)
+    torch.testing.assert_close(decoded, draw)
+    torch.testing.assert_close(read, torch.cat([draw, mean]))
+    (decoder * (decoded * wanted).sum() + reader * (read * torch.cat([of_draw, of_mean]) / pull).sum()).backward()
+    torch.testing.assert_close(mean.grad, left * reader * of_mean / pull)
+    torch.testing.assert_close(draw.grad, decoder * wanted + left * reader * of_draw / pull)
 
 
 @pytest.mark.parametrize("missing", [False, True])
