@@ -90,7 +90,7 @@ def page(found: list[dict[str, Any]], command: str) -> str:
         [name, *(mean([run[key] for run in found if run["model"] == name], form) for key, form in columns.items())]
         for name in dict.fromkeys(run["model"] for run in found)
     ]
-    shown = markdown(["model", "ink", "slant", "width", "nats of the free block (validation)"], rows)
+    shown = markdown(["model", "ink", "slant", "width", "nats of the free block (validation)"], rows).rstrip()
     return f"""# What is left of a digit's writing
 
 Every test and validation digit of `digits` (8x8) is set to each of the nine others. Among the edited digits of a class:
