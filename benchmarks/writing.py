@@ -31,7 +31,6 @@ from labelspace.reporting.tables import markdown
 from labelspace.storage import files
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "writing"
-CLASSES = 10
 
 
 def writing(x: Tensor) -> dict[str, np.ndarray]:
@@ -53,12 +52,12 @@ def kept(model: Model, data: Dataset) -> dict[str, float]:
     """The correlations of the module, one for each number."""
     rows = np.concatenate([data.rows("val"), data.rows("test")])
     x, digits = data.samples(rows), data.values[rows, 0].astype(int)
-    before = writing(x)
+    before, classes = writing(x), range(len(data.schema["digit"].values))
     for values in before.values():
-        for digit in range(CLASSES):
+        for digit in classes:
             values[digits == digit] -= values[digits == digit].mean()
     found: dict[str, list[float]] = {name: [] for name in before}
-    for digit in range(CLASSES):
+    for digit in classes:
         others = np.flatnonzero(digits != digit)
         edited = interventions.set(model, x[others], {"digit": digit}, data.labels(rows[others]))
         for name, values in writing(edited.x).items():

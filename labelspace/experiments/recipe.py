@@ -135,7 +135,8 @@ class Recipe(ABC):
             )
 
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
-        """Figures by file name."""
+        """Figures by file name. Of results that are known from elsewhere there is no model: :func:`to_draw` has those of which
+        there is one."""
         return {}
 
     def callback(self, job: Job, model: Model, data: Dataset, home: Path) -> Callback:

@@ -23,7 +23,7 @@ from labelspace.data import sources
 from labelspace.data.dataset import Dataset
 from labelspace.evaluation import scorecard
 from labelspace.experiments.jobs import Job
-from labelspace.experiments.recipe import Recipe, Result, Scale, Table, pick
+from labelspace.experiments.recipe import Recipe, Result, Scale, Table, pick, to_draw
 from labelspace.experiments.verdicts import SEEDS, Claim, Group, Part, Quantity, dig, least
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Grid, Sheet, grids, sheets
@@ -155,9 +155,7 @@ class Everywhere(Recipe):
     def draw(self, results: list[Result], scale: Scale) -> dict[str, Figure]:
         found = maps(results)
         figures = {"map.png": _map(found)} if found else {}
-        for result in pick(results, model=MODELS[0], seed=_SEEDS[scale][0]):
-            if not result.here:
-                continue
+        for result in to_draw(pick(results, model=MODELS[0])):
             data = result.job.open_whole()
             if data.is_image:
                 name = domain_of(result.job).replace(", ", "-").replace(" ", "-").replace(":", "-")
