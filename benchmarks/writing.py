@@ -1,6 +1,6 @@
 """What is left of how a digit was written once it is another digit.
 
-    python benchmarks/writing.py [--models lsvae,csvae,ccvae,condvae-info,lr-livae] [--seeds 100,101]
+    python benchmarks/writing.py [--models lsvae,csvae,ccvae,condvae-info,lr-livae,vae] [--seeds 100,101]
 
 Models are trained on the 1,797 digits of 8x8 pixels (``digits``) as ``labelspace train`` trains them. Every digit of the test
 and validation splits is set to each of the nine others. How it was written is told by three numbers: its ink, its slant and its
@@ -108,7 +108,7 @@ All figures: [writing.json](writing.json).
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", default="lsvae,csvae,ccvae,condvae-info,lr-livae")
+    parser.add_argument("--models", default="lsvae,csvae,ccvae,condvae-info,lr-livae,vae")
     parser.add_argument("--seeds", default="100,101")
     parser.add_argument("--out", default=str(EVIDENCE))
     given = parser.parse_args()
