@@ -77,12 +77,17 @@ def write(
 def texts(about: dict[str, Any], conclusion: Conclusion, results: list[Result], figures: list[str]) -> dict[str, str]:
     """``results.json``, one run a line, and ``results.md``."""
     verdicts = [{"claim": v.claim, "held": v.held, "why": v.why} for v in conclusion.verdicts]
-    runs = ",\n".join(files.to_json(_short(as_plain(r)), None).rstrip() for r in results)
-    lines = [f'"{key}": {files.to_json(value, None).rstrip()}' for key, value in {**about, "verdicts": verdicts}.items()]
+    runs = ",\n".join(_dense(_short(as_plain(r))) for r in results)
+    lines = [f'"{key}": {_dense(value)}' for key, value in {**about, "verdicts": verdicts}.items()]
     return {
         "results.json": "{\n" + ",\n".join(lines) + f',\n"runs": [\n{runs}\n]}}\n',
         "results.md": page(about, conclusion, figures, [r for r in results if r.failed]),
     }
+
+
+def _dense(content: Any) -> str:
+    """JSON on one line, without spaces: there are hundreds of runs."""
+    return files.to_json(content, None, (",", ":")).rstrip()
 
 
 def _short(content: Any) -> Any:

@@ -210,9 +210,9 @@ def write_json(path: Path, content: Any) -> None:
     write(path, to_json(content))
 
 
-def to_json(content: Any, indent: int | None = 1) -> str:
+def to_json(content: Any, indent: int | None = 1, separators: tuple[str, str] | None = None) -> str:
     """JSON text of plain data; what is not a finite number, which JSON does not have, is null."""
-    return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
+    return json.dumps(_finite(content), indent=indent, separators=separators, allow_nan=False) + "\n"
 
 
 def _finite(content: Any) -> Any:
