@@ -61,6 +61,11 @@ class Likelihood(nn.Module):
         """What an encoder reads: ``(n, *shape) -> (n, *input_shape)``."""
         return x
 
+    def numbers(self, x: Tensor) -> Tensor:
+        """What an encoder reads, ``(n, ...)``, but for indicators (of a class, of a missing cell), whose variance follows from
+        their mean."""
+        return self.inputs(x)
+
     def blank(self, x: Tensor) -> Tensor:
         """What stands in samples ``x`` where nothing is known: mid-grey in pictures, 0 in vectors."""
         return torch.full_like(x, 0.5 if len(self.shape) == 3 else 0.0)

@@ -144,6 +144,10 @@ class Table(Likelihood):
         one_hot = one_hot[:, self.class_columns < self.logits].to(x.dtype)
         return torch.cat([standard, torch.log1p(counts), one_hot, x.isnan().to(x.dtype)], 1)
 
+    def numbers(self, x: Tensor) -> Tensor:
+        """Standardised continuous columns and log1p of counts."""
+        return self.inputs(x)[:, : sum(self.sizes[:2])]
+
     def blank(self, x: Tensor) -> Tensor:
         """A missing cell is known to be missing."""
         return torch.full_like(x, torch.nan)

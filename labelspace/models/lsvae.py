@@ -175,7 +175,8 @@ class LSVAE(Model):
     def prepare(self, x: Tensor, values: Tensor, observed: Tensor) -> None:
         super().prepare(x, values, observed)
         if self.empty == "auto":
-            self.w_prior.turn(richer_when_off(self.likelihood.inputs(x), values, observed, self.schema))
+            numbers = self.likelihood.numbers(x)
+            self.w_prior.turn(richer_when_off(numbers, values, observed, self.schema, self.label_features))
         # Spare coordinates are noise, which a decoder hardly unlearns from few samples: it learns what to take from blocks.
         networks.begin_without(self.decoder, slice(self.blocks[0].size, None))
 

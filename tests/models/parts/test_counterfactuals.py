@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import labelspace as ls
 from labelspace.distributions import DiagonalGaussian
 from labelspace.labels import Schema, binary, categorical, continuous
+from labelspace.models import build
+from labelspace.models.lsvae import LSVAE
 from labelspace.models.parts import counterfactual_consistency, richer_when_off
 
 
@@ -90,8 +93,39 @@ def test_the_value_with_more_ways_is_found(seed: int, spread: float, off: bool, 
     x = torch.randn(600, 5, generator=random)
     x[:, 0] *= torch.where(y == (0 if off else 1), spread, 1.0)
     x[:, 1] += 3 * y  # a shift is no style
-    found = richer_when_off(unit * x, y[:, None], torch.ones(600, 1, dtype=torch.bool), Schema([binary("a")]))
+    found = richer_when_off(unit * x, y[:, None], torch.ones(600, 1, dtype=torch.bool), Schema([binary("a")]), torch.zeros(1))
     assert found.tolist() == [off]
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_what_another_label_says_is_no_way_of_having_this_one(off: bool) -> None:
+    random = generator()
+    y, k = torch.rand(1000, generator=random).round(), torch.randint(3, (1000,), generator=random)
+    x = torch.randn(1000, 5, generator=random)
+    x[:, 0] *= torch.where(y == (0 if off else 1), 1.5, 1.0)
+    x[:, 1] += 5 * k * (y == (1 if off else 0))  # the classes of k are seen where y has few ways
+    schema = Schema([binary("a"), categorical("k", ("0", "1", "2"))])
+    values, observed = torch.stack([y, k.float()], 1), torch.ones(1000, 2, dtype=torch.bool)
+    assert richer_when_off(x, values, observed, schema, torch.zeros(4)).tolist() == [off, False]
+    alone = Schema([binary("a")])
+    assert richer_when_off(x, values[:, :1], observed[:, :1], alone, torch.zeros(1)).tolist() == [not off]
+
+
+def test_nothing_to_compare_says_nothing() -> None:
+    values, observed = torch.tensor([[0.0], [1.0]]).repeat(50, 1), torch.ones(100, 1, dtype=torch.bool)
+    for x in (torch.zeros(100, 0), torch.zeros(100, 3)):
+        assert richer_when_off(x, values, observed, Schema([binary("a")]), torch.zeros(1)).tolist() == [False]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_doses_are_ways_of_being_treated(seed: int) -> None:
+    # Patients who are not treated have the rarer wards and missing cells of other columns: classes, not ways.
+    data = ls.open("patients:n=2000", seed=seed)
+    model = build("lsvae", data)
+    rows = data.rows("train")
+    model.prepare(data.samples(rows), *data.labels(rows))
+    assert isinstance(model, LSVAE)
+    assert not model.w_prior.turned.any()
 
 
 def test_labels_that_are_not_binary_or_hardly_there_are_left_as_they_are() -> None:
@@ -101,7 +135,7 @@ def test_labels_that_are_not_binary_or_hardly_there_are_left_as_they_are() -> No
     observed = torch.ones(50, 4, dtype=torch.bool)
     observed[:, 3] = False
     x = torch.randn(50, 3, 4, 4, generator=generator())
-    assert richer_when_off(x, values, observed, schema).tolist() == [False] * 4
+    assert richer_when_off(x, values, observed, schema, torch.zeros(schema.width)).tolist() == [False] * 4
     before = torch.random.get_rng_state()
-    richer_when_off(x, values, observed, schema)
+    richer_when_off(x, values, observed, schema, torch.zeros(schema.width))
     assert torch.equal(before, torch.random.get_rng_state())
