@@ -27,7 +27,7 @@ from labelspace.models.base import Model
 from labelspace.models.networks import Network, revive
 from labelspace.storage import bounds, files, hub, tensorfiles
 
-FORMAT = 10
+FORMAT = 11
 
 
 def configuration(model: Model) -> dict[str, Any]:

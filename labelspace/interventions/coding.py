@@ -60,7 +60,7 @@ def chosen_block(model: Model, intervention: str, label: str | None, block: str 
 
 
 def encode(model: Model, x: Tensor, labels: LabelsGiven | None) -> tuple[Latents[Tensor], Labels]:
-    """Mean codes, and the label values that belong to them with a mask of those that are known or were predicted.
+    """Codes that edits start from, and the label values that belong to them with a mask of those known or predicted.
 
     Many samples are encoded in parts.
     """
@@ -82,12 +82,12 @@ def _encode(model: Model, x: Tensor, known: Labels | None) -> tuple[Latents[Tens
         observed = torch.ones_like(values, dtype=torch.bool)
     else:
         values, observed = model.known(x, values, observed)
-    return modes(model.encode(x, values, observed)), (values, observed)
+    return model.as_drawn(modes(model.encode(x, values, observed)), values, observed), (values, observed)
 
 
 @torch.no_grad()
 def encode_all(model: Model, batches) -> tuple[Latents[Tensor], Tensor]:
-    """Mean codes of many batches, and the label values that they were encoded under."""
+    """Codes that edits start from, of many batches, and the label values that they were encoded under."""
     parts, values = [], []
     for batch in batches:
         codes, (full, _) = encode(model, batch.x, (batch.values, batch.observed))

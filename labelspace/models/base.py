@@ -443,6 +443,18 @@ class Model(nn.Module):
         measured = self.aggregate.under(block.name, values).mean
         return codes.replace({block.name: torch.where(measured.isnan(), prior.mode, measured)})
 
+    def as_drawn(self, codes: Latents[Tensor], values: Tensor, observed: Tensor) -> Latents[Tensor]:
+        """Mean codes as the decoder has learnt to read them, from which edits start: where the model has typical points, blocks
+        of known labels spread as far as draws do (:meth:`~labelspace.models.parts.TypicalPoints.as_drawn`)."""
+        if self.typical is None:
+            return codes
+        spread = {}
+        for i, label in enumerate(self.schema):
+            block = self.blocks.of(label.name).name
+            found = self.typical.as_drawn(codes[block], label.name, values[:, i])
+            spread[block] = torch.where(observed[:, i, None], found, codes[block])
+        return codes.replace(spread)
+
     def choices(self, label: str) -> list[Choice] | None:
         """For each value of a label, the codes of its block that :meth:`intervene` gives samples one of, where it does."""
         return None if self.typical is None else self.typical.choices(label)

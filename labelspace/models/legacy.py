@@ -15,6 +15,7 @@ DATA = {"mislabelled": "label_noise"}  # of a run's data
 _ADDED = {
     7: ("likelihood.low", "likelihood.high", "likelihood.whole", "label_range", "label_columns"),
     8: tuple(f"likelihood.tails.{name}" for name in ("location", "width", "least", "most")),
+    11: ("typical.stretch",),
 }  # what training measures since a format
 _OTHERS_NOW = {"lsvae": 5}  # models whose parts were others before this format
 
@@ -52,7 +53,7 @@ def _one_point(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[s
     made = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name.startswith("typical.")}
     if points.shape != made["typical.middles"].shape:
         raise UserError("its typical points do not fit its labels; the file is damaged")
-    made["typical.middles"] = points
+    made["typical.middles"], made["typical.stretch"] = points, torch.ones_like(points)
     made["typical.general"] = made["typical.given"] = torch.eye(now.shape[2]).repeat(len(points), 1, 1)
     unknown = points.isnan().any(1)
     made["typical.counts"] = (~unknown).long()

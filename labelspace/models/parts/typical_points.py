@@ -22,6 +22,7 @@ _AXES = 16  # of a value's codes, which tell what suits a sample
 _SUITS = -math.log(2)  # nats: a code that a sample like this has half as often as any sample with the value
 _SLIGHT = 0.25  # of the codes that suit a sample, the share that changes least: a moustache of the colour of the skin
 _SURE = 0.9  # the probability that the model's classifier gives a value that an edit shows
+_LEAST = 1e-4  # of the variance of draws: where means have less, they tell nothing
 _PENALTIES = torch.logspace(-3, 4, 15)  # of ridge regressions, in units of the regressors' variance
 
 
@@ -69,7 +70,8 @@ class Choice:
 class TypicalPoints(nn.Module):
     """For each value of a discrete label, codes of its block that data have, of which each sample is given one that suits it.
 
-    What is offered are codes of random training samples with the value. Those suit a sample whose density, given its free code,
+    What is offered are codes of random training samples with the value, as the decoder has learnt to read them
+    (:meth:`as_drawn`). Those suit a sample whose density, given its free code,
     is at least half of what it is among all samples with the value (a beard of the colour of the hair, where blocks tell that);
     where the free code tells nothing of the block all do. Of these a sample is given the one that changes samples of other
     values least, but for the quarter that hardly does, and with which the model's own classifier is sure of the value.
@@ -83,6 +85,7 @@ class TypicalPoints(nn.Module):
 
     Attributes:
         middles: ``(values, size)`` mean codes; nan until measured.
+        stretch: ``(values, size)`` how much more draws spread about them than means do.
         axes: ``(values, axes, size)`` orthonormal rows.
         counts: ``(values,)`` how many codes there are.
         points: ``(values, candidates, axes)`` the codes from the middle, in axes; 0 where there are fewer.
@@ -92,6 +95,7 @@ class TypicalPoints(nn.Module):
     """
 
     middles: Tensor
+    stretch: Tensor
     axes: Tensor
     counts: Tensor
     points: Tensor
@@ -108,6 +112,7 @@ class TypicalPoints(nn.Module):
         axes = min(size, _AXES)
         for name, shape in (
             ("middles", (size,)),
+            ("stretch", (size,)),
             ("axes", (axes, size)),
             ("points", (_CANDIDATES, axes)),
             ("starts", (axes,)),
@@ -153,6 +158,19 @@ class TypicalPoints(nn.Module):
                 break
         return choice.codes(chosen)
 
+    def as_drawn(self, codes: Tensor, label: str, values: Tensor) -> Tensor:
+        """Mean codes ``(n, size)`` of a label's block, of samples with values ``(n,)``, spread as far as the posterior's draws.
+
+        A decoder has read draws. Where the posterior is unsure of a style, means lie closer together than draws do, and what is
+        decoded from them shows less of the style than they tell. Codes of numbers, and of values that were not measured, stay.
+        """
+        index = self.schema.index(label)
+        if not self.schema[label].discrete:
+            return codes
+        row, size = self._row(index) + values.long(), codes.shape[1]
+        middle, stretch = self.middles[row, :size], self.stretch[row, :size]
+        return torch.where(stretch.isnan(), codes, middle + (codes - middle) * stretch)
+
     def choices(self, label: str) -> list[Choice] | None:
         """What samples are given one of, for each value of a label in turn; None where none is known, and for numbers."""
         index, size = self.schema.index(label), self.blocks.of(label).size
@@ -184,7 +202,8 @@ class TypicalPoints(nn.Module):
                 if len(having):
                     self._describe(self._row(i) + value, codes[having, columns], widths[having, columns], free[having])
                     same = bool((codes[having, columns] == codes[having[0], columns]).all())
-                    candidates = having[: 1 if same else _CANDIDATES]
+                    some = codes[having[: 1 if same else _CANDIDATES], columns]
+                    candidates = self.as_drawn(some, label.name, some.new_full(some.shape[:1], value))
                     unknown = torch.zeros(len(candidates), device=codes.device)
                     searches.append(_Search(self._row(i) + value, columns, candidates, others, unknown))
         _try(model, codes, searches)
@@ -192,14 +211,17 @@ class TypicalPoints(nn.Module):
             size = found.columns.stop - found.columns.start
             ordered = found.candidates[found.change.argsort(stable=True)]
             self.points[found.row], self.counts[found.row] = 0, len(ordered)
-            self.points[found.row, : len(ordered)] = (
-                codes[ordered, found.columns] - self.middles[found.row, :size]
-            ) @ self.axes[found.row, :, :size].T
+            self.points[found.row, : len(ordered)] = (ordered - self.middles[found.row, :size]) @ self.axes[
+                found.row, :, :size
+            ].T
 
     def _describe(self, row: int, codes: Tensor, widths: Tensor, free: Tensor) -> None:
         """Measures where the codes ``(n, d)`` of one value lie, with deviations ``widths`` of their posterior."""
         n, size = codes.shape
         middle = codes.mean(0)
+        of_means, of_widths = codes.var(0, correction=0), widths.square().mean(0)
+        told = of_means / (of_means + of_widths).clamp_min(1e-12)
+        stretch = torch.where(of_means > 0, told.clamp_min(_LEAST).rsqrt(), 1.0)
         found = torch.linalg.svd(codes - middle, full_matrices=False).Vh[: self.axes.shape[1]]
         axes = codes.new_zeros(self.axes.shape[1], size)
         axes[: len(found)] = found
@@ -208,7 +230,7 @@ class TypicalPoints(nn.Module):
         one = torch.eye(len(axes), dtype=codes.dtype, device=codes.device)
         # axes along which nothing varies, and posteriors without width, have some all the same
         drawn = (axes * widths.square().mean(0)) @ axes.T + (1e-6 * along.square().sum(1).mean() + 1e-12) * one
-        for kept, full in ((self.middles, middle), (self.axes, axes)):
+        for kept, full in ((self.middles, middle), (self.stretch, stretch), (self.axes, axes)):
             kept[row] = 0
             kept[row, ..., :size] = full
         self.starts[row], self.slopes[row] = start, slope
@@ -280,7 +302,7 @@ class _Search:
     Attributes:
         row: of the value among those of all labels.
         columns: of the label's block among all blocks side by side.
-        candidates: rows of samples whose codes of the block are offered.
+        candidates: ``(candidates, size)`` the codes.
         others: rows of samples of other values, on which they are tried.
         change: ``(candidates,)`` the mean squared difference that they make of what is decoded, in the encoders' units.
     """
@@ -294,7 +316,7 @@ class _Search:
     def edits(self, codes: Tensor) -> Tensor:
         """Codes of the other samples with every candidate in the place of their own, ``(candidates * others, width)``."""
         edited = codes[self.others].repeat(len(self.candidates), 1)
-        edited[:, self.columns] = codes[self.candidates, self.columns].repeat_interleave(len(self.others), 0)
+        edited[:, self.columns] = self.candidates.repeat_interleave(len(self.others), 0)
         return edited
 
 

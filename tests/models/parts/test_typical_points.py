@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import labelspace as ls
 from labelspace.blocks import Block, Blocks, Latents
 from labelspace.data.batches import Batch, Batches
-from labelspace.distributions import Point
+from labelspace.distributions import DiagonalGaussian, Point
 from labelspace.labels import Schema, binary
 from labelspace.models.base import Model
 from labelspace.models.parts import TypicalPoints, typical_points
@@ -78,8 +80,8 @@ def test_a_point_that_changes_less_but_is_not_read_as_the_value_is_not_taken() -
 
 def test_where_the_free_code_tells_nothing_of_the_block_all_are_given_the_same() -> None:
     put = found(torch.cat([torch.ones(N, 1), torch.randn(N, 1, generator=torch.Generator().manual_seed(3))], 1))
-    given = put(torch.linspace(-2, 2, 9)[:, None])
-    torch.testing.assert_close(given, given[:1].expand_as(given))
+    each = put(torch.linspace(-2, 2, 9)[:, None])
+    torch.testing.assert_close(each, each[:1].expand_as(each))
 
 
 def test_where_it_does_each_is_given_what_samples_like_it_have() -> None:
@@ -87,15 +89,54 @@ def test_where_it_does_each_is_given_what_samples_like_it_have() -> None:
     z = torch.randn(N, 1, generator=generator)
     put = found(torch.cat([torch.ones(N, 1), z + 0.1 * torch.randn(N, 1, generator=generator)], 1), z)
     asked = torch.linspace(-1.5, 1.5, 7)[:, None]
-    given = put(asked)
-    torch.testing.assert_close(given[:, 0], torch.ones(7), atol=0.05, rtol=0)
-    torch.testing.assert_close(given[:, 1:], asked, atol=0.5, rtol=0)
-    assert float((given[:, 1:] - asked).abs().mean()) < 0.25
+    each = put(asked)
+    torch.testing.assert_close(each[:, 0], torch.ones(7), atol=0.05, rtol=0)
+    torch.testing.assert_close(each[:, 1:], asked, atol=0.5, rtol=0)
+    assert float((each[:, 1:] - asked).abs().mean()) < 0.25
 
 
 def test_an_empty_block_is_put_where_it_is() -> None:
     put = found(torch.tensor([2.0, -1.0]).expand(N, 2))
     torch.testing.assert_close(put(torch.randn(5, 1)), torch.tensor([2.0, -1.0]).expand(5, 2))
+
+
+class Unsure(Drawn):
+    """The posterior of the block has a width of its own along each coordinate."""
+
+    def posterior(self, x: Tensor, values: Tensor, observed: Tensor) -> Latents:
+        widths = torch.tensor([2.0, 0.0]).expand(len(x), 2)
+        return Latents(self.blocks, {"z": Point.at(x[:, :1]), "w.a": DiagonalGaussian(x[:, 1:], widths)})
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 99), st.floats(0.1, 10))
+def test_codes_spread_about_their_middle_as_far_as_draws(seed: int, spread: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    schema = Schema([binary("a")])
+    model = Unsure((3,), schema).eval()
+    on = torch.tensor([5.0, -1.0]) + spread * torch.randn(N, 2, generator=generator)
+    x = torch.cat([torch.randn(2 * N, 1, generator=generator), torch.cat([on, torch.zeros(N, 2)])], 1)
+    values = torch.cat([torch.ones(N, 1), torch.zeros(N, 1)])
+    observed = torch.ones_like(values, dtype=torch.bool)
+    codes = model.posterior(x, values, observed).map(lambda q: q.mode)
+    model.typical = TypicalPoints(model.blocks, schema)
+    assert model.as_drawn(codes, values, observed)["w.a"].equal(codes["w.a"])  # nothing is known yet
+    model.typical.measure(model, lambda: [Batch(x, values, observed)])
+    found = model.as_drawn(codes, values, observed)
+    torch.testing.assert_close(found["w.a"][:N].mean(0), on.mean(0), rtol=1e-3, atol=1e-3)
+    expected = (on.var(0, correction=0) + torch.tensor([4.0, 0.0])).sqrt()
+    torch.testing.assert_close(found["w.a"][:N].std(0, correction=0), expected, rtol=1e-3, atol=1e-3)
+    assert found["w.a"][N:].equal(codes["w.a"][N:])  # an empty block stays
+    assert found["z"].equal(codes["z"])
+    assert model.as_drawn(codes, values, ~observed)["w.a"].equal(codes["w.a"])
+
+
+def test_codes_of_numbers_stay() -> None:
+    data = ls.open("patients:n=200")
+    model = ls.build("lsvae", data)
+    typical, codes = model.typical, torch.randn(5, model.blocks.of("age").size)
+    assert typical is not None
+    assert typical.as_drawn(codes, "age", torch.zeros(5)).equal(codes)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
