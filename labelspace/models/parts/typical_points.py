@@ -22,7 +22,7 @@ _AXES = 16  # of a value's codes, which tell what suits a sample
 _SUITS = -math.log(2)  # nats: a code that a sample like this has half as often as any sample with the value
 _SLIGHT = 0.25  # of the codes that suit a sample, the share that changes least: a moustache of the colour of the skin
 _SURE = 0.9  # the probability that the model's classifier gives a value that an edit shows
-_LEAST = 1e-4  # of the variance of draws: where means have less, they tell nothing
+_ACTIVE = 0.05  # of the variance of draws, what that of means is at least where a coordinate tells anything
 _PENALTIES = torch.logspace(-3, 4, 15)  # of ridge regressions, in units of the regressors' variance
 
 
@@ -85,7 +85,7 @@ class TypicalPoints(nn.Module):
 
     Attributes:
         middles: ``(values, size)`` mean codes; nan until measured.
-        stretch: ``(values, size)`` how much more draws spread about them than means do.
+        stretch: ``(values, size)`` how much more draws spread about them than means do; 1 of coordinates that tell nothing.
         axes: ``(values, axes, size)`` orthonormal rows.
         counts: ``(values,)`` how many codes there are.
         points: ``(values, candidates, axes)`` the codes from the middle, in axes; 0 where there are fewer.
@@ -162,7 +162,8 @@ class TypicalPoints(nn.Module):
         """Mean codes ``(n, size)`` of a label's block, of samples with values ``(n,)``, spread as far as the posterior's draws.
 
         A decoder has read draws. Where the posterior is unsure of a style, means lie closer together than draws do, and what is
-        decoded from them shows less of the style than they tell. Codes of numbers, and of values that were not measured, stay.
+        decoded from them shows less of the style than they tell. Coordinates that tell nothing stay, and so do codes of numbers
+        and of values that were not measured.
         """
         index = self.schema.index(label)
         if not self.schema[label].discrete:
@@ -221,7 +222,7 @@ class TypicalPoints(nn.Module):
         middle = codes.mean(0)
         of_means, of_widths = codes.var(0, correction=0), widths.square().mean(0)
         told = of_means / (of_means + of_widths).clamp_min(1e-12)
-        stretch = torch.where(of_means > 0, told.clamp_min(_LEAST).rsqrt(), 1.0)
+        stretch = torch.where(told < _ACTIVE, 1.0, told.clamp_min(_ACTIVE).rsqrt())
         found = torch.linalg.svd(codes - middle, full_matrices=False).Vh[: self.axes.shape[1]]
         axes = codes.new_zeros(self.axes.shape[1], size)
         axes[: len(found)] = found

@@ -109,7 +109,7 @@ class Unsure(Drawn):
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 99), st.floats(0.1, 10))
+@given(st.integers(0, 99), st.sampled_from([0.1, 0.3, 0.6, 2.0, 10.0]))
 def test_codes_spread_about_their_middle_as_far_as_draws(seed: int, spread: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     schema = Schema([binary("a")])
@@ -124,7 +124,9 @@ def test_codes_spread_about_their_middle_as_far_as_draws(seed: int, spread: floa
     model.typical.measure(model, lambda: [Batch(x, values, observed)])
     found = model.as_drawn(codes, values, observed)
     torch.testing.assert_close(found["w.a"][:N].mean(0), on.mean(0), rtol=1e-3, atol=1e-3)
-    expected = (on.var(0, correction=0) + torch.tensor([4.0, 0.0])).sqrt()
+    means = on.var(0, correction=0)
+    told = means / (means + torch.tensor([4.0, 0.0]))
+    expected = torch.where(told < 0.05, means, means / told).sqrt()  # a coordinate that tells nothing stays as it is
     torch.testing.assert_close(found["w.a"][:N].std(0, correction=0), expected, rtol=1e-3, atol=1e-3)
     assert found["w.a"][N:].equal(codes["w.a"][N:])  # an empty block stays
     assert found["z"].equal(codes["z"])
