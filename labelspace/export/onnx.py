@@ -38,6 +38,7 @@ from labelspace.blocks import Latents, sample
 from labelspace.data import paths
 from labelspace.distributions import LOG_2PI, DiagonalGaussian
 from labelspace.errors import UserError
+from labelspace.interventions.coding import started
 from labelspace.models import name_of
 from labelspace.models.base import Model
 from labelspace.storage import files
@@ -78,26 +79,26 @@ class _Function(nn.Module):
         return self.function(*given)
 
 
-def graphs(model: Model, *, deviations: bool = True) -> list[Graph]:
+def graphs(model: Model, *, edits: bool = False) -> list[Graph]:
     """The graphs of a model; one without a q(y | x) has no classifier, one that is no model of labels no prior.
 
     Args:
         model: a trained model.
-        deviations: whether Gaussians have a ``scale`` beside their ``mean``.
+        edits: whether the encoder gives the codes that edits start from, as ``BLOCK.mean``, and no Gaussian has a ``scale``.
     """
     names = [block.name for block in model.blocks]
-    kept = ("mean", "scale") if deviations else ("mean",)
+    kept = ("mean",) if edits else ("mean", "scale")
     gaussian = tuple(f"{name}.{part}" for name in names for part in kept)
     labelled = len(model.schema) > 0 and model.labelled
 
     def parts(latents: Latents[DiagonalGaussian]) -> tuple[Tensor, ...]:
         return tuple(getattr(latents[name], part) for name in names for part in kept)
 
-    def encode(x: Tensor, values: Tensor, observed: Tensor) -> tuple[Tensor, ...]:
+    def encode(x: Tensor, values: Tensor | None = None, observed: Tensor | None = None) -> tuple[Tensor, ...]:
+        if edits:
+            codes, _ = started(model, x, values, observed)
+            return tuple(codes[name] for name in names)
         return parts(model.encode(x, values, observed))
-
-    def encode_alone(x: Tensor) -> tuple[Tensor, ...]:
-        return parts(model.encode(x))
 
     def decode(*codes: Tensor) -> tuple[Tensor, ...]:
         return (model.decode(Latents(model.blocks, dict(zip(names, codes, strict=True)))).mean,)
@@ -121,7 +122,7 @@ def graphs(model: Model, *, deviations: bool = True) -> list[Graph]:
     found = [
         Graph("encoder", ("x", "values", "observed"), gaussian, _Function(model, encode))
         if reads
-        else Graph("encoder", ("x",), gaussian, _Function(model, encode_alone)),
+        else Graph("encoder", ("x",), gaussian, _Function(model, encode)),
         Graph("decoder", tuple(names), ("mean",), _Function(model, decode)),
     ]
     if labelled:

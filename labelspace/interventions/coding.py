@@ -76,7 +76,13 @@ def encode(model: Model, x: Tensor, labels: LabelsGiven | None) -> tuple[Latents
 
 
 def _encode(model: Model, x: Tensor, known: Labels | None) -> tuple[Latents[Tensor], Labels]:
-    values, observed = (t.to(x.device) for t in known) if known is not None else (None, None)
+    return started(model, x, *((t.to(x.device) for t in known) if known is not None else (None, None)))
+
+
+def started(
+    model: Model, x: Tensor, values: Tensor | None = None, observed: Tensor | None = None
+) -> tuple[Latents[Tensor], Labels]:
+    """As :func:`encode`, of one part, with the labels as networks read them."""
     if model.encoder_needs_labels and len(model.schema):
         values = model.complete(x, values, observed)
         observed = torch.ones_like(values, dtype=torch.bool)

@@ -72,7 +72,7 @@ def make(model: Model, x: Tensor, tell: Callable[[str], None] = lambda _: None) 
         described = model.decode(Latents(model.blocks, {b.name: torch.zeros(1, b.size) for b in model.blocks}))
     if type(described).mean_like is not DataDistribution.mean_like:
         raise UserError(f"a saved page shows pictures and tables; the {type(model.likelihood).__name__} likelihood needs more")
-    wanted = {graph.name: graph for graph in exporting.graphs(model, deviations=False)}
+    wanted = {graph.name: graph for graph in exporting.graphs(model, edits=True)}
     wanted.pop("prior", None)
     if type(model).label_distribution is Model.label_distribution:  # trying every value is no head
         wanted.pop("classifier", None)
