@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def _use(model: Model, name: str) -> str:
     if len(model.schema) and model.labelled:
         label = model.schema.labels[0]
         value = label.values[-1] if label.discrete else label.mean
-        lines.append(f"edited = ls.interventions.set(model, new.x, {{{label.name!r}: {value!r}}}, new.labels)")
+        asked = json.dumps({label.name: value}, ensure_ascii=False)
+        lines.append(f"edited = ls.interventions.set(model, new.x, {asked}, new.labels)")
     return "\n".join(lines) + "\n"
 
 
