@@ -24,6 +24,7 @@ from labelspace.maps import block_map
 from labelspace.models import build
 from labelspace.models.base import Model
 from labelspace.reporting.figures import Sheet, sheets
+from labelspace.reporting.passes import Passes
 from labelspace.storage import files, starters
 from labelspace.training.fit import fit, resolve
 from labelspace.training.progress import Terminal
@@ -73,7 +74,10 @@ def _demo(given: argparse.Namespace) -> None:
     model = build("lsvae", data)
     options = resolve(model, data, None, {"seed": given.seed, **({"epochs": 2} if given.quick else {"steps": _STEPS})})
     resume = given.resume and Run(given.out).exists
-    fitted = fit(model, data, options, out=given.out, resume=resume, callbacks=[Terminal()], progress=False)
+    home = Path(given.out)
+    passes = Passes(model, data, home / "figures" / "passes.png", LABELS)
+    terminal.say(f"after every pass, what the model makes of two faces: {passes.path}")
+    fitted = fit(model, data, options, out=given.out, resume=resume, callbacks=[Terminal(), passes], progress=False)
     terminal.say("3/4 training a judge on real faces")
     with terminal.bar("judge") as progress:
         judge = judges.train(data, seed=given.seed, progress=progress)
@@ -82,7 +86,6 @@ def _demo(given: argparse.Namespace) -> None:
     rows = data.rows("test")[: result["samples"]]
     result["donor_transfer"] = edits.donor_transfer(model, data, rows, "Eyeglasses", seed=given.seed).to_dict()
     result |= {"seed": given.seed, "data": data.address, "training_seconds": fitted.seconds}
-    home = Path(given.out)
     picture = home / "figures" / "demo.png"
     draw(model, data, picture, seed=given.seed)
     result["seconds"] = time.monotonic() - began
